@@ -1,0 +1,204 @@
+//! What a node says about itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::Identity;
+
+/// The longest role name, in bytes.
+pub const ROLE_NAME_BYTES_MAX: usize = 128;
+/// The most roles one node may hold at once.
+pub const ROLES_MAX: usize = 4_096;
+/// The most labels one node may carry.
+pub const LABELS_MAX: usize = 64;
+/// The longest site, service, host name, label key or label value, in bytes.
+pub const LABEL_BYTES_MAX: usize = 256;
+
+/// The name of a role, such as `db:master`.
+///
+/// At most [`ROLE_NAME_BYTES_MAX`] bytes of UTF-8, without white space or control characters.
+/// The single character `*` is the role that every node holds: [`RoleName::everyone`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct RoleName(Arc<str>);
+
+impl RoleName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// [`RoleNameError`] says what is wrong with it; nothing has changed.
+    pub fn new(name: &str) -> Result<Self, RoleNameError> {
+        if name.is_empty() {
+            return Err(RoleNameError::Empty);
+        }
+        if name.len() > ROLE_NAME_BYTES_MAX {
+            return Err(RoleNameError::TooLong { bytes: name.len() });
+        }
+        match name.chars().find(|c| c.is_whitespace() || c.is_control()) {
+            Some(character) => Err(RoleNameError::BadCharacter { character }),
+            None => Ok(RoleName(name.into())),
+        }
+    }
+
+    /// The role that every node holds as long as it lives; multicasts to it are broadcasts.
+    #[must_use]
+    pub fn everyone() -> Self {
+        RoleName("*".into())
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a text is no role name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RoleNameError {
+    /// The name has no characters.
+    #[error("a role name cannot be empty")]
+    Empty,
+    /// The name has more than [`ROLE_NAME_BYTES_MAX`] bytes.
+    #[error("a role name has at most {ROLE_NAME_BYTES_MAX} bytes, and this one has {bytes}")]
+    TooLong {
+        /// Its length in bytes.
+        bytes: usize,
+    },
+    /// White space or a control character is in the name.
+    #[error("a role name cannot contain {character:?}: use letters, digits and marks like ':' or '-'")]
+    BadCharacter {
+        /// The first such character.
+        character: char,
+    },
+}
+
+impl FromStr for RoleName {
+    type Err = RoleNameError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        RoleName::new(name)
+    }
+}
+
+impl<'de> Deserialize<'de> for RoleName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = <&str>::deserialize(deserializer)?;
+        RoleName::new(name).map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for RoleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RoleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+/// One holding of a role by one node: the version of the node's record at which it took the role up.
+///
+/// A node that drops a role and takes it up again has a new tenure, with a new inbox that owes nothing to the old one.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Tenure(pub u64);
+
+/// A node's own kind, and which of them it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// The kind, such as `db`; empty if the node did not say.
+    pub name: String,
+    /// Which one of its kind on its host.
+    pub instance: u32,
+}
+
+/// What one node says about itself; the newest version replaces all older ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Which node, in which life, dialled where.
+    pub identity: Identity,
+    /// Rises with every change within one epoch; starts at 1.
+    pub version: u64,
+    /// The place the node is in, such as `ams`; may be empty.
+    pub site: String,
+    /// The machine it runs on; may be empty.
+    pub host: String,
+    /// Its own kind.
+    pub service: Service,
+    /// Free key-value pairs.
+    pub labels: BTreeMap<String, String>,
+    /// The roles it holds, each with the tenure of this holding.
+    pub roles: BTreeMap<RoleName, Tenure>,
+}
+
+impl Record {
+    /// The record of a node that holds nothing yet and says nothing of itself.
+    #[must_use]
+    pub fn new(identity: Identity) -> Self {
+        Record {
+            identity,
+            version: 1,
+            site: String::new(),
+            host: String::new(),
+            service: Service::default(),
+            labels: BTreeMap::new(),
+            roles: BTreeMap::new(),
+        }
+    }
+
+    /// Whether this record replaces `other`: a later life, or a later version of the same life.
+    #[must_use]
+    pub fn is_newer_than(&self, other: &Record) -> bool {
+        (self.identity.epoch, self.version) > (other.identity.epoch, other.version)
+    }
+
+    /// Checks every limit.
+    ///
+    /// # Errors
+    /// [`RecordError`] names the first limit that is passed.
+    pub fn check(&self) -> Result<(), RecordError> {
+        if self.roles.len() > ROLES_MAX {
+            return Err(RecordError::TooManyRoles { roles: self.roles.len() });
+        }
+        if self.labels.len() > LABELS_MAX {
+            return Err(RecordError::TooManyLabels { labels: self.labels.len() });
+        }
+        let texts = [&self.site, &self.host, &self.service.name];
+        let labels = self.labels.iter().flat_map(|(key, value)| [key, value]);
+        match texts.into_iter().chain(labels).find(|text| text.len() > LABEL_BYTES_MAX) {
+            Some(text) => Err(RecordError::TextTooLong { bytes: text.len() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Which limit a record passes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// More than [`ROLES_MAX`] roles.
+    #[error("a node holds at most {ROLES_MAX} roles at once, and this would be {roles}")]
+    TooManyRoles {
+        /// How many.
+        roles: usize,
+    },
+    /// More than [`LABELS_MAX`] labels.
+    #[error("a node carries at most {LABELS_MAX} labels, and this would be {labels}")]
+    TooManyLabels {
+        /// How many.
+        labels: usize,
+    },
+    /// A site, host, service, label key or label value above [`LABEL_BYTES_MAX`] bytes.
+    #[error("site, host, service and labels have at most {LABEL_BYTES_MAX} bytes each, and this one has {bytes}")]
+    TextTooLong {
+        /// Its length in bytes.
+        bytes: usize,
+    },
+}

@@ -1,0 +1,330 @@
+//! The words that the engine and its drivers exchange.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rolecast_membership::{Epoch, Event as MembershipEvent, Identity, NodeId, Profile, Record, RoleName, Tenure, Time};
+
+use crate::batch::Batch;
+
+/// What an engine starts with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The node's own record; its identity is the node's identity.
+    pub record: Record,
+    /// Addresses at which some other node may be found.
+    pub seeds: Vec<SocketAddr>,
+    /// How patient failure detection is.
+    pub profile: Profile,
+    /// The bounds of everything that is kept.
+    pub limits: Limits,
+    /// A bug to plant, for tests of the checks.
+    #[cfg(feature = "canaries")]
+    pub canary: Option<Canary>,
+}
+
+/// The bounds of everything that is kept.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The largest payload of one message, in bytes.
+    pub payload_bytes_max: usize,
+    /// Bytes of a flow that its origin may have on the way before every live member has acknowledged them.
+    pub flow_window_bytes: usize,
+    /// Bytes kept for one peer until it has acknowledged them.
+    pub session_bytes_max: usize,
+    /// Bytes handed to the transport for one link and not yet taken on by it.
+    pub link_bytes_max: usize,
+    /// Bytes of calls that wait in one inbox.
+    pub inbox_bytes_max: usize,
+    /// Calls that this node may have outstanding.
+    pub calls_max: usize,
+    /// How long a receiver waits for a missing message before it says `Gap`.
+    pub gap_after: Duration,
+    /// How long what is known of a dead origin's flows is kept.
+    pub forget_after: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            payload_bytes_max: 16 << 20,
+            flow_window_bytes: 4 << 20,
+            session_bytes_max: 64 << 20,
+            link_bytes_max: 1 << 20,
+            inbox_bytes_max: 64 << 20,
+            calls_max: 65_536,
+            gap_after: Duration::from_secs(10),
+            forget_after: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A bug that can be planted to show that a check finds it.
+#[cfg(feature = "canaries")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Canary {
+    /// A receiver does not relay what it received first.
+    RelayForgotten,
+    /// A relayed message is delivered again.
+    DuplicateDelivered,
+    /// A message that came too early is delivered at once.
+    OrderIgnored,
+    /// A link that comes back starts with what is new, not with what was missed.
+    ResendForgotten,
+}
+
+/// The name that the driver gave to one connection; never used again within one engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// Which of a link's reliable streams: control never waits behind data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Small and urgent.
+    Control,
+    /// Everything that carries payload, and what must stay in order with it.
+    Data,
+}
+
+/// What happened outside.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A link to a peer is open: frames of both classes and datagrams may be sent.
+    /// A second `LinkUp` for the same peer replaces the first link.
+    LinkUp { link: LinkId, peer: NodeId, addr: SocketAddr },
+    /// A link is gone, and with it everything on the way in it.
+    LinkDown { link: LinkId },
+    /// A dial that the engine asked for failed.
+    DialFailed { addr: SocketAddr },
+    /// A datagram arrived over this link.
+    Datagram { link: LinkId, bytes: Bytes },
+    /// A whole frame arrived over this link.
+    Frame { link: LinkId, class: Class, bytes: Bytes },
+    /// The transport has taken on this many of the data bytes handed to it for this link.
+    Written { link: LinkId, bytes: usize },
+    /// The application has taken what this delivery carried.
+    Consumed { ticket: Ticket },
+    /// A deadline passed, or may have.
+    Timeout,
+}
+
+/// What is to be done outside.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Open a link to this address; `peer` is the node expected there, if known.
+    Dial { addr: SocketAddr, peer: Option<NodeId> },
+    /// Close this link, saying why.
+    Close { link: LinkId, reason: CloseReason },
+    /// Send a datagram, unreliably.
+    Datagram { link: LinkId, bytes: Bytes },
+    /// Send one frame, whose bytes are `head` followed by `body`.
+    Frame { link: LinkId, class: Class, head: Bytes, body: Bytes },
+    /// Put this into an inbox.
+    Deliver { inbox: InboxId, delivery: Delivery },
+    /// Tell the application or the log.
+    Event(Event),
+}
+
+/// Why a link is closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The node is leaving.
+    Leaving,
+    /// The peer sent something that the protocol does not allow.
+    Violation(&'static str),
+}
+
+/// One holding of a role, as its holder's driver knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InboxId(pub u64);
+
+/// A sender's numbered sequence of multicasts to one role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowId(pub u32);
+
+/// The position of a multicast within its flow, from 1; without holes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub u64);
+
+/// An anycast, unicast or request that awaits its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// Names what was delivered, to be handed back in [`Input::Consumed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    pub(crate) kind: TicketKind,
+}
+
+/// What a ticket stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TicketKind {
+    /// Nothing is owed.
+    None,
+    /// Multicasts up to this one of a received flow.
+    Flow { flow: u64, upto: u64 },
+    /// So many bytes of calls in an inbox.
+    Call { inbox: InboxId, bytes: u64 },
+}
+
+/// Who sent something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// Which node.
+    pub node: NodeId,
+    /// In which of its lives.
+    pub epoch: Epoch,
+}
+
+/// Where a reply goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyTo {
+    /// Who asked.
+    pub origin: Origin,
+    /// Which of its calls.
+    pub call: CallId,
+}
+
+/// What goes into an inbox.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// Multicasts of one origin, in order: messages `first`, `first + 1`, ... of its flow.
+    Messages {
+        /// Who sent them.
+        origin: Origin,
+        /// Which of the origin's flows.
+        flow: FlowId,
+        /// The position of the first message.
+        first: Seq,
+        /// The messages.
+        batch: Batch,
+        /// To be handed back when the application has taken all of them.
+        ticket: Ticket,
+    },
+    /// One anycast, unicast or request.
+    Call {
+        /// Who sent it, and where a reply goes.
+        from: ReplyTo,
+        /// Whether the sender awaits a reply.
+        wants_reply: bool,
+        /// The payload.
+        payload: Bytes,
+        /// To be handed back when the application has taken it.
+        ticket: Ticket,
+    },
+    /// Messages that were meant for this inbox and will never come.
+    Gap(Gap),
+}
+
+/// A promise that could not be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// Messages `first..=last` of this flow are lost to this inbox.
+    Range {
+        /// Who sent them.
+        origin: Origin,
+        /// Which of the origin's flows.
+        flow: FlowId,
+        /// The first lost one.
+        first: Seq,
+        /// The last lost one.
+        last: Seq,
+    },
+    /// This node was declared down while it lived: whatever was on the way to its former life is lost.
+    DeclaredDown {
+        /// The life that ended.
+        epoch: Epoch,
+    },
+}
+
+/// To whom a call goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Any one holder of the role, chosen so.
+    Any(RoleName, Pick),
+    /// This node, if it holds the role.
+    Node(NodeId, RoleName),
+}
+
+/// How one holder is chosen among many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Pick {
+    /// Each in its turn.
+    #[default]
+    RoundRobin,
+    /// The one that owes this node the fewest answers.
+    LeastOutstanding,
+    /// Always the same one for the same key, as long as it holds the role (rendezvous hashing).
+    Sticky(Bytes),
+}
+
+/// How a multicast spreads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Dissemination {
+    /// Every receiver relays on first receipt: agreement, at O(n²) payloads.
+    #[default]
+    Eager,
+    /// Nobody relays: no agreement if the sender dies.
+    BestEffort,
+}
+
+/// What a holder is asked to do with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallKind {
+    /// Take it: the call ends when the holder has put it into its inbox.
+    OneWay,
+    /// Answer it: the call ends with the reply.
+    Request,
+}
+
+/// How a call ended at one holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is in the holder's inbox (one-way calls).
+    Taken,
+    /// The holder replied.
+    Reply(Bytes),
+    /// The holder refused: it did nothing with the message.
+    Refused(Refusal),
+    /// The message was never handed to a link: trying again is safe.
+    NotSent,
+    /// The message may have arrived, and no answer will come: the holder is down or left.
+    Unknown,
+    /// The deadline passed; the message may have arrived.
+    TimedOut,
+}
+
+/// Why a holder did nothing with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Refusal {
+    /// It does not hold the role.
+    NotHolder,
+    /// Its inbox is full.
+    Busy,
+    /// Its application dropped the request without a reply.
+    Dropped,
+}
+
+/// What the application or the log wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The mesh changed.
+    Membership(MembershipEvent),
+    /// The holders of a role changed, as seen by this node.
+    Holders(RoleName),
+    /// A call, or one holder's part of a scatter-gather, ended.
+    Answered { call: CallId, node: Option<NodeId>, answer: Answer, last: bool },
+    /// A flow that refused a batch for want of room takes batches again.
+    Writable(FlowId),
+    /// Every member of the destination set has taken all messages up to `upto`, or is named here as lost.
+    Settled { flow: FlowId, upto: Seq },
+    /// A member was declared down or left before it had acknowledged message `after` + 1 and later ones up to `upto`.
+    Lost { flow: FlowId, node: NodeId, after: Seq, upto: Seq },
+    /// A holder no longer wants the answer to this request.
+    Cancelled(ReplyTo),
+    /// Everything sent so far has been acknowledged by all live peers.
+    Drained,
+    /// A peer broke the protocol; its link is being closed.
+    Violation { peer: NodeId, what: &'static str },
+}

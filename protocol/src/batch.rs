@@ -1,0 +1,251 @@
+//! Messages on their way together.
+//!
+//! A batch is what a sender's messages are put into as they come, what goes over every link of the destination set as the same bytes, what a receiver relays as it came, and what an inbox takes apart.
+//! Inside, each message is a varint `length << 1 | is_request`, for a request a varint call number, and the payload.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::api::CallId;
+
+/// One or more messages of one flow, in order.
+///
+/// However it was made, a `Batch` holds exactly `count` well-formed messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    count: u32,
+    /// The prefix of a single message whose payload is kept apart, so as not to copy it; else empty.
+    head: Bytes,
+    body: Bytes,
+}
+
+/// One message of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchMessage {
+    /// The payload.
+    pub payload: Bytes,
+    /// The call to which the sender awaits a reply, if it does.
+    pub call: Option<CallId>,
+}
+
+/// Gathers messages into batches.
+#[derive(Debug, Default)]
+pub struct BatchBuilder {
+    count: u32,
+    body: BytesMut,
+}
+
+/// Takes a batch apart, message by message.
+#[derive(Clone, Debug)]
+pub struct Messages {
+    left: u32,
+    head: Bytes,
+    body: Bytes,
+}
+
+/// A payload from this size on is not copied into a batch but travels in one of its own.
+pub const SINGLE_BYTES_MIN: usize = 16 << 10;
+/// A batch is full when it has this many bytes.
+pub const BATCH_BYTES_FULL: usize = 64 << 10;
+
+impl Batch {
+    /// A batch of one message, whose payload is not copied.
+    #[must_use]
+    pub fn single(payload: Bytes, call: Option<CallId>) -> Self {
+        let mut head = BytesMut::with_capacity(20);
+        put_prefix(&mut head, payload.len(), call);
+        Batch { count: 1, head: head.freeze(), body: payload }
+    }
+
+    /// Checks bytes that came from a peer; `None` if they are not exactly `count` messages.
+    pub(crate) fn parse(count: u32, body: Bytes) -> Option<Self> {
+        let mut rest: &[u8] = &body;
+        for _ in 0..count {
+            let (len, _) = take_prefix(&mut rest)?;
+            if rest.len() < len {
+                return None;
+            }
+            rest.advance(len);
+        }
+        (count > 0 && rest.is_empty()).then_some(Batch { count, head: Bytes::new(), body })
+    }
+
+    /// How many messages there are.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// How many bytes it takes on a link, without the frame's header.
+    #[must_use]
+    pub fn len_bytes(&self) -> usize {
+        self.head.len() + self.body.len()
+    }
+
+    /// The messages, in order.
+    #[must_use]
+    pub fn into_messages(self) -> Messages {
+        Messages { left: self.count, head: self.head, body: self.body }
+    }
+
+    /// The two parts that follow each other on a link.
+    pub(crate) fn parts(&self) -> (&Bytes, &Bytes) {
+        (&self.head, &self.body)
+    }
+}
+
+impl BatchBuilder {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        BatchBuilder::default()
+    }
+
+    /// Appends a message, copying its payload.
+    pub fn push(&mut self, payload: &[u8], call: Option<CallId>) {
+        put_prefix(&mut self.body, payload.len(), call);
+        self.body.put_slice(payload);
+        self.count += 1;
+    }
+
+    /// How many messages there are.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// How many bytes the batch would have.
+    #[must_use]
+    pub fn len_bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Takes out what was gathered; `None` if that is nothing.
+    pub fn take(&mut self) -> Option<Batch> {
+        let count = std::mem::take(&mut self.count);
+        (count > 0).then(|| Batch { count, head: Bytes::new(), body: self.body.split().freeze() })
+    }
+}
+
+impl Messages {
+    /// Leaves out the first `count` messages.
+    pub(crate) fn skip_messages(mut self, count: u32) -> Self {
+        for _ in 0..count {
+            self.next();
+        }
+        self
+    }
+}
+
+impl Iterator for Messages {
+    type Item = BatchMessage;
+
+    #[inline]
+    fn next(&mut self) -> Option<BatchMessage> {
+        if self.left == 0 {
+            return None;
+        }
+        self.left -= 1;
+        if !self.head.is_empty() {
+            let (_, call) = take_prefix(&mut &self.head[..])?;
+            return Some(BatchMessage { payload: std::mem::take(&mut self.body), call });
+        }
+        let mut rest: &[u8] = &self.body;
+        let (len, call) = take_prefix(&mut rest)?;
+        let prefix = self.body.len() - rest.len();
+        self.body.advance(prefix);
+        let payload = self.body.split_to(len);
+        Some(BatchMessage { payload, call })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left as usize, Some(self.left as usize))
+    }
+}
+
+impl ExactSizeIterator for Messages {}
+
+fn put_prefix(out: &mut BytesMut, len: usize, call: Option<CallId>) {
+    put_varint(out, (len as u64) << 1 | u64::from(call.is_some()));
+    if let Some(CallId(call)) = call {
+        put_varint(out, call);
+    }
+}
+
+#[inline]
+fn take_prefix(rest: &mut &[u8]) -> Option<(usize, Option<CallId>)> {
+    let head = take_varint(rest)?;
+    let call = if head & 1 == 1 { Some(CallId(take_varint(rest)?)) } else { None };
+    Some((usize::try_from(head >> 1).ok()?, call))
+}
+
+/// Appends an unsigned LEB128 number.
+#[inline]
+fn put_varint(out: &mut BytesMut, mut value: u64) {
+    while value >= 0x80 {
+        out.put_u8(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.put_u8(value as u8);
+}
+
+/// Takes an unsigned LEB128 number off the front; `None` if it is cut short or above 64 bits.
+#[inline]
+fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, tail) = rest.split_first()?;
+        *rest = tail;
+        let bits = u64::from(byte & 0x7f);
+        if shift == 63 && bits > 1 {
+            return None;
+        }
+        value |= bits << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(
+            messages in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..300), proptest::option::of(any::<u64>())), 1..40),
+        ) {
+            let mut builder = BatchBuilder::new();
+            for (payload, call) in &messages {
+                builder.push(payload, call.map(CallId));
+            }
+            let batch = builder.take().expect("something was pushed");
+            let (head, body) = batch.parts();
+            prop_assert!(head.is_empty());
+            let parsed = Batch::parse(batch.count(), body.clone());
+            prop_assert_eq!(parsed.as_ref(), Some(&batch));
+            prop_assert_eq!(Batch::parse(batch.count() + 1, body.clone()), None);
+            let out: Vec<_> = batch.into_messages().map(|m| (m.payload.to_vec(), m.call.map(|c| c.0))).collect();
+            prop_assert_eq!(out, messages);
+        }
+
+        #[test]
+        fn any_bytes_are_refused_or_taken_apart_whole(count in 0u32..50, body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Some(batch) = Batch::parse(count, body.into()) {
+                prop_assert_eq!(batch.into_messages().count(), count as usize);
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_reads_the_same_on_both_sides() {
+        let batch = Batch::single(Bytes::from_static(b"large"), Some(CallId(7)));
+        let (head, body) = batch.parts();
+        let wire: Bytes = [&head[..], &body[..]].concat().into();
+        let received = Batch::parse(1, wire).expect("well-formed");
+        assert!(received.into_messages().eq(batch.into_messages()));
+    }
+}

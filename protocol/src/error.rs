@@ -1,0 +1,108 @@
+//! Why a command was not carried out; in every case nothing was sent and nothing has changed.
+
+use rolecast_membership::RecordError;
+
+/// Why a role was not taken up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TakeUpError {
+    /// This node holds the role already.
+    #[error("this node already holds the role: drop the other inbox first")]
+    Held,
+    /// The record would pass a limit.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The node is leaving.
+    #[error("the node is leaving the mesh")]
+    Leaving,
+}
+
+/// Why a flow was not opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenFlowError {
+    /// Too many flows are open.
+    #[error("a node sends at most {max} flows at once: one for each role and way of spreading")]
+    TooMany {
+        /// The bound.
+        max: usize,
+    },
+}
+
+/// Why a batch was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MulticastError {
+    /// The window is full: [`crate::Event::Writable`] says when to try again.
+    #[error("the slowest holder has not yet taken what was sent before")]
+    Full,
+    /// A payload is larger than the limit.
+    #[error("a message has at most {max} bytes, and this one has {bytes}")]
+    TooLarge {
+        /// Its length in bytes.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// Too many calls are outstanding.
+    #[error("at most {max} calls may be outstanding at once")]
+    TooManyCalls {
+        /// The bound.
+        max: usize,
+    },
+    /// No such flow.
+    #[error("the flow is not open")]
+    UnknownFlow,
+    /// The node is leaving.
+    #[error("the node is leaving the mesh")]
+    Leaving,
+}
+
+/// Why a call was not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// Nobody holds the role, as far as this node knows.
+    #[error("no node holds the role, as far as this node knows")]
+    NoHolder,
+    /// Too much waits for the chosen holder.
+    #[error("too much already waits for the holder")]
+    Full,
+    /// A payload is larger than the limit.
+    #[error("a message has at most {max} bytes, and this one has {bytes}")]
+    TooLarge {
+        /// Its length in bytes.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// Too many calls are outstanding.
+    #[error("at most {max} calls may be outstanding at once")]
+    TooManyCalls {
+        /// The bound.
+        max: usize,
+    },
+    /// The node is leaving.
+    #[error("the node is leaving the mesh")]
+    Leaving,
+}
+
+/// Why a reply was not sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplyError {
+    /// Whoever asked is gone, or in a later life.
+    #[error("whoever asked is no longer there")]
+    Gone,
+    /// Too much waits for whoever asked.
+    #[error("too much already waits for whoever asked")]
+    Full,
+    /// The reply is larger than the limit.
+    #[error("a reply has at most {max} bytes, and this one has {bytes}")]
+    TooLarge {
+        /// Its length in bytes.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+}

@@ -1,0 +1,21 @@
+//! What a Rolecast node does with messages.
+//!
+//! One [`Engine`] per node, without I/O, clock or entropy: the driver hands it what happened, with the time, and carries out what it asks for.
+//! The node drives it with tokio and QUIC; the simulator drives the very same code in virtual time.
+
+mod api;
+mod batch;
+mod engine;
+mod error;
+
+#[cfg(feature = "canaries")]
+pub use api::Canary;
+pub use api::{
+    Answer, CallId, CallKind, Class, CloseReason, Config, Delivery, Dissemination, Event, FlowId,
+    Gap, InboxId, Input, Limits, LinkId, Origin, Output, Pick, Refusal, ReplyTo, Seq, Target,
+    Ticket,
+};
+pub use batch::{Batch, BatchBuilder, BatchMessage, Messages, BATCH_BYTES_FULL, SINGLE_BYTES_MIN};
+pub use engine::{Accepted, Engine, Usage};
+pub use error::{CallError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
+pub use rolecast_membership as membership;
