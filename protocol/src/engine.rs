@@ -6,6 +6,7 @@ use bytes::Bytes;
 use rolecast_membership::{Epoch, Identity, Member, NodeId, RoleName, Time};
 
 use crate::api::*;
+use crate::error::{CallError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
 use crate::batch::Batch;
 
 /// What one node does with messages.
