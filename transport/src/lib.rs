@@ -1,1 +1,27 @@
-//! .
+//! QUIC links between nodes, and the trust that they stand on.
+//!
+//! A [`Transport`] is one UDP socket with one QUIC endpoint on it.
+//! Between two nodes it keeps one connection, whoever dialled it, and shows it to its driver as a [`Link`]: two ordered sequences of frames ([`Class::Control`] before [`Class::Data`]) and unreliable datagrams.
+//! What happens comes out of one place, [`Events`], in bulk.
+//!
+//! Nothing here knows what the frames mean.
+//! A peer's bytes never panic and never grow memory beyond the bounds in [`Limits`]: whatever is wrong closes that one connection, is logged in one line that names who and why, and is counted in [`Counters`].
+//!
+//! Time comes from tokio's clock, entropy from one module, and nothing depends on hash order, so that the simulator can run whole nodes, QUIC and TLS included, on sockets in memory.
+
+mod config;
+mod counters;
+mod endpoint;
+mod entropy;
+mod event;
+mod link;
+mod secret;
+mod trust;
+
+pub use config::{BindError, Limits, Socket, TransportConfig};
+pub use counters::Counters;
+pub use endpoint::Transport;
+pub use event::{Class, DialError, Events, LinkEnd, RefusalReason, TransportEvent};
+pub use link::{CloseCode, Link, LinkStats};
+pub use secret::{MeshSecret, ParseSecretError};
+pub use trust::{NodeKey, Trust, TrustError};
