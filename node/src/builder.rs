@@ -1,0 +1,235 @@
+//! How a node is made.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use rolecast_membership::{Profile, Service};
+use rolecast_protocol::Limits;
+use rolecast_transport::{MeshSecret, ParseSecretError};
+
+use crate::error::StartError;
+use crate::node::Node;
+use crate::start::start;
+
+/// Says what a node is, and starts it; see [`Node::builder`].
+#[derive(Debug)]
+#[must_use = "nothing happens before `start` is awaited"]
+pub struct NodeBuilder {
+    pub(crate) trust: TrustSource,
+    pub(crate) seeds: Vec<String>,
+    pub(crate) listen: String,
+    pub(crate) advertise: Option<String>,
+    pub(crate) site: String,
+    pub(crate) host: String,
+    pub(crate) service: Service,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) profile: Profile,
+    pub(crate) limits: Limits,
+}
+
+/// Where a node's trust comes from.
+#[derive(Debug)]
+pub(crate) enum TrustSource {
+    None,
+    Secret(Result<MeshSecret, ParseSecretError>),
+    Pem {
+        ca: String,
+        chain: String,
+        key: String,
+    },
+    Files {
+        ca: PathBuf,
+        chain: PathBuf,
+        key: PathBuf,
+    },
+}
+
+/// A mesh secret, or the text of one; see [`NodeBuilder::secret`].
+#[derive(Clone, Debug)]
+pub struct SecretText(Result<MeshSecret, ParseSecretError>);
+
+impl From<MeshSecret> for SecretText {
+    fn from(secret: MeshSecret) -> Self {
+        SecretText(Ok(secret))
+    }
+}
+
+impl From<&MeshSecret> for SecretText {
+    fn from(secret: &MeshSecret) -> Self {
+        SecretText(Ok(secret.clone()))
+    }
+}
+
+impl From<&str> for SecretText {
+    fn from(text: &str) -> Self {
+        SecretText(text.parse())
+    }
+}
+
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        SecretText(text.parse())
+    }
+}
+
+impl NodeBuilder {
+    pub(crate) fn new() -> Self {
+        NodeBuilder {
+            trust: TrustSource::None,
+            seeds: Vec::new(),
+            listen: DEFAULT_LISTEN.to_owned(),
+            advertise: None,
+            site: String::new(),
+            host: String::new(),
+            service: Service::default(),
+            labels: BTreeMap::new(),
+            state_dir: None,
+            profile: Profile::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Trusts every node that has this secret: a [`MeshSecret`], or its text, which is checked by [`NodeBuilder::start`].
+    pub fn secret(self, secret: impl Into<SecretText>) -> Self {
+        NodeBuilder {
+            trust: TrustSource::Secret(secret.into().0),
+            ..self
+        }
+    }
+
+    /// Trusts every node with a certificate from one of the CAs in `ca_pem`.
+    ///
+    /// `chain_pem` starts with this node's own certificate, to which the private key in `key_pem` belongs; its hash is the node's identity.
+    pub fn certificates(
+        self,
+        ca_pem: impl Into<String>,
+        chain_pem: impl Into<String>,
+        key_pem: impl Into<String>,
+    ) -> Self {
+        let (ca, chain, key) = (ca_pem.into(), chain_pem.into(), key_pem.into());
+        NodeBuilder {
+            trust: TrustSource::Pem { ca, chain, key },
+            ..self
+        }
+    }
+
+    /// As [`NodeBuilder::certificates`], from files, which are read by [`NodeBuilder::start`].
+    pub fn certificate_files(
+        self,
+        ca: impl Into<PathBuf>,
+        chain: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        let (ca, chain, key) = (ca.into(), chain.into(), key.into());
+        NodeBuilder {
+            trust: TrustSource::Files { ca, chain, key },
+            ..self
+        }
+    }
+
+    /// Adds addresses at which some other node may be found, each as `HOST:PORT`.
+    ///
+    /// A name with several addresses counts as all of them.
+    /// One reachable seed is enough, the order in which nodes start does not matter, and without any seed the node starts a mesh of its own.
+    pub fn seeds(mut self, seeds: impl IntoIterator<Item: ToString>) -> Self {
+        self.seeds
+            .extend(seeds.into_iter().map(|seed| seed.to_string()));
+        self
+    }
+
+    /// Listens at this address instead of [`DEFAULT_LISTEN`]; port 0 takes any free one.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a caller has an address or a text"
+    )]
+    pub fn listen(self, addr: impl ToString) -> Self {
+        NodeBuilder {
+            listen: addr.to_string(),
+            ..self
+        }
+    }
+
+    /// Tells the others to dial this address.
+    ///
+    /// By default it is the address that the node listens at; if that is `0.0.0.0` or `[::]`, the address of the interface that leads to the first seed, or the loopback address when there is no seed.
+    /// A port of 0 stands for the port that the node listens at.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a caller has an address or a text"
+    )]
+    pub fn advertise(self, addr: impl ToString) -> Self {
+        NodeBuilder {
+            advertise: Some(addr.to_string()),
+            ..self
+        }
+    }
+
+    /// Says in which place the node is, such as `ams`.
+    pub fn site(self, site: impl Into<String>) -> Self {
+        NodeBuilder {
+            site: site.into(),
+            ..self
+        }
+    }
+
+    /// Says on which machine the node runs.
+    pub fn host(self, host: impl Into<String>) -> Self {
+        NodeBuilder {
+            host: host.into(),
+            ..self
+        }
+    }
+
+    /// Says what kind the node is, and which one of its kind on its machine.
+    pub fn service(self, name: impl Into<String>, instance: u32) -> Self {
+        NodeBuilder {
+            service: Service {
+                name: name.into(),
+                instance,
+            },
+            ..self
+        }
+    }
+
+    /// Adds a label, which every node of the mesh can see.
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// Keeps the node's key and epoch in this directory, which is created if need be.
+    ///
+    /// A node that starts again with it is the same node in a later life.
+    /// Without it every start makes another node.
+    pub fn state_dir(self, path: impl Into<PathBuf>) -> Self {
+        NodeBuilder {
+            state_dir: Some(path.into()),
+            ..self
+        }
+    }
+
+    /// Says how patient failure detection is; the same for the whole mesh.
+    pub fn profile(self, profile: Profile) -> Self {
+        NodeBuilder { profile, ..self }
+    }
+
+    /// Sets the bounds of everything that the node keeps.
+    pub fn limits(self, limits: Limits) -> Self {
+        NodeBuilder { limits, ..self }
+    }
+
+    /// Starts the node in the current tokio runtime.
+    ///
+    /// Resolves when the node listens; it finds the others by itself.
+    /// Cancel safe: a start that was dropped leaves no task behind.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is wrong and what to do; nothing was sent.
+    pub async fn start(self) -> Result<Node, StartError> {
+        start(self).await
+    }
+}
+
+/// Where a node listens unless it is told otherwise.
+pub const DEFAULT_LISTEN: &str = "0.0.0.0:7400";

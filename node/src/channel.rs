@@ -1,0 +1,163 @@
+//! A sender's handle on a role.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rolecast_membership::{NodeId, RoleName, RoleNameError};
+use rolecast_protocol::{Dissemination, Pick};
+
+use crate::error::WaitError;
+use crate::multicast::Multicast;
+use crate::outbox::Outbox;
+use crate::request::{Anycast, Request, RequestAll};
+use crate::shared::Shared;
+
+/// A sender's handle on a role: whatever is sent over it goes to whoever holds the role at that moment.
+///
+/// Cheap to clone; any number of tasks may send over clones of one channel.
+/// All channels of a node with the same role and [`Dissemination`] share one sequence of multicasts, which every holder gets in order.
+#[derive(Clone)]
+pub struct Channel {
+    pub(crate) shared: Arc<Shared>,
+    /// An invalid name is reported by whatever is sent first.
+    pub(crate) outbox: Result<Arc<Outbox>, RoleNameError>,
+    pub(crate) pick: Pick,
+}
+
+impl Channel {
+    pub(crate) fn new(shared: Arc<Shared>, role: Result<RoleName, RoleNameError>) -> Self {
+        let outbox = role.map(|role| shared.outbox(role, Dissemination::default()));
+        Channel {
+            shared,
+            outbox,
+            pick: Pick::default(),
+        }
+    }
+
+    /// The role, if its name is valid.
+    #[must_use]
+    pub fn role(&self) -> Option<&RoleName> {
+        self.outbox.as_ref().ok().map(|outbox| &outbox.role.name)
+    }
+
+    /// The same channel with another way of spreading multicasts.
+    #[must_use]
+    pub fn dissemination(self, dissemination: Dissemination) -> Self {
+        let shared = self.shared;
+        let outbox = self
+            .outbox
+            .map(|outbox| shared.outbox(outbox.role.name.clone(), dissemination));
+        Channel {
+            shared,
+            outbox,
+            pick: self.pick,
+        }
+    }
+
+    /// The same channel with another way of choosing one holder for [`Channel::anycast`] and [`Channel::request`].
+    #[must_use]
+    pub fn pick(self, pick: Pick) -> Self {
+        Channel { pick, ..self }
+    }
+
+    /// Sends to every holder.
+    ///
+    /// Resolves as soon as the message is on its way, to a [`Receipt`](crate::Receipt) that can be asked for the acknowledgements.
+    /// Waits while the slowest holder has too much before it; [`Multicast::timeout`] bounds that.
+    /// Cancel safe: a multicast that was dropped before it resolved was not sent.
+    pub fn multicast(&self, payload: impl Into<Bytes>) -> Multicast<'_> {
+        Multicast::new(self, payload.into())
+    }
+
+    /// Sends to any one holder, without a reply.
+    ///
+    /// Resolves when the message is in the holder's inbox.
+    /// Dropped before it resolved, the message may have been sent or not.
+    pub fn anycast(&self, payload: impl Into<Bytes>) -> Anycast<'_> {
+        Anycast::new(self, payload.into())
+    }
+
+    /// Sends to one certain node, if it holds the role, without a reply.
+    ///
+    /// The same as [`Channel::anycast`] with [`Anycast::to`].
+    pub fn unicast(&self, node: NodeId, payload: impl Into<Bytes>) -> Anycast<'_> {
+        self.anycast(payload).to(node)
+    }
+
+    /// Asks any one holder, and awaits its reply.
+    ///
+    /// Dropped before it resolved, the request is given up: the holder is told, and may have acted on it or not.
+    pub fn request(&self, payload: impl Into<Bytes>) -> Request<'_> {
+        Request::new(self, payload.into())
+    }
+
+    /// Asks every holder: resolves to the stream of their replies, in which each one is named exactly once.
+    pub fn request_all(&self, payload: impl Into<Bytes>) -> RequestAll<'_> {
+        RequestAll::new(self, payload.into())
+    }
+
+    /// Waits until at least `holders` nodes hold the role, as seen by this node; resolves to how many do.
+    pub fn wait_for_holders(&self, holders: usize) -> WaitForHolders<'_> {
+        WaitForHolders {
+            channel: self,
+            wanted: holders,
+            timeout: None,
+        }
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("role", &self.role())
+            .field("pick", &self.pick)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A wait for holders of a role, to be awaited; see [`Channel::wait_for_holders`].
+#[must_use = "nothing is waited for before this is awaited"]
+pub struct WaitForHolders<'a> {
+    channel: &'a Channel,
+    wanted: usize,
+    timeout: Option<Duration>,
+}
+
+impl WaitForHolders<'_> {
+    /// Gives up after this long; without it, the wait has no end.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        WaitForHolders {
+            timeout: Some(timeout),
+            ..self
+        }
+    }
+
+    async fn run(self) -> Result<usize, WaitError> {
+        let outbox = self.channel.outbox.as_ref().map_err(Clone::clone)?;
+        let wait = outbox.role.wait_for(&self.channel.shared, self.wanted);
+        let Some(timeout) = self.timeout else {
+            return Ok(wait.await?);
+        };
+        match tokio::time::timeout(timeout, wait).await {
+            Ok(waited) => Ok(waited?),
+            Err(_) => Err(WaitError::TimedOut {
+                role: outbox.role.name.to_string(),
+                holders: outbox.role.holders().unwrap_or(0),
+                wanted: self.wanted,
+            }),
+        }
+    }
+}
+
+impl<'a> IntoFuture for WaitForHolders<'a> {
+    type Output = Result<usize, WaitError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}

@@ -1,0 +1,74 @@
+//! What handles ask of the driver.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rolecast_membership::RoleName;
+use rolecast_protocol::{CallKind, InboxId, Refusal, ReplyTo, Target};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::call::{CallSlot, CallState};
+use crate::error::{RegisterError, ReplyError};
+use crate::inbox::{Inbox, InboxQueue};
+use crate::members::{MemberInfo, WatchQueue};
+use crate::outbox::Outbox;
+use crate::role::Role;
+
+pub(crate) enum Command {
+    /// Take up a role.
+    Register {
+        role: RoleName,
+        done: oneshot::Sender<Result<Inbox, RegisterError>>,
+    },
+    /// Drop the role of this inbox, or discard what is broadcast.
+    Unregister {
+        inbox: InboxId,
+        done: Option<oneshot::Sender<()>>,
+    },
+    /// Put what is broadcast into this queue; `None` comes back if another has it.
+    Broadcasts {
+        queue: Arc<InboxQueue>,
+        done: oneshot::Sender<Option<InboxId>>,
+    },
+    /// Keep the number of holders of a role up to date.
+    Follow { role: Arc<Role> },
+    /// Open the flow of an outbox.
+    Open {
+        outbox: Arc<Outbox>,
+        done: oneshot::Sender<()>,
+    },
+    /// Send to one holder.
+    Call {
+        target: Target,
+        kind: CallKind,
+        payload: Bytes,
+        deadline: Instant,
+        slot: CallSlot,
+        cost: usize,
+    },
+    /// Nobody waits for this call any more.
+    Cancel { call: Arc<CallState> },
+    /// Answer a request.
+    Reply {
+        to: ReplyTo,
+        answer: Result<Bytes, Refusal>,
+        done: Option<oneshot::Sender<Result<(), ReplyError>>>,
+    },
+    /// Say when whoever asked no longer wants the answer.
+    AwaitCancel {
+        to: ReplyTo,
+        done: oneshot::Sender<()>,
+    },
+    /// List the members.
+    Members {
+        done: oneshot::Sender<Vec<MemberInfo>>,
+    },
+    /// Tell this queue what changes in the mesh.
+    Watch { queue: Arc<WatchQueue> },
+    /// Drain, leave and stop.
+    Shutdown { patience: Duration },
+    /// The last handle is gone: leave and stop.
+    Abandon,
+}

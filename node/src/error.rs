@@ -1,0 +1,304 @@
+//! What can go wrong, by operation.
+//!
+//! Every error of an operation that sends says whether anything was sent, so that the caller knows whether it may try again.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use rolecast_membership::{Epoch, NodeId, RecordError, RoleNameError};
+use rolecast_protocol::{CallError, MulticastError, Refusal};
+use rolecast_transport::{BindError, TrustError};
+
+/// Why a node did not start; nothing was sent, and no task is left behind.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Neither a mesh secret nor certificates were given.
+    #[error(
+        "a node needs a mesh secret or certificates: call `secret` or `certificates` on the builder"
+    )]
+    NoTrust,
+    /// The mesh secret or the certificates are not usable.
+    #[error("{0}")]
+    Trust(#[source] TrustError),
+    /// A seed is not an address.
+    #[error(
+        "seed {seed:?} is not of the form HOST:PORT, such as 10.0.0.1:7400 or node-1.example:7400"
+    )]
+    Seed {
+        /// The seed as it was given.
+        seed: String,
+    },
+    /// The address to listen at, or to advertise, is not an address.
+    #[error("{what} address {text:?} is not of the form HOST:PORT, such as 0.0.0.0:7400")]
+    Address {
+        /// Which address: `listen` or `advertise`.
+        what: &'static str,
+        /// The address as it was given.
+        text: String,
+    },
+    /// The UDP socket could not be opened, for instance because the address is in use.
+    #[error("cannot listen at {addr}: {source}")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        source: BindError,
+    },
+    /// The site, host, service or labels pass a limit.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The state directory cannot be read or written, or holds something that is not a node's state.
+    #[error("the state file {} {problem}", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, as the end of a sentence.
+        problem: String,
+        /// The system's reason, if it had one.
+        source: Option<io::Error>,
+    },
+}
+
+/// Why a role was not taken up; the node holds what it held before.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The name is no role name.
+    #[error(transparent)]
+    Name(#[from] RoleNameError),
+    /// This node holds the role already.
+    #[error("this node already holds the role {role}: drop the other inbox first")]
+    Held {
+        /// The role.
+        role: String,
+    },
+    /// The node would hold too many roles.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The node is closed.
+    #[error(transparent)]
+    Closed(#[from] ClosedReason),
+}
+
+/// Why something was not sent, or not known to have arrived.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// Nothing was sent: trying again cannot deliver anything twice.
+    #[error("not sent: {0}")]
+    NotSent(#[from] NotSent),
+    /// It may have arrived, and no answer will come: try again only if taking it twice does no harm.
+    #[error("unknown whether it arrived: {0}")]
+    Unknown(Unknown),
+    /// It arrived, and the holder did nothing with it.
+    #[error("refused by {node}: {}", refusal_text(*reason))]
+    Refused {
+        /// The holder.
+        node: NodeId,
+        /// Its reason.
+        reason: Refusal,
+    },
+}
+
+impl SendError {
+    /// Whether a holder may have taken the message: if not, trying again is safe.
+    #[must_use]
+    pub fn may_have_arrived(&self) -> bool {
+        matches!(self, SendError::Unknown(_))
+    }
+}
+
+/// Why nothing was sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotSent {
+    /// The channel's role has no valid name.
+    #[error(transparent)]
+    Role(#[from] RoleNameError),
+    /// Nobody holds the role, as far as this node knows: wait with [`Channel::wait_for_holders`](crate::Channel::wait_for_holders).
+    #[error("no node holds the role {role}, as far as this node knows")]
+    NoHolder {
+        /// The role.
+        role: String,
+    },
+    /// There was no room until the timeout: the slowest holder has not yet taken what was sent before.
+    #[error("there was no room for it within the timeout, because a holder is slow")]
+    TimedOut,
+    /// Too much already waits for the chosen holder: try again later, or another one.
+    #[error("too much already waits for the holder")]
+    Full,
+    /// No link to the holder came about.
+    #[error("there is no link to the holder")]
+    NoLink,
+    /// The payload is too large.
+    #[error("a message has at most {max} bytes, and this one has {bytes}")]
+    TooLarge {
+        /// Its length in bytes.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// Too many calls are outstanding.
+    #[error("at most {max} calls may be outstanding at once")]
+    TooManyCalls {
+        /// The bound.
+        max: usize,
+    },
+    /// Too many different channels are in use for multicasts.
+    #[error("a node multicasts over at most {max} channels")]
+    TooManyChannels {
+        /// The bound.
+        max: usize,
+    },
+    /// The value cannot be written as bytes.
+    #[error("the value cannot be encoded: {0}")]
+    Encode(postcard::Error),
+    /// The node is closed.
+    #[error(transparent)]
+    Closed(#[from] ClosedReason),
+}
+
+impl NotSent {
+    pub(crate) fn from_multicast(error: MulticastError) -> Self {
+        match error {
+            MulticastError::TooLarge { bytes, max } => NotSent::TooLarge { bytes, max },
+            MulticastError::TooManyCalls { max } => NotSent::TooManyCalls { max },
+            MulticastError::Full => NotSent::Full,
+            _ => NotSent::Closed(ClosedReason::Shutdown),
+        }
+    }
+
+    pub(crate) fn from_call(error: CallError, role: &str) -> Self {
+        match error {
+            CallError::NoHolder => NotSent::NoHolder {
+                role: role.to_owned(),
+            },
+            CallError::Full => NotSent::Full,
+            CallError::TooLarge { bytes, max } => NotSent::TooLarge { bytes, max },
+            CallError::TooManyCalls { max } => NotSent::TooManyCalls { max },
+            _ => NotSent::Closed(ClosedReason::Shutdown),
+        }
+    }
+}
+
+/// Why it is not known whether a message arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unknown {
+    /// The holder was declared down or left before it answered.
+    #[error("the holder is gone")]
+    HolderGone,
+    /// No answer came within the timeout.
+    #[error("no answer came within the timeout")]
+    TimedOut,
+    /// This node was closed before the answer came.
+    #[error(transparent)]
+    Closed(#[from] ClosedReason),
+}
+
+/// Why one holder did not answer a request to all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoAnswer {
+    /// It never got the request.
+    #[error("it was not sent")]
+    NotSent,
+    /// It may have got it, and no answer will come.
+    #[error("unknown whether it arrived: {0}")]
+    Unknown(Unknown),
+    /// It did nothing with it.
+    #[error("it refused: {}", refusal_text(*.0))]
+    Refused(Refusal),
+}
+
+/// Why a reply was not sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplyError {
+    /// The message is not a request.
+    #[error("the message is not a request")]
+    NotARequest,
+    /// Whoever asked is gone, or no longer waits.
+    #[error("whoever asked is no longer there")]
+    Gone,
+    /// Too much waits for whoever asked.
+    #[error("too much already waits for whoever asked")]
+    Full,
+    /// The reply is too large.
+    #[error("a reply has at most {max} bytes, and this one has {bytes}")]
+    TooLarge {
+        /// Its length in bytes.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// The value cannot be written as bytes.
+    #[error("the value cannot be encoded: {0}")]
+    Encode(postcard::Error),
+    /// The node is closed.
+    #[error(transparent)]
+    Closed(#[from] ClosedReason),
+}
+
+/// Why a wait ended without what was waited for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The channel's role has no valid name.
+    #[error(transparent)]
+    Role(#[from] RoleNameError),
+    /// The timeout passed.
+    #[error("{holders} of {wanted} holders of {role} were there within the timeout")]
+    TimedOut {
+        /// The role.
+        role: String,
+        /// How many held it at the end.
+        holders: usize,
+        /// How many were waited for.
+        wanted: usize,
+    },
+    /// The node is closed.
+    #[error(transparent)]
+    Closed(#[from] ClosedReason),
+}
+
+/// Why a node is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClosedReason {
+    /// [`Node::shutdown`](crate::Node::shutdown) was called.
+    #[error("the node was shut down")]
+    Shutdown,
+    /// The last [`Node`](crate::Node) handle was dropped.
+    #[error("the last handle of the node was dropped")]
+    Dropped,
+    /// Another process runs with this node's key in a later life: two processes must not share a state directory or a node key.
+    #[error(
+        "another process runs with this node's key in the later life {epoch}: give each its own state directory"
+    )]
+    Superseded {
+        /// The other's life.
+        epoch: Epoch,
+    },
+    /// The node's socket failed or its runtime is going away.
+    #[error("the node's socket is closed")]
+    Transport,
+}
+
+/// Bytes that are not a value of the expected type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the payload is no {expected}: {source}")]
+pub struct DecodeError {
+    pub(crate) expected: &'static str,
+    pub(crate) source: postcard::Error,
+}
+
+fn refusal_text(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::NotHolder => "it does not hold the role",
+        Refusal::Busy => "its inbox is full",
+        Refusal::Dropped => "its program dropped the message without a reply",
+    }
+}

@@ -1,0 +1,183 @@
+//! Who is in the mesh, as a node sees it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use rolecast_membership::{Epoch, Liveness, Member, NodeId, Record, RoleName, Service};
+
+use crate::error::ClosedReason;
+use crate::queue::Queue;
+
+/// A live member of the mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemberInfo {
+    /// Which node.
+    pub id: NodeId,
+    /// Where it is dialled.
+    pub addr: SocketAddr,
+    /// Which of its lives.
+    pub epoch: Epoch,
+    /// The place it is in; may be empty.
+    pub site: String,
+    /// The machine it runs on; may be empty.
+    pub host: String,
+    /// Its own kind, and which of them it is.
+    pub service: Service,
+    /// Free key-value pairs.
+    pub labels: BTreeMap<String, String>,
+    /// The roles it holds, without the one that every node holds.
+    pub roles: Vec<RoleName>,
+    /// Whether it answers.
+    pub liveness: Liveness,
+    /// How this node reaches it.
+    pub link: LinkState,
+}
+
+/// How a node reaches a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkState {
+    /// It is the node itself.
+    Myself,
+    /// Over a link of their own.
+    Direct {
+        /// The smoothed round trip time.
+        rtt: Duration,
+    },
+    /// There is no link at this moment; what is sent waits for one.
+    Down,
+}
+
+impl MemberInfo {
+    pub(crate) fn new(member: Member, link: LinkState) -> Self {
+        MemberInfo {
+            liveness: member.liveness,
+            ..MemberInfo::from_record(member.record, link)
+        }
+    }
+
+    pub(crate) fn from_record(record: Record, link: LinkState) -> Self {
+        let everyone = RoleName::everyone();
+        MemberInfo {
+            id: record.identity.id,
+            addr: record.identity.addr,
+            epoch: record.identity.epoch,
+            site: record.site,
+            host: record.host,
+            service: record.service,
+            labels: record.labels,
+            roles: record
+                .roles
+                .into_keys()
+                .filter(|role| *role != everyone)
+                .collect(),
+            liveness: Liveness::Alive,
+            link,
+        }
+    }
+
+    /// Whether it holds this role.
+    #[must_use]
+    pub fn holds(&self, role: &str) -> bool {
+        self.roles.iter().any(|held| held.as_str() == role)
+    }
+}
+
+/// What changed in the mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MeshEvent {
+    /// A node joined.
+    Joined(MemberInfo),
+    /// A member took up or dropped roles.
+    Updated(MemberInfo),
+    /// A member came back in a later life, without having been seen down in between.
+    Restarted(MemberInfo),
+    /// A member does not answer; it stays a member until it is declared down.
+    Suspected(NodeId),
+    /// A suspected member answered.
+    AliveAgain(NodeId),
+    /// A member left gracefully.
+    Left(NodeId),
+    /// A member was declared down.
+    Down(NodeId),
+    /// A link to this node came up.
+    LinkUp(NodeId),
+    /// The link to this node is gone.
+    LinkDown(NodeId),
+    /// This node was declared down while it lived, and goes on in this life.
+    Renewed(Epoch),
+    /// This node is closed; nothing follows.
+    Closed(ClosedReason),
+    /// The watcher was too slow, and so many events were left out here: ask [`Node::members`](crate::Node::members) for how things stand.
+    Lagged(u64),
+}
+
+pub(crate) type WatchQueue = Queue<MeshEvent>;
+
+/// The stream of what changes in the mesh; see [`Node::watch`](crate::Node::watch).
+pub struct MeshEvents {
+    queue: Arc<WatchQueue>,
+    arrived: VecDeque<MeshEvent>,
+}
+
+impl MeshEvents {
+    pub(crate) fn new(queue: Arc<WatchQueue>) -> Self {
+        MeshEvents {
+            queue,
+            arrived: VecDeque::new(),
+        }
+    }
+
+    /// The next event; `None` after the node was closed.
+    ///
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Option<MeshEvent> {
+        std::future::poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<MeshEvent>> {
+        if self.arrived.is_empty() {
+            std::task::ready!(self.queue.poll_take(cx, &mut self.arrived));
+        }
+        Poll::Ready(self.arrived.pop_front())
+    }
+}
+
+impl Stream for MeshEvents {
+    type Item = MeshEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<MeshEvent>> {
+        self.poll_event(cx)
+    }
+}
+
+impl Drop for MeshEvents {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+impl fmt::Debug for MeshEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeshEvents").finish_non_exhaustive()
+    }
+}
+
+/// Tells a watcher; what it cannot take is counted.
+pub(crate) fn tell(queue: &WatchQueue, event: MeshEvent) {
+    queue.push_bounded(event, WATCH_MAX, |last| match last {
+        MeshEvent::Lagged(events) => *events += 1,
+        other => *other = MeshEvent::Lagged(2),
+    });
+}
+
+/// So many events may wait for one watcher.
+const WATCH_MAX: usize = 1_024;

@@ -1,0 +1,214 @@
+//! One message as its receiver sees it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rolecast_membership::{Epoch, NodeId, RoleName};
+use rolecast_protocol::{CallId, Origin, Refusal, ReplyTo, Seq};
+use tokio::sync::oneshot;
+
+use crate::command::Command;
+use crate::error::ReplyError;
+use crate::shared::Shared;
+
+/// A message, or a request, that came to a role.
+///
+/// A request that is dropped without a reply is refused: whoever asked learns it at once.
+pub struct Message {
+    pub(crate) payload: Bytes,
+    pub(crate) source: Arc<Source>,
+    pub(crate) seq: Option<Seq>,
+    pub(crate) responder: Option<Responder>,
+}
+
+/// What all messages of one batch have in common.
+pub(crate) struct Source {
+    shared: Arc<Shared>,
+    origin: Origin,
+    role: RoleName,
+}
+
+impl Source {
+    pub(crate) fn new(shared: &Arc<Shared>, origin: Origin, role: &RoleName) -> Self {
+        Source {
+            shared: Arc::clone(shared),
+            origin,
+            role: role.clone(),
+        }
+    }
+}
+
+impl Message {
+    /// What was sent.
+    #[must_use]
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// What was sent, and the right to reply if it is a request.
+    #[must_use = "dropping the responder of a request refuses it"]
+    pub fn into_parts(self) -> (Bytes, Option<Responder>) {
+        (self.payload, self.responder)
+    }
+
+    /// The node that sent it.
+    #[must_use]
+    pub fn origin(&self) -> NodeId {
+        self.source.origin.node
+    }
+
+    /// The life in which that node sent it.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.source.origin.epoch
+    }
+
+    /// The role that it was sent to.
+    #[must_use]
+    pub fn role(&self) -> &RoleName {
+        &self.source.role
+    }
+
+    /// Its position among the origin's multicasts over one kind of channel, as in [`Receipt::seq`](crate::Receipt::seq); `None` if it was sent to this holder alone.
+    #[must_use]
+    pub fn seq(&self) -> Option<Seq> {
+        self.seq
+    }
+
+    /// Whether the origin awaits a reply.
+    #[must_use]
+    pub fn is_request(&self) -> bool {
+        self.responder.is_some()
+    }
+
+    /// Answers a request; resolves when the answer is on its way.
+    ///
+    /// Dropped before it resolved, the answer may have been sent or not.
+    ///
+    /// # Errors
+    /// [`ReplyError`] says why no answer was sent.
+    pub async fn reply(self, payload: impl Into<Bytes>) -> Result<(), ReplyError> {
+        match self.responder {
+            Some(responder) => responder.reply(payload).await,
+            None => Err(ReplyError::NotARequest),
+        }
+    }
+
+    /// Resolves when whoever asked no longer wants the answer: it gave up, or is gone.
+    ///
+    /// Never resolves for what is no request.
+    /// Cancel safe.
+    pub async fn cancelled(&self) {
+        match &self.responder {
+            Some(responder) => responder.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("role", self.role())
+            .field("origin", &self.origin())
+            .field("seq", &self.seq.map(|seq| seq.0))
+            .field("bytes", &self.payload.len())
+            .field("is_request", &self.is_request())
+            .finish()
+    }
+}
+
+/// The right to answer one request.
+///
+/// Dropped without a reply, it refuses the request.
+pub struct Responder {
+    source: Arc<Source>,
+    call: CallId,
+    answered: bool,
+}
+
+impl Responder {
+    pub(crate) fn new(source: Arc<Source>, call: CallId) -> Self {
+        Responder {
+            source,
+            call,
+            answered: false,
+        }
+    }
+
+    /// Answers the request; resolves when the answer is on its way.
+    ///
+    /// Dropped before it resolved, the answer may have been sent or not.
+    ///
+    /// # Errors
+    /// [`ReplyError`] says why no answer was sent.
+    pub async fn reply(mut self, payload: impl Into<Bytes>) -> Result<(), ReplyError> {
+        let payload = payload.into();
+        let max = self.source.shared.limits.payload_bytes_max;
+        if payload.len() > max {
+            return Err(ReplyError::TooLarge {
+                bytes: payload.len(),
+                max,
+            });
+        }
+        let (done, replied) = oneshot::channel();
+        self.answered = true;
+        let to = self.to();
+        let shared = Arc::clone(&self.source.shared);
+        shared.submit(Command::Reply {
+            to,
+            answer: Ok(payload),
+            done: Some(done),
+        })?;
+        replied
+            .await
+            .unwrap_or_else(|_| Err(ReplyError::Closed(shared.closed_reason())))
+    }
+
+    /// Resolves when whoever asked no longer wants the answer: it gave up, or is gone.
+    ///
+    /// Cancel safe.
+    pub async fn cancelled(&self) {
+        let (done, cancelled) = oneshot::channel();
+        // A closed node answers nobody.
+        if self
+            .source
+            .shared
+            .submit(Command::AwaitCancel {
+                to: self.to(),
+                done,
+            })
+            .is_ok()
+        {
+            let _ = cancelled.await;
+        }
+    }
+
+    fn to(&self) -> ReplyTo {
+        ReplyTo {
+            origin: self.source.origin,
+            call: self.call,
+        }
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if !self.answered {
+            let answer = Err(Refusal::Dropped);
+            // A closed node has refused everything already.
+            let _ = self.source.shared.submit(Command::Reply {
+                to: self.to(),
+                answer,
+                done: None,
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Responder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Responder").field("to", &self.to()).finish()
+    }
+}

@@ -1,0 +1,175 @@
+//! Sending to every holder.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
+
+use crate::channel::Channel;
+use crate::command::Command;
+use crate::error::{NotSent, SendError};
+use crate::outbox::Outbox;
+use crate::receipt::Receipt;
+use crate::shared::Shared;
+
+/// A multicast, to be awaited; see [`Channel::multicast`].
+#[must_use = "nothing is sent before this is awaited"]
+pub struct Multicast<'a> {
+    channel: &'a Channel,
+    payload: Bytes,
+    timeout: Option<Duration>,
+}
+
+impl<'a> Multicast<'a> {
+    pub(crate) fn new(channel: &'a Channel, payload: Bytes) -> Self {
+        Multicast {
+            channel,
+            payload,
+            timeout: None,
+        }
+    }
+
+    /// Gives up when there was no room for so long; without it, the wait for a slow holder has no end.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Multicast {
+            timeout: Some(timeout),
+            ..self
+        }
+    }
+}
+
+impl<'a> IntoFuture for Multicast<'a> {
+    type Output = Result<Receipt, SendError>;
+    type IntoFuture = Multicasting<'a>;
+
+    fn into_future(self) -> Multicasting<'a> {
+        Multicasting {
+            multicast: self,
+            room: None,
+        }
+    }
+}
+
+/// A multicast under way.
+///
+/// It allocates only when it has to wait.
+#[must_use = "nothing is sent before this is awaited"]
+pub struct Multicasting<'a> {
+    multicast: Multicast<'a>,
+    room: Option<WaitForRoom<'a>>,
+}
+
+type WaitForRoom<'a> =
+    Pin<Box<dyn Future<Output = Result<SemaphorePermit<'a>, NotSent>> + Send + 'a>>;
+
+impl Future for Multicasting<'_> {
+    type Output = Result<Receipt, SendError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let channel = self.multicast.channel;
+        let outbox = match &channel.outbox {
+            Ok(outbox) => outbox,
+            Err(error) => return Poll::Ready(Err(NotSent::from(error.clone()).into())),
+        };
+        let shared = &channel.shared;
+        let room = match &mut self.room {
+            Some(room) => ready!(room.as_mut().poll(cx))?,
+            None => match reserve_at_once(shared, outbox, self.multicast.payload.len())? {
+                Some(room) => room,
+                None => ready!(self.poll_wait(cx, outbox))?,
+            },
+        };
+        let seq = outbox.push(shared, &self.multicast.payload, room)?;
+        Poll::Ready(Ok(Receipt {
+            outbox: Arc::clone(outbox),
+            origin: shared.id,
+            seq,
+        }))
+    }
+}
+
+impl<'a> Multicasting<'a> {
+    /// Starts to wait for room.
+    fn poll_wait(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbox: &'a Arc<Outbox>,
+    ) -> Poll<Result<SemaphorePermit<'a>, NotSent>> {
+        let Multicast {
+            channel,
+            payload,
+            timeout,
+        } = &self.multicast;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let wait = reserve(&channel.shared, outbox, payload.len(), deadline);
+        self.room.insert(Box::pin(wait)).as_mut().poll(cx)
+    }
+}
+
+/// Room in an open outbox with holders, if there is some; an error if there cannot be.
+#[inline]
+fn reserve_at_once<'a>(
+    shared: &Shared,
+    outbox: &'a Outbox,
+    payload_bytes: usize,
+) -> Result<Option<SemaphorePermit<'a>>, NotSent> {
+    shared.check_payload(payload_bytes)?;
+    if !outbox.is_open() {
+        return Ok(None);
+    }
+    check_holders(outbox)?;
+    Ok(outbox.try_reserve(payload_bytes))
+}
+
+/// Opens the outbox if need be, and waits for room in it.
+pub(crate) async fn reserve<'a>(
+    shared: &'a Arc<Shared>,
+    outbox: &'a Arc<Outbox>,
+    payload_bytes: usize,
+    deadline: Option<Instant>,
+) -> Result<SemaphorePermit<'a>, NotSent> {
+    shared.check_payload(payload_bytes)?;
+    let reserve = async {
+        if !outbox.is_open() {
+            open(shared, outbox).await?;
+        }
+        check_holders(outbox)?;
+        outbox.reserve(payload_bytes).await
+    };
+    match deadline {
+        None => reserve.await,
+        Some(deadline) => tokio::time::timeout_at(deadline, reserve)
+            .await
+            .unwrap_or(Err(NotSent::TimedOut)),
+    }
+}
+
+/// Has the driver open the flow.
+async fn open(shared: &Shared, outbox: &Arc<Outbox>) -> Result<(), NotSent> {
+    outbox.check()?;
+    let (done, opened) = tokio::sync::oneshot::channel();
+    shared.submit(Command::Open {
+        outbox: Arc::clone(outbox),
+        done,
+    })?;
+    match opened.await {
+        Ok(()) => outbox.check(),
+        Err(_) => Err(NotSent::Closed(shared.closed_reason())),
+    }
+}
+
+#[inline]
+fn check_holders(outbox: &Outbox) -> Result<(), NotSent> {
+    match outbox.role.holders() {
+        Some(0) => Err(NotSent::NoHolder {
+            role: outbox.role.name.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}

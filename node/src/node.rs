@@ -1,0 +1,206 @@
+//! A process's membership of the mesh.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rolecast_membership::{NodeId, RoleName};
+use tokio::sync::oneshot;
+
+use crate::builder::NodeBuilder;
+use crate::channel::Channel;
+use crate::command::Command;
+use crate::error::{ClosedReason, RegisterError, SendError, WaitError};
+use crate::inbox::{Inbox, InboxQueue};
+use crate::members::{MemberInfo, MeshEvents};
+use crate::queue::Queue;
+use crate::receipt::Receipt;
+use crate::shared::Shared;
+
+/// A process's membership of the mesh; cheap to clone.
+///
+/// The node lives until [`Node::shutdown`] or until its last `Node` handle is dropped; channels and inboxes do not keep it alive.
+/// Several nodes may live in one process.
+#[derive(Clone)]
+pub struct Node {
+    handle: Arc<Handle>,
+}
+
+/// Stops the node when the last clone is dropped.
+struct Handle {
+    shared: Arc<Shared>,
+    everyone: Channel,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // A closed node needs no telling.
+        let _ = self.shared.submit(Command::Abandon);
+    }
+}
+
+impl Node {
+    /// Starts to describe a node.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::new()
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let everyone = Channel::new(Arc::clone(&shared), Ok(RoleName::everyone()));
+        Node {
+            handle: Arc::new(Handle { shared, everyone }),
+        }
+    }
+
+    /// Which node this is.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.shared().id
+    }
+
+    /// Where the other nodes dial this one.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.shared().addr
+    }
+
+    /// Takes up a role; what is sent to it comes out of the inbox.
+    ///
+    /// The rest of the mesh knows within about a second.
+    /// Cancel safe: if the future is dropped, the role is given up again.
+    ///
+    /// # Errors
+    /// [`RegisterError`] if the name is invalid, the node holds the role already or too many roles, or is closed.
+    pub async fn register(&self, role: impl AsRef<str>) -> Result<Inbox, RegisterError> {
+        let role = RoleName::new(role.as_ref())?;
+        let (done, registered) = oneshot::channel();
+        self.shared().submit(Command::Register { role, done })?;
+        match registered.await {
+            Ok(result) => result,
+            Err(_) => Err(self.shared().closed_reason().into()),
+        }
+    }
+
+    /// The inbox of what is broadcast, and of what is sent to this very node through the role `*`.
+    ///
+    /// `None` if it is in use already.
+    /// As long as nobody takes it, what is broadcast to this node is discarded, and requests are refused.
+    pub async fn broadcasts(&self) -> Option<Inbox> {
+        let queue: Arc<InboxQueue> = Arc::new(Queue::new());
+        let (done, taken) = oneshot::channel();
+        self.shared()
+            .submit(Command::Broadcasts {
+                queue: Arc::clone(&queue),
+                done,
+            })
+            .ok()?;
+        let id = taken.await.ok()??;
+        Some(Inbox::new(
+            Arc::clone(self.shared()),
+            id,
+            RoleName::everyone(),
+            queue,
+        ))
+    }
+
+    /// A handle to send to a role.
+    ///
+    /// A name that is not valid is reported by whatever is sent first.
+    #[must_use]
+    pub fn channel(&self, role: impl AsRef<str>) -> Channel {
+        Channel::new(Arc::clone(self.shared()), RoleName::new(role.as_ref()))
+    }
+
+    /// Sends to every node of the mesh, this one included.
+    ///
+    /// As [`Channel::multicast`] to the role `*`.
+    ///
+    /// # Errors
+    /// [`SendError::NotSent`] only.
+    pub async fn broadcast(&self, payload: impl Into<Bytes>) -> Result<Receipt, SendError> {
+        self.handle.everyone.multicast(payload).await
+    }
+
+    /// The live members as this node sees them, itself first; empty once the node is closed.
+    pub async fn members(&self) -> Vec<MemberInfo> {
+        let (done, members) = oneshot::channel();
+        if self.shared().submit(Command::Members { done }).is_err() {
+            return Vec::new();
+        }
+        members.await.unwrap_or_default()
+    }
+
+    /// What changes in the mesh from here on.
+    pub fn watch(&self) -> MeshEvents {
+        let queue = Arc::new(Queue::new());
+        if self
+            .shared()
+            .submit(Command::Watch {
+                queue: Arc::clone(&queue),
+            })
+            .is_err()
+        {
+            queue.close();
+        }
+        MeshEvents::new(queue)
+    }
+
+    /// Waits until at least `holders` nodes hold the role, as seen by this node; resolves to how many do.
+    ///
+    /// Every node holds the role `*`, so that `wait_for("*", 3)` waits for a mesh of three.
+    /// Bound it with [`Channel::wait_for_holders`] and its `timeout`.
+    ///
+    /// # Errors
+    /// [`WaitError`] if the name is invalid or the node is closed.
+    pub async fn wait_for(
+        &self,
+        role: impl AsRef<str>,
+        holders: usize,
+    ) -> Result<usize, WaitError> {
+        self.channel(role).wait_for_holders(holders).await
+    }
+
+    /// Leaves the mesh in good order, and stops.
+    ///
+    /// Takes no new work, waits up to [`SHUTDOWN_PATIENCE`] until every live peer has acknowledged what was sent, tells the mesh that it leaves, and closes every link.
+    /// Cancel safe: the node stops even if the future is dropped.
+    pub async fn shutdown(&self) -> ClosedReason {
+        self.shutdown_within(SHUTDOWN_PATIENCE).await
+    }
+
+    /// As [`Node::shutdown`], with another patience.
+    pub async fn shutdown_within(&self, patience: Duration) -> ClosedReason {
+        // A closed node has nothing left to do.
+        let _ = self.shared().submit(Command::Shutdown { patience });
+        self.closed().await
+    }
+
+    /// Resolves when the node is closed, to the reason.
+    ///
+    /// Cancel safe.
+    pub async fn closed(&self) -> ClosedReason {
+        let mut closed = self.shared().watch_closed();
+        match closed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.unwrap_or(ClosedReason::Transport),
+            Err(_) => ClosedReason::Transport,
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("id", &self.id())
+            .field("addr", &self.addr())
+            .finish()
+    }
+}
+
+/// How long [`Node::shutdown`] waits for acknowledgements.
+pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);

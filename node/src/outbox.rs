@@ -1,0 +1,274 @@
+//! Where a channel's multicasts gather until the driver takes them.
+//!
+//! This is the sender's hot path: to append a message takes one lock that is held for a copy of the payload, and no allocation.
+//! The driver is woken when the outbox goes from empty to non-empty; whatever gathers until it comes travels as one batch, so that the load itself decides how large batches are.
+//! A semaphore of bytes bounds what gathers: its permits come back when the engine has taken the batch, so that a full window holds the senders back, in the order in which they came.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use rolecast_protocol::{
+    BATCH_BYTES_FULL, Batch, BatchBuilder, Dissemination, FlowId, SINGLE_BYTES_MIN, Seq,
+};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use crate::call::CallSlot;
+use crate::error::{ClosedReason, NotSent};
+use crate::role::Role;
+use crate::settlement::Settlement;
+use crate::shared::Shared;
+
+pub(crate) struct Outbox {
+    pub(crate) role: Arc<Role>,
+    pub(crate) dissemination: Dissemination,
+    pub(crate) settlement: Settlement,
+    room: Semaphore,
+    open: AtomicBool,
+    gathered: Mutex<Gathered>,
+}
+
+/// What the driver takes out of an outbox, in order.
+pub(crate) struct Parcel {
+    pub(crate) content: Content,
+    /// The room it takes up, in bytes, to be released when the engine has taken it.
+    pub(crate) cost: usize,
+}
+
+pub(crate) enum Content {
+    /// Messages.
+    Batch(Batch),
+    /// A request to all holders.
+    Gather {
+        payload: Bytes,
+        deadline: Instant,
+        slot: CallSlot,
+    },
+}
+
+struct Gathered {
+    phase: Phase,
+    parcels: VecDeque<Parcel>,
+    builder: BatchBuilder,
+    /// The room that the messages in the builder take up.
+    builder_cost: usize,
+    /// The position of the message appended last.
+    last: u64,
+    /// Whether the driver knows that there is something to take.
+    scheduled: bool,
+}
+
+enum Phase {
+    Unopened,
+    Open(FlowId),
+    Failed(NotSent),
+}
+
+impl Outbox {
+    pub(crate) fn new(role: Arc<Role>, dissemination: Dissemination) -> Self {
+        Outbox {
+            role,
+            dissemination,
+            settlement: Settlement::default(),
+            room: Semaphore::new(ROOM_BYTES),
+            open: AtomicBool::new(false),
+            gathered: Mutex::new(Gathered {
+                phase: Phase::Unopened,
+                parcels: VecDeque::new(),
+                builder: BatchBuilder::new(),
+                builder_cost: 0,
+                last: 0,
+                scheduled: false,
+            }),
+        }
+    }
+
+    /// Whether the driver has opened the flow.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Makes room for a payload, if there is some at once.
+    pub(crate) fn try_reserve(&self, payload_bytes: usize) -> Option<SemaphorePermit<'_>> {
+        self.room.try_acquire_many(cost(payload_bytes)).ok()
+    }
+
+    /// Waits for room for a payload, in turn.
+    pub(crate) async fn reserve(
+        &self,
+        payload_bytes: usize,
+    ) -> Result<SemaphorePermit<'_>, NotSent> {
+        match self.room.acquire_many(cost(payload_bytes)).await {
+            Ok(permit) => Ok(permit),
+            Err(_) => Err(self.failure()),
+        }
+    }
+
+    /// Appends a message for which there is room; gives its position in the flow.
+    #[inline]
+    pub(crate) fn push(
+        self: &Arc<Self>,
+        shared: &Shared,
+        payload: &Bytes,
+        room: SemaphorePermit<'_>,
+    ) -> Result<Seq, NotSent> {
+        let mut gathered = self.lock();
+        if let Phase::Failed(why) = &gathered.phase {
+            return Err(why.clone());
+        }
+        if payload.len() >= SINGLE_BYTES_MIN {
+            gathered.seal();
+            let content = Content::Batch(Batch::single(payload.clone(), None));
+            gathered.parcels.push_back(Parcel {
+                content,
+                cost: room.num_permits(),
+            });
+        } else {
+            gathered.builder.push(payload, None);
+            gathered.builder_cost += room.num_permits();
+            if gathered.builder.len_bytes() >= BATCH_BYTES_FULL {
+                gathered.seal();
+            }
+        }
+        Ok(self.appended(shared, gathered, room))
+    }
+
+    /// Appends a request to all holders, for which there is room.
+    pub(crate) fn push_gather(
+        self: &Arc<Self>,
+        shared: &Shared,
+        payload: Bytes,
+        deadline: Instant,
+        slot: CallSlot,
+        room: SemaphorePermit<'_>,
+    ) -> Result<Seq, NotSent> {
+        let mut gathered = self.lock();
+        if let Phase::Failed(why) = &gathered.phase {
+            return Err(why.clone());
+        }
+        gathered.seal();
+        let content = Content::Gather {
+            payload,
+            deadline,
+            slot,
+        };
+        gathered.parcels.push_back(Parcel {
+            content,
+            cost: room.num_permits(),
+        });
+        Ok(self.appended(shared, gathered, room))
+    }
+
+    fn appended(
+        self: &Arc<Self>,
+        shared: &Shared,
+        mut gathered: MutexGuard<'_, Gathered>,
+        room: SemaphorePermit<'_>,
+    ) -> Seq {
+        // The driver gives it back when the engine has taken the message.
+        room.forget();
+        gathered.last += 1;
+        let seq = Seq(gathered.last);
+        let wake = !std::mem::replace(&mut gathered.scheduled, true);
+        drop(gathered);
+        if wake {
+            shared.schedule(Arc::clone(self));
+        }
+        seq
+    }
+
+    /// Takes everything out, in order.
+    pub(crate) fn take(&self, into: &mut VecDeque<Parcel>) {
+        let mut gathered = self.lock();
+        gathered.scheduled = false;
+        gathered.seal();
+        into.append(&mut gathered.parcels);
+    }
+
+    /// The engine has taken messages that cost this much room.
+    pub(crate) fn release(&self, cost: usize) {
+        self.room.add_permits(cost);
+    }
+
+    /// The driver opened the flow.
+    pub(crate) fn opened(&self, flow: FlowId) {
+        let mut gathered = self.lock();
+        if matches!(gathered.phase, Phase::Unopened) {
+            gathered.phase = Phase::Open(flow);
+            self.open.store(true, Ordering::Release);
+        }
+    }
+
+    /// The flow of the engine, once it is open.
+    pub(crate) fn flow(&self) -> Option<FlowId> {
+        match self.lock().phase {
+            Phase::Open(flow) => Some(flow),
+            Phase::Unopened | Phase::Failed(_) => None,
+        }
+    }
+
+    /// Nothing can be sent from here on; whoever waits is told why.
+    pub(crate) fn fail(&self, why: NotSent) {
+        let mut gathered = self.lock();
+        if let Phase::Failed(_) = gathered.phase {
+            return;
+        }
+        gathered.phase = Phase::Failed(why);
+        gathered.parcels.clear();
+        drop(gathered.builder.take());
+        drop(gathered);
+        self.open.store(false, Ordering::Release);
+        self.room.close();
+        self.settlement.close();
+    }
+
+    /// Why nothing can be sent, if so.
+    pub(crate) fn check(&self) -> Result<(), NotSent> {
+        match &self.lock().phase {
+            Phase::Failed(why) => Err(why.clone()),
+            Phase::Unopened | Phase::Open(_) => Ok(()),
+        }
+    }
+
+    /// Why the node is closed, once it is.
+    pub(crate) fn closed_reason(&self) -> ClosedReason {
+        match self.check() {
+            Err(NotSent::Closed(reason)) => reason,
+            _ => ClosedReason::Shutdown,
+        }
+    }
+
+    fn failure(&self) -> NotSent {
+        self.check().err().unwrap_or(NotSent::Full)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Gathered> {
+        // A panic while the lock is held can only have come from an allocation, which leaves the lists well-formed.
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gathered {
+    /// Closes the batch that is being built.
+    fn seal(&mut self) {
+        if let Some(batch) = self.builder.take() {
+            let cost = std::mem::take(&mut self.builder_cost);
+            self.parcels.push_back(Parcel {
+                content: Content::Batch(batch),
+                cost,
+            });
+        }
+    }
+}
+
+/// The room that one message takes up; a large one takes all of it, but no more.
+fn cost(payload_bytes: usize) -> u32 {
+    (payload_bytes + MESSAGE_OVERHEAD_BYTES).min(ROOM_BYTES) as u32
+}
+
+/// What may gather in one outbox: two full batches, so that one can be built while the other is sent.
+const ROOM_BYTES: usize = 2 * BATCH_BYTES_FULL;
+/// What a message costs beyond its payload, so that empty messages are bounded too.
+const MESSAGE_OVERHEAD_BYTES: usize = 8;

@@ -1,0 +1,95 @@
+//! What a sender learns of a multicast.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rolecast_membership::{NodeId, RoleName};
+use rolecast_protocol::Seq;
+
+use crate::error::Unknown;
+use crate::outbox::Outbox;
+
+/// Says that a multicast is on its way to every holder.
+///
+/// To drop it costs nothing and changes nothing.
+/// [`Receipt::acked`] waits until every holder has taken the message.
+#[derive(Clone)]
+#[must_use = "to learn whether every holder took the message, call `acked` on the receipt"]
+pub struct Receipt {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) origin: NodeId,
+    pub(crate) seq: Seq,
+}
+
+impl Receipt {
+    /// The role that the message was sent to.
+    #[must_use]
+    pub fn role(&self) -> &RoleName {
+        &self.outbox.role.name
+    }
+
+    /// The node that sent it: this one.
+    #[must_use]
+    pub fn origin(&self) -> NodeId {
+        self.origin
+    }
+
+    /// The position of the message among all that this node has multicast over channels of this role and way of spreading, from 1 and without holes.
+    ///
+    /// Holders see the same number in [`Message::seq`](crate::Message::seq).
+    #[must_use]
+    pub fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// How many holders the role has in this node's view.
+    #[must_use]
+    pub fn holders(&self) -> usize {
+        self.outbox.role.holders().unwrap_or(0)
+    }
+
+    /// Waits until every holder has taken the message or was lost, and says which.
+    ///
+    /// A holder has taken a message when its program has got it from its inbox.
+    /// Cancel safe: it only waits.
+    ///
+    /// # Errors
+    /// [`Unknown::Closed`] if this node is closed before that is known.
+    pub async fn acked(&self) -> Result<Outcome, Unknown> {
+        if !self.outbox.settlement.wait(self.seq).await {
+            return Err(Unknown::Closed(self.outbox.closed_reason()));
+        }
+        let (members, lost) = self.outbox.settlement.outcome(self.seq);
+        Ok(Outcome {
+            acknowledged: members.saturating_sub(lost.len()),
+            lost,
+        })
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt")
+            .field("role", self.role())
+            .field("seq", &self.seq.0)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a multicast ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// How many holders have taken the message.
+    pub acknowledged: usize,
+    /// The holders that left or were declared down before they acknowledged it: each may have taken it or not.
+    pub lost: Vec<NodeId>,
+}
+
+impl Outcome {
+    /// Whether every holder to whom the message went has taken it.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.lost.is_empty()
+    }
+}

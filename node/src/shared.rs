@@ -1,0 +1,267 @@
+//! What the driver and the handles share.
+//!
+//! Handles never touch the engine: they put commands, full outboxes and consumed tickets here and wake the driver, which takes everything that has gathered at once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use rolecast_membership::{NodeId, RoleName};
+use rolecast_protocol::{Dissemination, Limits, Ticket};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
+
+use crate::command::Command;
+use crate::error::{ClosedReason, NotSent};
+use crate::outbox::Outbox;
+use crate::role::Role;
+
+pub(crate) struct Shared {
+    pub(crate) id: NodeId,
+    pub(crate) addr: SocketAddr,
+    pub(crate) limits: Limits,
+    work: Mutex<Work>,
+    wake: Notify,
+    closed: watch::Sender<Option<ClosedReason>>,
+    calls: AtomicUsize,
+    call_room: Semaphore,
+    names: Mutex<Names>,
+}
+
+/// What waits for the driver.
+#[derive(Default)]
+pub(crate) struct Work {
+    pub(crate) commands: Vec<Command>,
+    pub(crate) outboxes: Vec<Arc<Outbox>>,
+    pub(crate) tickets: Vec<Ticket>,
+    closed: bool,
+}
+
+/// One [`Role`] per role in use, one [`Outbox`] per role and way of spreading.
+#[derive(Default)]
+struct Names {
+    roles: BTreeMap<RoleName, Weak<Role>>,
+    outboxes: BTreeMap<(RoleName, Dissemination), Arc<Outbox>>,
+    /// When there are more than this, those that nobody uses are removed.
+    prune_above: usize,
+}
+
+impl Shared {
+    pub(crate) fn new(id: NodeId, addr: SocketAddr, limits: Limits) -> Self {
+        Shared {
+            id,
+            addr,
+            limits,
+            work: Mutex::default(),
+            wake: Notify::new(),
+            closed: watch::Sender::new(None),
+            calls: AtomicUsize::new(0),
+            call_room: Semaphore::new(CALL_ROOM_BYTES),
+            names: Mutex::default(),
+        }
+    }
+
+    /// Hands a command to the driver.
+    pub(crate) fn submit(&self, command: Command) -> Result<(), ClosedReason> {
+        let mut work = self.work();
+        if work.closed {
+            drop(work);
+            return Err(self.closed_reason());
+        }
+        let idle = work.is_empty();
+        work.commands.push(command);
+        drop(work);
+        self.wake_if(idle);
+        Ok(())
+    }
+
+    /// Tells the driver that an outbox is no longer empty.
+    pub(crate) fn schedule(&self, outbox: Arc<Outbox>) {
+        let mut work = self.work();
+        let idle = work.is_empty();
+        work.outboxes.push(outbox);
+        drop(work);
+        self.wake_if(idle);
+    }
+
+    /// Gives a ticket back.
+    pub(crate) fn consume(&self, ticket: Ticket) {
+        let mut work = self.work();
+        let idle = work.is_empty();
+        work.tickets.push(ticket);
+        drop(work);
+        self.wake_if(idle);
+    }
+
+    /// Swaps everything that waits into `into`, which must be empty.
+    pub(crate) fn take_work(&self, into: &mut Work) {
+        debug_assert!(into.is_empty(), "what was taken before would be reordered");
+        let mut work = self.work();
+        std::mem::swap(&mut work.commands, &mut into.commands);
+        std::mem::swap(&mut work.outboxes, &mut into.outboxes);
+        std::mem::swap(&mut work.tickets, &mut into.tickets);
+    }
+
+    /// Resolves when there may be work.
+    pub(crate) async fn wait_for_work(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Nothing is taken from here on; what waits is dropped, which fails the operations that wait for it.
+    pub(crate) fn close(&self, reason: ClosedReason) {
+        // The reason is published first: whoever finds the work closed must find it.
+        self.closed.send_if_modified(|closed| {
+            let first = closed.is_none();
+            closed.get_or_insert(reason);
+            first
+        });
+        let mut dropped = Work::default();
+        {
+            let mut work = self.work();
+            work.closed = true;
+            std::mem::swap(&mut work.commands, &mut dropped.commands);
+            std::mem::swap(&mut work.outboxes, &mut dropped.outboxes);
+            work.tickets.clear();
+        }
+        self.call_room.close();
+        let outboxes = std::mem::take(&mut self.names().outboxes);
+        for outbox in outboxes.into_values() {
+            outbox.fail(NotSent::Closed(self.closed_reason()));
+        }
+    }
+
+    /// Why the node is closed, or is about to be.
+    pub(crate) fn closed_reason(&self) -> ClosedReason {
+        self.closed.borrow().unwrap_or(ClosedReason::Transport)
+    }
+
+    pub(crate) fn watch_closed(&self) -> watch::Receiver<Option<ClosedReason>> {
+        self.closed.subscribe()
+    }
+
+    /// Counts a call as outstanding until the permit is dropped.
+    pub(crate) fn begin_call(self: &Arc<Self>) -> Result<CallPermit, NotSent> {
+        let max = self.limits.calls_max;
+        let permit = CallPermit {
+            shared: Arc::clone(self),
+        };
+        if self.calls.fetch_add(1, Ordering::Relaxed) >= max {
+            return Err(NotSent::TooManyCalls { max });
+        }
+        Ok(permit)
+    }
+
+    /// Waits until the driver has room for a call with so large a payload, in turn.
+    pub(crate) async fn reserve_call(
+        &self,
+        payload_bytes: usize,
+    ) -> Result<SemaphorePermit<'_>, NotSent> {
+        let cost = payload_bytes.clamp(1, CALL_ROOM_BYTES) as u32;
+        let room = self.call_room.acquire_many(cost).await;
+        room.map_err(|_| NotSent::Closed(self.closed_reason()))
+    }
+
+    /// The engine has taken calls that cost this much room.
+    pub(crate) fn release_calls(&self, cost: usize) {
+        self.call_room.add_permits(cost);
+    }
+
+    /// Checks the length of a payload.
+    pub(crate) fn check_payload(&self, bytes: usize) -> Result<(), NotSent> {
+        let max = self.limits.payload_bytes_max;
+        if bytes > max {
+            Err(NotSent::TooLarge { bytes, max })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The one state of this role.
+    pub(crate) fn role(&self, name: &RoleName) -> Arc<Role> {
+        self.names().role(name)
+    }
+
+    /// The one state of this role, if anybody uses it.
+    pub(crate) fn role_in_use(&self, name: &RoleName) -> Option<Arc<Role>> {
+        self.names().roles.get(name).and_then(Weak::upgrade)
+    }
+
+    /// The one outbox for this role and way of spreading.
+    pub(crate) fn outbox(&self, name: RoleName, dissemination: Dissemination) -> Arc<Outbox> {
+        let mut names = self.names();
+        names.prune();
+        let role = names.role(&name);
+        let closed = *self.closed.borrow();
+        if let Some(reason) = closed {
+            let outbox = Arc::new(Outbox::new(role, dissemination));
+            outbox.fail(NotSent::Closed(reason));
+            return outbox;
+        }
+        let create = || Arc::new(Outbox::new(role, dissemination));
+        Arc::clone(
+            names
+                .outboxes
+                .entry((name, dissemination))
+                .or_insert_with(create),
+        )
+    }
+
+    fn wake_if(&self, idle: bool) {
+        if idle {
+            self.wake.notify_one();
+        }
+    }
+
+    // A panic while one of the locks is held leaves lists that are still well-formed.
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.commands.is_empty() && self.outboxes.is_empty() && self.tickets.is_empty()
+    }
+}
+
+impl Names {
+    fn role(&mut self, name: &RoleName) -> Arc<Role> {
+        if let Some(role) = self.roles.get(name).and_then(Weak::upgrade) {
+            return role;
+        }
+        let role = Arc::new(Role::new(name.clone()));
+        self.roles.insert(name.clone(), Arc::downgrade(&role));
+        role
+    }
+
+    /// Removes what nobody uses, at a cost that is constant per call on average.
+    fn prune(&mut self) {
+        if self.roles.len() <= self.prune_above.max(PRUNE_ABOVE_MIN) {
+            return;
+        }
+        self.outboxes
+            .retain(|_, outbox| Arc::strong_count(outbox) > 1 || outbox.is_open());
+        self.roles.retain(|_, role| role.strong_count() > 0);
+        self.prune_above = 2 * self.roles.len();
+    }
+}
+
+/// One outstanding call.
+pub(crate) struct CallPermit {
+    shared: Arc<Shared>,
+}
+
+impl Drop for CallPermit {
+    fn drop(&mut self) {
+        self.shared.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// So few names cost nothing to keep.
+const PRUNE_ABOVE_MIN: usize = 64;
+/// Bytes of calls that may wait for the driver.
+const CALL_ROOM_BYTES: usize = 4 << 20;
