@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rolecast_membership::{Epoch, Event as MembershipEvent, Identity, NodeId, Profile, Record, RoleName, Tenure, Time};
+use rolecast_membership::{Epoch, Event as MembershipEvent, NodeId, Profile, Record, RoleName};
 
 use crate::batch::Batch;
+use crate::wire::FlowKey;
 
 /// What an engine starts with.
 #[derive(Clone, Debug)]
@@ -92,7 +93,11 @@ pub enum Class {
 pub enum Input {
     /// A link to a peer is open: frames of both classes and datagrams may be sent.
     /// A second `LinkUp` for the same peer replaces the first link.
-    LinkUp { link: LinkId, peer: NodeId, addr: SocketAddr },
+    LinkUp {
+        link: LinkId,
+        peer: NodeId,
+        addr: SocketAddr,
+    },
     /// A link is gone, and with it everything on the way in it.
     LinkDown { link: LinkId },
     /// A dial that the engine asked for failed.
@@ -100,7 +105,11 @@ pub enum Input {
     /// A datagram arrived over this link.
     Datagram { link: LinkId, bytes: Bytes },
     /// A whole frame arrived over this link.
-    Frame { link: LinkId, class: Class, bytes: Bytes },
+    Frame {
+        link: LinkId,
+        class: Class,
+        bytes: Bytes,
+    },
     /// The transport has taken on this many of the data bytes handed to it for this link.
     Written { link: LinkId, bytes: usize },
     /// The application has taken what this delivery carried.
@@ -113,13 +122,21 @@ pub enum Input {
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Open a link to this address; `peer` is the node expected there, if known.
-    Dial { addr: SocketAddr, peer: Option<NodeId> },
+    Dial {
+        addr: SocketAddr,
+        peer: Option<NodeId>,
+    },
     /// Close this link, saying why.
     Close { link: LinkId, reason: CloseReason },
     /// Send a datagram, unreliably.
     Datagram { link: LinkId, bytes: Bytes },
     /// Send one frame, whose bytes are `head` followed by `body`.
-    Frame { link: LinkId, class: Class, head: Bytes, body: Bytes },
+    Frame {
+        link: LinkId,
+        class: Class,
+        head: Bytes,
+        body: Bytes,
+    },
     /// Put this into an inbox.
     Deliver { inbox: InboxId, delivery: Delivery },
     /// Tell the application or the log.
@@ -140,7 +157,9 @@ pub enum CloseReason {
 pub struct InboxId(pub u64);
 
 /// A sender's numbered sequence of multicasts to one role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct FlowId(pub u32);
 
 /// The position of a multicast within its flow, from 1; without holes.
@@ -160,12 +179,16 @@ pub struct Ticket {
 /// What a ticket stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TicketKind {
-    /// Nothing is owed.
-    None,
-    /// Multicasts up to this one of a received flow.
-    Flow { flow: u64, upto: u64 },
+    /// Multicasts up to this one of another node's flow.
+    Flow {
+        key: FlowKey,
+        upto: u64,
+        bytes: usize,
+    },
+    /// Multicasts up to this one of this node's own flow.
+    Own { flow: FlowId, upto: u64 },
     /// So many bytes of calls in an inbox.
-    Call { inbox: InboxId, bytes: u64 },
+    Call { inbox: InboxId, bytes: usize },
 }
 
 /// Who sent something.
@@ -260,7 +283,19 @@ pub enum Pick {
 }
 
 /// How a multicast spreads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub enum Dissemination {
     /// Every receiver relays on first receipt: agreement, at O(n²) payloads.
     #[default]
@@ -310,17 +345,27 @@ pub enum Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The mesh changed.
-    Membership(MembershipEvent),
+    Membership(Box<MembershipEvent>),
     /// The holders of a role changed, as seen by this node.
     Holders(RoleName),
     /// A call, or one holder's part of a scatter-gather, ended.
-    Answered { call: CallId, node: Option<NodeId>, answer: Answer, last: bool },
+    Answered {
+        call: CallId,
+        node: Option<NodeId>,
+        answer: Answer,
+        last: bool,
+    },
     /// A flow that refused a batch for want of room takes batches again.
     Writable(FlowId),
     /// Every member of the destination set has taken all messages up to `upto`, or is named here as lost.
     Settled { flow: FlowId, upto: Seq },
     /// A member was declared down or left before it had acknowledged message `after` + 1 and later ones up to `upto`.
-    Lost { flow: FlowId, node: NodeId, after: Seq, upto: Seq },
+    Lost {
+        flow: FlowId,
+        node: NodeId,
+        after: Seq,
+        upto: Seq,
+    },
     /// A holder no longer wants the answer to this request.
     Cancelled(ReplyTo),
     /// Everything sent so far has been acknowledged by all live peers.

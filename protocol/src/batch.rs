@@ -53,7 +53,11 @@ impl Batch {
     pub fn single(payload: Bytes, call: Option<CallId>) -> Self {
         let mut head = BytesMut::with_capacity(20);
         put_prefix(&mut head, payload.len(), call);
-        Batch { count: 1, head: head.freeze(), body: payload }
+        Batch {
+            count: 1,
+            head: head.freeze(),
+            body: payload,
+        }
     }
 
     /// Checks bytes that came from a peer; `None` if they are not exactly `count` messages.
@@ -66,7 +70,11 @@ impl Batch {
             }
             rest.advance(len);
         }
-        (count > 0 && rest.is_empty()).then_some(Batch { count, head: Bytes::new(), body })
+        (count > 0 && rest.is_empty()).then_some(Batch {
+            count,
+            head: Bytes::new(),
+            body,
+        })
     }
 
     /// How many messages there are.
@@ -84,7 +92,27 @@ impl Batch {
     /// The messages, in order.
     #[must_use]
     pub fn into_messages(self) -> Messages {
-        Messages { left: self.count, head: self.head, body: self.body }
+        Messages {
+            left: self.count,
+            head: self.head,
+            body: self.body,
+        }
+    }
+
+    /// The batch without its first `count` messages, of which there are more.
+    pub(crate) fn without_first(self, count: u32) -> Self {
+        if count == 0 {
+            return self;
+        }
+        debug_assert!(count < self.count, "a batch holds at least one message");
+        let left = self.count - count;
+        let mut messages = self.into_messages();
+        messages.by_ref().take(count as usize).for_each(drop);
+        Batch {
+            count: left,
+            head: messages.head,
+            body: messages.body,
+        }
     }
 
     /// The two parts that follow each other on a link.
@@ -122,17 +150,11 @@ impl BatchBuilder {
     /// Takes out what was gathered; `None` if that is nothing.
     pub fn take(&mut self) -> Option<Batch> {
         let count = std::mem::take(&mut self.count);
-        (count > 0).then(|| Batch { count, head: Bytes::new(), body: self.body.split().freeze() })
-    }
-}
-
-impl Messages {
-    /// Leaves out the first `count` messages.
-    pub(crate) fn skip_messages(mut self, count: u32) -> Self {
-        for _ in 0..count {
-            self.next();
-        }
-        self
+        (count > 0).then(|| Batch {
+            count,
+            head: Bytes::new(),
+            body: self.body.split().freeze(),
+        })
     }
 }
 
@@ -147,7 +169,10 @@ impl Iterator for Messages {
         self.left -= 1;
         if !self.head.is_empty() {
             let (_, call) = take_prefix(&mut &self.head[..])?;
-            return Some(BatchMessage { payload: std::mem::take(&mut self.body), call });
+            return Some(BatchMessage {
+                payload: std::mem::take(&mut self.body),
+                call,
+            });
         }
         let mut rest: &[u8] = &self.body;
         let (len, call) = take_prefix(&mut rest)?;
@@ -174,7 +199,11 @@ fn put_prefix(out: &mut BytesMut, len: usize, call: Option<CallId>) {
 #[inline]
 fn take_prefix(rest: &mut &[u8]) -> Option<(usize, Option<CallId>)> {
     let head = take_varint(rest)?;
-    let call = if head & 1 == 1 { Some(CallId(take_varint(rest)?)) } else { None };
+    let call = if head & 1 == 1 {
+        Some(CallId(take_varint(rest)?))
+    } else {
+        None
+    };
     Some((usize::try_from(head >> 1).ok()?, call))
 }
 

@@ -1,77 +1,107 @@
-//! The engine. (API settled; bodies being written.)
+//! The engine: what one node does with messages.
+//!
+//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`multicast`] sends, receives, relays and acknowledges flows, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what.
 
+mod call;
+mod links;
+mod mesh;
+mod multicast;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rolecast_membership::{Epoch, Identity, Member, NodeId, RoleName, Time};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+use rolecast_membership::{
+    Config as MembershipConfig, Epoch, Identity, Member, Membership, NodeId, RoleName, Tenure, Time,
+};
 
-use crate::api::*;
-use crate::error::{CallError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
+use crate::api::{
+    CallId, CallKind, Config, Delivery, Dissemination, Event, FlowId, InboxId, Input, Limits,
+    LinkId, Output, Refusal, ReplyTo, Seq, Target, Ticket, TicketKind,
+};
 use crate::batch::Batch;
+use crate::calls::Calls;
+use crate::error::{CallError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
+use crate::flow_in::FlowIn;
+use crate::flow_out::FlowOut;
+use crate::peers::Peers;
+use crate::wire::FlowKey;
 
 /// What one node does with messages.
 ///
-/// After every call of a method that takes `now`, drain [`Engine::poll_output`] to `None`, carry out what it says, and ask [`Engine::poll_timeout`] when to call again with [`Input::Timeout`] at the latest.
-pub struct Engine {}
-
-impl Engine {
-    /// A node with this configuration, whose every random choice follows from `seed`.
-    pub fn new(config: Config, seed: u64, now: Time) -> Self { let _ = (config, seed, now); Engine {} }
-    /// Takes in what happened; whatever it is, this does not fail.
-    pub fn handle(&mut self, now: Time, input: Input) { let _ = (now, input); }
-    /// What is to be done next.
-    pub fn poll_output(&mut self) -> Option<Output> { None }
-    /// When to call [`Engine::handle`] with [`Input::Timeout`] at the latest.
-    pub fn poll_timeout(&self) -> Option<Time> { None }
-
-    /// Takes up a role.
-    pub fn take_up(&mut self, now: Time, role: RoleName) -> Result<InboxId, TakeUpError> { let _ = (now, role); Ok(InboxId(0)) }
-    /// Drops the role of this inbox; nothing is delivered to it from here on.
-    pub fn drop_role(&mut self, now: Time, inbox: InboxId) { let _ = (now, inbox); }
-
-    /// Opens a flow of multicasts to the holders of a role; the same role and dissemination give the same flow.
-    pub fn open_flow(&mut self, now: Time, role: RoleName, dissemination: Dissemination) -> Result<FlowId, OpenFlowError> { let _ = (now, role, dissemination); Ok(FlowId(0)) }
-    /// Sends a batch to all holders of the flow's role as seen at this moment (possibly none).
-    pub fn multicast(&mut self, now: Time, flow: FlowId, batch: Batch) -> Result<Accepted, MulticastError> { let _ = (now, flow, batch); Ok(Accepted { first: Seq(1), last: Seq(1), members: 0 }) }
-    /// Asks all holders, as one multicast of the flow; every one's answer comes as [`Event::Answered`], the last with `last` set.
-    pub fn gather(&mut self, now: Time, flow: FlowId, payload: Bytes, deadline: Time) -> Result<(CallId, Accepted), MulticastError> { let _ = (now, flow, payload, deadline); Err(MulticastError::Leaving) }
-    /// Sends to one holder; the end comes as [`Event::Answered`].
-    pub fn call(&mut self, now: Time, target: Target, kind: CallKind, payload: Bytes, deadline: Time) -> Result<CallId, CallError> { let _ = (now, target, kind, payload, deadline); Err(CallError::Leaving) }
-    /// Gives up a call: no answer will be reported.
-    pub fn cancel(&mut self, now: Time, call: CallId) { let _ = (now, call); }
-    /// Answers a request, with a payload or with a refusal.
-    pub fn reply(&mut self, now: Time, to: ReplyTo, answer: Result<Bytes, Refusal>) -> Result<(), ReplyError> { let _ = (now, to, answer); Ok(()) }
-
-    /// Refuses new work from here on; [`Event::Drained`] follows when all live peers have acknowledged what was sent.
-    pub fn drain(&mut self, now: Time) { let _ = now; }
-    /// Tells the mesh that this node leaves, and closes every link.
-    pub fn leave(&mut self, now: Time) { let _ = now; }
-
-    /// This node, in its present life.
-    pub fn identity(&self) -> Identity { unimplemented!() }
-    /// The live members as this node sees them, itself included.
-    pub fn members(&self) -> Vec<Member> { Vec::new() }
-    /// The live holders of a role as this node sees them, itself included.
-    pub fn holders(&self, role: &RoleName) -> Vec<NodeId> { let _ = role; Vec::new() }
-    /// Whether there is a link to this peer.
-    pub fn link_of(&self, peer: NodeId) -> Option<LinkId> { let _ = peer; None }
-    /// How much is kept at this moment.
-    pub fn usage(&self) -> Usage { Usage::default() }
+/// After every call of a method that takes `now`, drain [`Engine::poll_output`] to `None`, carry out what it says, and ask [`Engine::poll_timeout`] when to call [`Engine::handle`] with [`Input::Timeout`] at the latest.
+/// The same calls with the same arguments give the same outputs on every machine.
+///
+/// A method panics only on a bug: no peer's bytes and no order of calls make it.
+#[derive(Debug)]
+pub struct Engine {
+    me: Identity,
+    limits: Limits,
+    rng: ChaCha8Rng,
+    membership: Membership,
+    peers: Peers,
+    /// The roles that this node holds.
+    roles: BTreeMap<RoleName, Holding>,
+    inboxes: BTreeMap<InboxId, Inbox>,
+    last_inbox: u64,
+    /// Who holds what among the live members and this node.
+    holders: BTreeMap<RoleName, BTreeMap<NodeId, (Epoch, Tenure)>>,
+    flows_out: BTreeMap<FlowId, FlowOut>,
+    flows_by_role: BTreeMap<(RoleName, Dissemination), FlowId>,
+    flows_in: BTreeMap<FlowKey, FlowIn>,
+    /// Lives of origins whose flows are forgotten for good.
+    forgotten: BTreeMap<NodeId, Epoch>,
+    calls: Calls,
+    acks: DueAcks,
+    tick_at: Time,
+    draining: bool,
+    drained: bool,
+    out: VecDeque<Output>,
+    #[cfg(feature = "canaries")]
+    canary: Option<crate::api::Canary>,
 }
 
-/// What is kept at one moment; every figure has a bound in [`Limits`].
+/// A role that this node holds.
+#[derive(Clone, Copy, Debug)]
+struct Holding {
+    inbox: InboxId,
+    tenure: Tenure,
+}
+
+/// Where a holding's deliveries go.
+#[derive(Debug)]
+struct Inbox {
+    role: RoleName,
+    /// Bytes of calls that the application has not taken.
+    call_bytes: usize,
+}
+
+/// Acknowledgements that are to be sent.
+#[derive(Debug, Default)]
+struct DueAcks {
+    flows: BTreeSet<FlowKey>,
+    peers: BTreeSet<NodeId>,
+    at: Option<Time>,
+}
+
+/// What is kept at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes kept for peers until they acknowledge them.
+    /// Bytes kept for the peer for which most is kept.
+    /// Bounded by [`Limits::session_bytes_max`], above which relayed batches are dropped, plus what this node's own flows may have on the way.
+    pub session_bytes_max: usize,
+    /// Bytes kept for all peers.
     pub session_bytes: usize,
-    /// Bytes that came too early.
-    pub early_bytes: usize,
-    /// Calls outstanding.
+    /// Bytes that came too early in the flow in which most did; bounded by [`Limits::flow_window_bytes`].
+    pub early_bytes_max: usize,
+    /// Calls outstanding; bounded by [`Limits::calls_max`].
     pub calls: usize,
-    /// Flows received.
+    /// Flows received; bounded by 65,536.
     pub flows: usize,
-    /// Bytes of calls waiting in inboxes.
-    pub inbox_bytes: usize,
+    /// Bytes of calls waiting in the inbox in which most wait; bounded by [`Limits::inbox_bytes_max`].
+    pub inbox_bytes_max: usize,
 }
 
 /// A batch that is on its way.
@@ -83,4 +113,379 @@ pub struct Accepted {
     pub last: Seq,
     /// How many members its destination set has.
     pub members: usize,
+}
+
+/// How often what has no deadline of its own is looked after.
+const TICK: Duration = Duration::from_millis(500);
+/// How long an acknowledgement may wait for company.
+const ACK_DELAY: Duration = Duration::from_millis(5);
+/// The most flows that a node sends.
+const FLOWS_OUT_MAX: usize = 4_096;
+/// The most flows that a node receives.
+const FLOWS_IN_MAX: usize = 65_536;
+/// The most origins whose former lives are remembered as forgotten.
+const FORGOTTEN_MAX: usize = 65_536;
+
+impl Engine {
+    /// A node with this configuration, whose every random choice follows from `seed`.
+    #[must_use]
+    pub fn new(config: Config, seed: u64, now: Time) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let membership = MembershipConfig {
+            record: config.record.clone(),
+            seeds: config.seeds,
+            profile: config.profile,
+        };
+        #[cfg_attr(
+            not(feature = "canaries"),
+            expect(unused_mut, reason = "only canaries change it")
+        )]
+        let mut peers = Peers::new(config.limits.link_bytes_max);
+        #[cfg(feature = "canaries")]
+        if config.canary == Some(crate::api::Canary::ResendForgotten) {
+            peers.forget_to_resend();
+        }
+        let mut engine = Engine {
+            me: config.record.identity,
+            limits: config.limits,
+            membership: Membership::new(membership, rng.random(), now),
+            rng,
+            peers,
+            roles: BTreeMap::new(),
+            inboxes: BTreeMap::new(),
+            last_inbox: 0,
+            holders: BTreeMap::new(),
+            flows_out: BTreeMap::new(),
+            flows_by_role: BTreeMap::new(),
+            flows_in: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
+            calls: Calls::default(),
+            acks: DueAcks::default(),
+            tick_at: now + TICK,
+            draining: false,
+            drained: false,
+            out: VecDeque::new(),
+            #[cfg(feature = "canaries")]
+            canary: config.canary,
+        };
+        engine.follow_membership(now);
+        engine
+    }
+
+    /// Takes in what happened; whatever it is, this does not fail.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        match input {
+            Input::LinkUp {
+                link,
+                peer,
+                addr: _,
+            } => self.on_link_up(now, link, peer),
+            Input::LinkDown { link } => self.on_link_down(now, link),
+            Input::DialFailed { addr } => self.peers.dial_failed(now, addr, &mut self.rng),
+            Input::Datagram { link, bytes } => self.on_datagram(now, link, bytes),
+            Input::Frame { link, class, bytes } => self.on_frame(now, link, class, &bytes),
+            Input::Written { link, bytes } => self.on_written(link, bytes),
+            Input::Consumed { ticket } => self.on_consumed(now, ticket),
+            Input::Timeout => self.on_timeout(now),
+        }
+        self.follow_membership(now);
+        self.check_drained();
+    }
+
+    /// What is to be done next; `None` when that is nothing.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to call [`Engine::handle`] with [`Input::Timeout`] at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let deadlines = [
+            Some(self.tick_at),
+            self.membership.poll_timeout(),
+            self.acks.at,
+            self.calls.next_deadline(),
+            self.peers.next_dial(),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Takes up a role: what is sent to it from here on is delivered to the inbox.
+    ///
+    /// # Errors
+    /// [`TakeUpError`]: the role was not taken up and nothing has changed.
+    pub fn take_up(&mut self, now: Time, role: RoleName) -> Result<InboxId, TakeUpError> {
+        if self.draining {
+            return Err(TakeUpError::Leaving);
+        }
+        if self.roles.contains_key(&role) {
+            return Err(TakeUpError::Held);
+        }
+        let tenure = self.membership.take_up(now, role.clone())?;
+        self.last_inbox += 1;
+        let inbox = InboxId(self.last_inbox);
+        self.inboxes.insert(
+            inbox,
+            Inbox {
+                role: role.clone(),
+                call_bytes: 0,
+            },
+        );
+        self.roles.insert(role.clone(), Holding { inbox, tenure });
+        self.hold(self.me.id, (self.me.epoch, tenure), &role);
+        self.follow_membership(now);
+        Ok(inbox)
+    }
+
+    /// Drops the role of this inbox; nothing is delivered to it from here on.
+    pub fn drop_role(&mut self, now: Time, inbox: InboxId) {
+        let Some(Inbox { role, .. }) = self.inboxes.remove(&inbox) else {
+            return;
+        };
+        self.roles.remove(&role);
+        self.membership.drop_role(now, &role);
+        self.close_flows_into(now, inbox);
+        self.unhold(self.me.id, &role);
+        self.follow_membership(now);
+    }
+
+    /// Opens a flow of multicasts to the holders of a role; the same role and dissemination give the same flow.
+    ///
+    /// # Errors
+    /// [`OpenFlowError`]: no flow was opened.
+    pub fn open_flow(
+        &mut self,
+        now: Time,
+        role: RoleName,
+        dissemination: Dissemination,
+    ) -> Result<FlowId, OpenFlowError> {
+        let _ = now;
+        let key = (role, dissemination);
+        if let Some(&flow) = self.flows_by_role.get(&key) {
+            return Ok(flow);
+        }
+        if self.flows_out.len() >= FLOWS_OUT_MAX {
+            return Err(OpenFlowError::TooMany { max: FLOWS_OUT_MAX });
+        }
+        let number = u32::try_from(self.flows_out.len()).expect("flows are few") + 1;
+        let id = FlowId(number);
+        let flow = FlowOut::new(id, key.0.clone(), dissemination, self.me.epoch);
+        self.flows_out.insert(id, flow);
+        self.refresh_flow(id);
+        self.flows_by_role.insert(key, id);
+        Ok(id)
+    }
+
+    /// Sends a batch to all holders of the flow's role as seen at this moment, possibly none.
+    ///
+    /// # Errors
+    /// [`MulticastError`]: nothing was sent and no number was taken.
+    pub fn multicast(
+        &mut self,
+        now: Time,
+        flow: FlowId,
+        batch: Batch,
+    ) -> Result<Accepted, MulticastError> {
+        let accepted = self.send_batch(flow, batch)?;
+        self.follow_membership(now);
+        Ok(accepted)
+    }
+
+    /// Asks all holders, as one multicast of the flow.
+    /// Every one's answer comes as [`Event::Answered`], the last with `last` set.
+    ///
+    /// # Errors
+    /// [`MulticastError`]: nothing was sent and no number was taken.
+    pub fn gather(
+        &mut self,
+        now: Time,
+        flow: FlowId,
+        payload: Bytes,
+        deadline: Time,
+    ) -> Result<(CallId, Accepted), MulticastError> {
+        let asked = self.ask_all(flow, payload, deadline)?;
+        self.follow_membership(now);
+        Ok(asked)
+    }
+
+    /// Sends to one holder; the end comes as [`Event::Answered`].
+    ///
+    /// # Errors
+    /// [`CallError`]: nothing was sent.
+    pub fn call(
+        &mut self,
+        now: Time,
+        target: Target,
+        kind: CallKind,
+        payload: Bytes,
+        deadline: Time,
+    ) -> Result<CallId, CallError> {
+        let call = self.ask_one(target, kind, payload, deadline)?;
+        self.follow_membership(now);
+        Ok(call)
+    }
+
+    /// Gives up a call: no answer will be reported.
+    pub fn cancel(&mut self, now: Time, call: CallId) {
+        self.cancel_call(call);
+        self.follow_membership(now);
+    }
+
+    /// Answers a request, with a payload or with a refusal.
+    ///
+    /// # Errors
+    /// [`ReplyError`]: nothing was sent.
+    pub fn reply(
+        &mut self,
+        now: Time,
+        to: ReplyTo,
+        answer: Result<Bytes, Refusal>,
+    ) -> Result<(), ReplyError> {
+        self.answer_call(to, answer)?;
+        self.follow_membership(now);
+        Ok(())
+    }
+
+    /// Refuses new work from here on; [`Event::Drained`] follows when all that was sent has been acknowledged or given up.
+    pub fn drain(&mut self, now: Time) {
+        self.draining = true;
+        self.follow_membership(now);
+        self.check_drained();
+    }
+
+    /// Tells the mesh that this node leaves; the driver closes the links when the farewell has gone out.
+    pub fn leave(&mut self, now: Time) {
+        self.draining = true;
+        self.membership.leave(now);
+        self.follow_membership(now);
+    }
+
+    /// This node, in its present life.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.me
+    }
+
+    /// The live members as this node sees them; this node itself comes first.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        let own = Member {
+            record: self.membership.record().clone(),
+            liveness: rolecast_membership::Liveness::Alive,
+        };
+        std::iter::once(own)
+            .chain(self.membership.members().cloned())
+            .collect()
+    }
+
+    /// The live holders of a role as this node sees them, itself included, sorted.
+    #[must_use]
+    pub fn holders(&self, role: &RoleName) -> Vec<NodeId> {
+        self.holders
+            .get(role)
+            .into_iter()
+            .flat_map(|holders| holders.keys().copied())
+            .collect()
+    }
+
+    /// The link to this peer, if there is one.
+    #[must_use]
+    pub fn link_of(&self, peer: NodeId) -> Option<LinkId> {
+        self.peers.get(peer)?.link.as_ref().map(|link| link.id)
+    }
+
+    /// How much is kept at this moment.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let sessions = || {
+            self.peers
+                .iter()
+                .filter_map(|(_, peer)| peer.session.as_ref())
+        };
+        Usage {
+            session_bytes_max: sessions().map(|session| session.bytes()).max().unwrap_or(0),
+            session_bytes: sessions().map(|session| session.bytes()).sum(),
+            early_bytes_max: self
+                .flows_in
+                .values()
+                .map(FlowIn::early_bytes)
+                .max()
+                .unwrap_or(0),
+            calls: self.calls.len(),
+            flows: self.flows_in.len(),
+            inbox_bytes_max: self
+                .inboxes
+                .values()
+                .map(|i| i.call_bytes)
+                .max()
+                .unwrap_or(0),
+        }
+    }
+
+    /// The application has taken a delivery.
+    fn on_consumed(&mut self, now: Time, ticket: Ticket) {
+        match ticket.kind {
+            TicketKind::Own { flow, upto } => self.on_own_taken(flow, upto),
+            TicketKind::Flow { key, upto, bytes } => self.on_taken(now, key, upto, bytes),
+            TicketKind::Call { inbox, bytes } => {
+                if let Some(inbox) = self.inboxes.get_mut(&inbox) {
+                    inbox.call_bytes = inbox.call_bytes.saturating_sub(bytes);
+                }
+            }
+        }
+    }
+
+    fn on_timeout(&mut self, now: Time) {
+        if self.membership.poll_timeout().is_some_and(|at| at <= now) {
+            self.membership
+                .handle(now, rolecast_membership::Input::Timeout);
+            self.follow_membership(now);
+        }
+        self.expire_calls(now);
+        if self.acks.at.is_some_and(|at| at <= now) {
+            self.send_due_acks();
+        }
+        if self.tick_at <= now {
+            self.tick_at = now + TICK;
+            self.tick(now);
+        }
+        self.peers.dial_due(now, &mut self.out);
+    }
+
+    /// Looks after what has no deadline of its own.
+    fn tick(&mut self, now: Time) {
+        self.give_up_missing(now);
+        self.forget_dead_flows(now);
+        self.forget_doubtful_peers(now);
+        self.send_acks_around();
+    }
+
+    fn check_drained(&mut self) {
+        if !self.draining || self.drained {
+            return;
+        }
+        let settled = self.calls.len() == 0
+            && self.flows_out.values().all(FlowOut::is_settled)
+            && self
+                .peers
+                .iter()
+                .all(|(_, peer)| peer.session.as_ref().is_none_or(|s| s.is_settled()));
+        if settled {
+            self.drained = true;
+            self.event(Event::Drained);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    fn deliver(&mut self, inbox: InboxId, delivery: Delivery) {
+        self.out.push_back(Output::Deliver { inbox, delivery });
+    }
+
+    #[cfg(feature = "canaries")]
+    fn planted(&self, canary: crate::api::Canary) -> bool {
+        self.canary == Some(canary)
+    }
 }

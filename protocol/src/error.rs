@@ -50,6 +50,9 @@ pub enum MulticastError {
         /// The bound.
         max: usize,
     },
+    /// Nobody holds the role, as far as this node knows (questions to all only).
+    #[error("no node holds the role, as far as this node knows")]
+    NoHolder,
     /// No such flow.
     #[error("the flow is not open")]
     UnknownFlow,

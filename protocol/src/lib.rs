@@ -5,8 +5,15 @@
 
 mod api;
 mod batch;
+mod calls;
 mod engine;
 mod error;
+mod flow_in;
+mod flow_out;
+mod peers;
+mod session;
+mod spread;
+mod wire;
 
 #[cfg(feature = "canaries")]
 pub use api::Canary;
@@ -15,7 +22,7 @@ pub use api::{
     Gap, InboxId, Input, Limits, LinkId, Origin, Output, Pick, Refusal, ReplyTo, Seq, Target,
     Ticket,
 };
-pub use batch::{Batch, BatchBuilder, BatchMessage, Messages, BATCH_BYTES_FULL, SINGLE_BYTES_MIN};
+pub use batch::{BATCH_BYTES_FULL, Batch, BatchBuilder, BatchMessage, Messages, SINGLE_BYTES_MIN};
 pub use engine::{Accepted, Engine, Usage};
 pub use error::{CallError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
 pub use rolecast_membership as membership;

@@ -1,0 +1,337 @@
+//! Calls: what is addressed to one holder, and the answers to questions.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use rolecast_membership::{Epoch, NodeId, RoleName, Time};
+
+use super::Engine;
+use crate::api::{
+    Answer, CallId, CallKind, Delivery, Origin, Refusal, ReplyTo, Target, Ticket, TicketKind,
+};
+use crate::calls::{Call, Kind, One};
+use crate::error::{CallError, ReplyError};
+use crate::session::Cargo;
+use crate::wire::{Control, DataHead, WireAnswer};
+
+/// What an inbox accounts for a call besides its payload, in bytes.
+const CALL_OVERHEAD: usize = 64;
+
+// Asking.
+impl Engine {
+    pub(super) fn ask_one(
+        &mut self,
+        target: Target,
+        kind: CallKind,
+        payload: Bytes,
+        deadline: Time,
+    ) -> Result<CallId, CallError> {
+        if self.draining {
+            return Err(CallError::Leaving);
+        }
+        let (bytes, max) = (payload.len(), self.limits.payload_bytes_max);
+        if bytes > max {
+            return Err(CallError::TooLarge { bytes, max });
+        }
+        let max = self.limits.calls_max;
+        if self.calls.len() >= max {
+            return Err(CallError::TooManyCalls { max });
+        }
+        let at = self
+            .choose(&target, &BTreeSet::new())
+            .ok_or(CallError::NoHolder)?;
+        let session = self.peers.get(at.0).and_then(|peer| peer.session.as_ref());
+        let waiting = session.map_or(0, |session| session.bytes());
+        if waiting > 0 && waiting + bytes > self.limits.session_bytes_max {
+            return Err(CallError::Full);
+        }
+        let call = self.calls.next_id();
+        let tried = BTreeSet::new();
+        self.place(
+            call,
+            One {
+                target,
+                kind,
+                payload,
+                at,
+                frame: None,
+                tried,
+            },
+            deadline,
+        );
+        Ok(call)
+    }
+
+    /// Chooses a holder that was not tried yet; one that is linked, if the choice is free and there is one.
+    fn choose(&mut self, target: &Target, tried: &BTreeSet<NodeId>) -> Option<(NodeId, Epoch)> {
+        let (role, pick) = match target {
+            Target::Node(node, _) if tried.contains(node) => return None,
+            Target::Node(node, _) if *node == self.me.id => return Some((*node, self.me.epoch)),
+            Target::Node(node, _) => {
+                let member = self.membership.member(*node)?;
+                return Some((*node, member.record.identity.epoch));
+            }
+            Target::Any(role, pick) => (role, pick),
+        };
+        let holders = self.holders.get(role)?.iter();
+        let untried = holders.filter(|(node, _)| !tried.contains(node));
+        let all: Vec<(NodeId, Epoch)> = untried.map(|(&node, &(epoch, _))| (node, epoch)).collect();
+        let reachable = |node: NodeId| node == self.me.id || self.peers.is_linked(node);
+        let linked: Vec<_> = all
+            .iter()
+            .copied()
+            .filter(|(node, _)| reachable(*node))
+            .collect();
+        let free = !matches!(pick, crate::api::Pick::Sticky(_)) && !linked.is_empty();
+        self.calls
+            .choose(role, pick, if free { &linked } else { &all })
+    }
+
+    /// Sends a call to the holder that was chosen and notes that it awaits its end.
+    fn place(&mut self, call: CallId, mut one: One, deadline: Time) {
+        let role = match &one.target {
+            Target::Any(role, _) | Target::Node(_, role) => role.clone(),
+        };
+        let wants_reply = one.kind == CallKind::Request;
+        let (at, payload) = (one.at, one.payload.clone());
+        if at.0 == self.me.id {
+            self.calls.insert_one(call, one, deadline);
+            let origin = Origin {
+                node: self.me.id,
+                epoch: self.me.epoch,
+            };
+            self.on_call(origin, call, &role, wants_reply, payload);
+            return;
+        }
+        let head = DataHead::Call {
+            call: call.0,
+            role,
+            wants_reply,
+        };
+        one.frame = self.push(at, &head, payload, Cargo::Call(call));
+        let placed = one.frame.is_some();
+        self.calls.insert_one(call, one, deadline);
+        if !placed {
+            self.retry(call, at.0, Answer::NotSent);
+        }
+    }
+
+    /// Tries another holder after one that did nothing with the call; if there is none, that is the end.
+    fn retry(&mut self, call: CallId, node: NodeId, answer: Answer) {
+        let Some((mut one, deadline)) = self.calls.remove_one_at(call, node) else {
+            return;
+        };
+        one.tried.insert(node);
+        match &one.target {
+            Target::Any(..) => match self.choose(&one.target.clone(), &one.tried) {
+                Some(at) => {
+                    one.at = at;
+                    one.frame = None;
+                    self.place(call, one, deadline);
+                }
+                None => self.answered(call, node, answer, true),
+            },
+            Target::Node(..) => self.answered(call, node, answer, true),
+        }
+    }
+
+    pub(super) fn cancel_call(&mut self, call: CallId) {
+        match self.calls.remove(call) {
+            Some(Call {
+                kind: Kind::One(one),
+                ..
+            }) => {
+                if !self.withdraw(&one) {
+                    self.send_control_to(one.at.0, &Control::Cancel { call: call.0 });
+                }
+            }
+            Some(Call {
+                kind: Kind::All { waiting },
+                ..
+            }) => {
+                for node in waiting.into_keys() {
+                    self.send_control_to(node, &Control::Cancel { call: call.0 });
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Takes a call back that was never handed to a link; says whether that could be done.
+    fn withdraw(&mut self, one: &One) -> bool {
+        let (node, epoch) = one.at;
+        let session = self
+            .peers
+            .get_mut(node)
+            .and_then(|peer| peer.session.as_mut());
+        match (
+            session.filter(|session| session.peer_epoch == epoch),
+            one.frame,
+        ) {
+            (Some(session), Some(frame)) => session.withdraw(frame),
+            _ => false,
+        }
+    }
+
+    /// Ends the calls whose deadline has passed.
+    pub(super) fn expire_calls(&mut self, now: Time) {
+        while let Some((call, expired)) = self.calls.pop_expired(now) {
+            match expired.kind {
+                Kind::One(one) => {
+                    let answer = match self.withdraw(&one) {
+                        true => Answer::NotSent,
+                        false => Answer::TimedOut,
+                    };
+                    self.send_control_to(one.at.0, &Control::Cancel { call: call.0 });
+                    self.answered(call, one.at.0, answer, true);
+                }
+                Kind::All { waiting } => {
+                    let count = waiting.len();
+                    for (index, node) in waiting.into_keys().enumerate() {
+                        self.send_control_to(node, &Control::Cancel { call: call.0 });
+                        self.answered(call, node, Answer::TimedOut, index + 1 == count);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends what was asked of lives of a node before `epoch`; those in `unsent` never reached a link.
+    pub(super) fn end_calls_to(&mut self, node: NodeId, epoch: Epoch, unsent: &BTreeSet<CallId>) {
+        for call in self.calls.awaiting_before(node, epoch) {
+            if let Some(last) = self.calls.answer_of_many(call, node) {
+                self.answered(call, node, Answer::Unknown, last);
+            } else if unsent.contains(&call) {
+                self.retry(call, node, Answer::NotSent);
+            } else if self.calls.remove_one_at(call, node).is_some() {
+                self.answered(call, node, Answer::Unknown, true);
+            }
+        }
+    }
+
+    /// A holder's answer has come.
+    pub(super) fn on_answer(
+        &mut self,
+        from: Origin,
+        call: CallId,
+        answer: WireAnswer,
+        payload: Bytes,
+    ) {
+        if !self.calls.awaits(call, from.node, from.epoch) {
+            return;
+        }
+        let answer = match answer {
+            WireAnswer::Taken => Answer::Taken,
+            WireAnswer::Reply => Answer::Reply(payload),
+            WireAnswer::Refused(refusal) => Answer::Refused(refusal),
+        };
+        let elsewhere = matches!(answer, Answer::Refused(Refusal::NotHolder | Refusal::Busy));
+        if let Some(last) = self.calls.answer_of_many(call, from.node) {
+            self.answered(call, from.node, answer, last);
+        } else if elsewhere {
+            self.retry(call, from.node, answer);
+        } else if self.calls.remove_one_at(call, from.node).is_some() {
+            self.answered(call, from.node, answer, true);
+        }
+    }
+}
+
+// Answering.
+impl Engine {
+    /// A call has come.
+    pub(super) fn on_call(
+        &mut self,
+        from: Origin,
+        call: CallId,
+        role: &RoleName,
+        wants_reply: bool,
+        payload: Bytes,
+    ) {
+        let Some(holding) = self.roles.get(role) else {
+            self.refuse(from, call, Refusal::NotHolder);
+            return;
+        };
+        let inbox = holding.inbox;
+        let kept = self
+            .inboxes
+            .get_mut(&inbox)
+            .expect("a holding has an inbox");
+        let bytes = payload.len() + CALL_OVERHEAD;
+        if kept.call_bytes + bytes > self.limits.inbox_bytes_max {
+            self.refuse(from, call, Refusal::Busy);
+            return;
+        }
+        kept.call_bytes += bytes;
+        let ticket = Ticket {
+            kind: TicketKind::Call { inbox, bytes },
+        };
+        let reply_to = ReplyTo { origin: from, call };
+        self.deliver(
+            inbox,
+            Delivery::Call {
+                from: reply_to,
+                wants_reply,
+                payload,
+                ticket,
+            },
+        );
+        if !wants_reply {
+            self.send_answer(from, call, WireAnswer::Taken, Bytes::new());
+        }
+    }
+
+    pub(super) fn answer_call(
+        &mut self,
+        to: ReplyTo,
+        answer: Result<Bytes, Refusal>,
+    ) -> Result<(), ReplyError> {
+        let (answer, payload) = match answer {
+            Ok(payload) => (WireAnswer::Reply, payload),
+            Err(refusal) => (WireAnswer::Refused(refusal), Bytes::new()),
+        };
+        let (bytes, max) = (payload.len(), self.limits.payload_bytes_max);
+        if bytes > max {
+            return Err(ReplyError::TooLarge { bytes, max });
+        }
+        let session = self
+            .peers
+            .get(to.origin.node)
+            .and_then(|peer| peer.session.as_ref());
+        let waiting = session.map_or(0, |session| session.bytes());
+        if waiting > 0 && waiting + bytes > self.limits.session_bytes_max {
+            return Err(ReplyError::Full);
+        }
+        match self.send_answer(to.origin, to.call, answer, payload) {
+            true => Ok(()),
+            false => Err(ReplyError::Gone),
+        }
+    }
+
+    /// Tells whoever asked that nothing was done.
+    pub(super) fn refuse(&mut self, to: Origin, call: CallId, refusal: Refusal) {
+        self.send_answer(to, call, WireAnswer::Refused(refusal), Bytes::new());
+    }
+
+    /// Sends the end of a call; says whether whoever asked is still in that life.
+    fn send_answer(
+        &mut self,
+        to: Origin,
+        call: CallId,
+        answer: WireAnswer,
+        payload: Bytes,
+    ) -> bool {
+        if to.node == self.me.id {
+            let own = to.epoch == self.me.epoch;
+            if own {
+                self.on_answer(to, call, answer, payload);
+            }
+            return own;
+        }
+        let head = DataHead::Answer {
+            call: call.0,
+            answer,
+        };
+        self.push((to.node, to.epoch), &head, payload, Cargo::Plain)
+            .is_some()
+    }
+}

@@ -1,0 +1,382 @@
+//! Links: hello, frames in both directions, and what is done when they come and go.
+
+use bytes::Bytes;
+use rolecast_membership::{Epoch, Identity, Input as MembershipInput, NodeId, Time};
+
+use super::{ACK_DELAY, Engine};
+use crate::api::{CallId, Class, CloseReason, Event, LinkId, Origin, Output, ReplyTo};
+use crate::session::{Cargo, OutFrame};
+use crate::wire::{
+    Acks, Control, DataHead, Hello, decode_control, decode_data, encode_control, encode_head,
+};
+
+/// Received bytes after which a peer is told at once.
+const ACK_BYTES: usize = 128 << 10;
+/// No frame has a number above this.
+const FRAME_NUMBER_MAX: u64 = 1 << 62;
+
+impl Engine {
+    pub(super) fn on_link_up(&mut self, now: Time, link: LinkId, node: NodeId) {
+        if node == self.me.id {
+            let reason = CloseReason::Violation("this node itself, or another with its key");
+            self.out.push_back(Output::Close { link, reason });
+            return;
+        }
+        if self.peers.link_up(link, node).is_some() {
+            self.on_link_lost(now, node);
+        }
+        self.say_hello(link, node);
+    }
+
+    pub(super) fn on_link_down(&mut self, now: Time, link: LinkId) {
+        if let Some(node) = self.peers.link_down(link) {
+            self.on_link_lost(now, node);
+            self.peers.on_link_lost(node, now, &mut self.rng);
+        }
+    }
+
+    /// What depended on a link goes on without it.
+    fn on_link_lost(&mut self, now: Time, node: NodeId) {
+        let session = self
+            .peers
+            .get_mut(node)
+            .and_then(|peer| peer.session.as_mut());
+        let released = session
+            .map(|session| session.release_relays())
+            .unwrap_or_default();
+        for (key, upto) in released {
+            self.on_relayed(now, key, upto);
+        }
+        self.membership
+            .handle(now, MembershipInput::PeerDisconnected(node));
+    }
+
+    /// Says who this node is and what it has, over every link.
+    pub(super) fn say_hello_everywhere(&mut self) {
+        let links: Vec<_> = self
+            .peers
+            .iter()
+            .filter_map(|(node, peer)| Some((peer.link.as_ref()?.id, node)))
+            .collect();
+        for (link, node) in links {
+            self.say_hello(link, node);
+        }
+    }
+
+    fn say_hello(&mut self, link: LinkId, node: NodeId) {
+        let session = self.peers.get(node).and_then(|peer| peer.session.as_ref());
+        let known = session.map(|session| (session.peer_epoch, session.received()));
+        let hello = Hello {
+            epoch: self.me.epoch,
+            addr: self.me.addr,
+            known,
+        };
+        self.send_control(link, &Control::Hello(hello));
+    }
+
+    pub(super) fn send_control(&mut self, link: LinkId, control: &Control<'_>) {
+        let (head, body) = (encode_control(control), Bytes::new());
+        self.out.push_back(Output::Frame {
+            link,
+            class: Class::Control,
+            head,
+            body,
+        });
+    }
+
+    /// Sends a control frame to a peer if it is linked; says whether it is.
+    pub(super) fn send_control_to(&mut self, node: NodeId, control: &Control<'_>) -> bool {
+        let link = self.peers.get(node).and_then(|peer| peer.link.as_ref());
+        let Some(id) = link.filter(|link| link.hello.is_some()).map(|link| link.id) else {
+            return false;
+        };
+        self.send_control(id, control);
+        true
+    }
+
+    pub(super) fn on_datagram(&mut self, now: Time, link: LinkId, bytes: Bytes) {
+        if let Some(from) = self.peers.node_of(link) {
+            self.membership
+                .handle(now, MembershipInput::Datagram { from, bytes });
+        }
+    }
+
+    pub(super) fn on_written(&mut self, link: LinkId, bytes: usize) {
+        if let Some(node) = self.peers.on_written(link, bytes) {
+            self.peers.pump(self.me.epoch, node, &mut self.out);
+        }
+    }
+
+    pub(super) fn on_frame(&mut self, now: Time, link: LinkId, class: Class, frame: &Bytes) {
+        let Some(node) = self.peers.node_of(link) else {
+            return;
+        };
+        let result = match class {
+            Class::Control => self.on_control(now, link, node, frame),
+            Class::Data => self.on_data(now, node, frame),
+        };
+        if let Err(what) = result {
+            self.event(Event::Violation { peer: node, what });
+            self.out.push_back(Output::Close {
+                link,
+                reason: CloseReason::Violation(what),
+            });
+            self.on_link_down(now, link);
+        }
+    }
+
+    fn on_control(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        node: NodeId,
+        frame: &Bytes,
+    ) -> Result<(), &'static str> {
+        match decode_control(frame).ok_or("a malformed control frame")? {
+            Control::Hello(hello) => self.on_hello(now, node, &hello)?,
+            Control::Acks(acks) => self.on_acks(now, node, acks),
+            Control::Cancel { call } => {
+                let peer = self.peers.get(node);
+                if let Some(session) = peer.and_then(|peer| peer.session.as_ref()) {
+                    let origin = Origin {
+                        node,
+                        epoch: session.peer_epoch,
+                    };
+                    self.event(Event::Cancelled(ReplyTo {
+                        origin,
+                        call: CallId(call),
+                    }));
+                }
+            }
+            Control::Membership(bytes) => {
+                let bytes = frame.slice_ref(bytes);
+                self.membership
+                    .handle(now, MembershipInput::Frame { from: node, bytes });
+            }
+        }
+        let _ = link;
+        Ok(())
+    }
+
+    fn on_hello(&mut self, now: Time, node: NodeId, hello: &Hello) -> Result<(), &'static str> {
+        let peer = self.peers.get_mut(node).expect("a frame came from it");
+        if peer
+            .session
+            .as_ref()
+            .is_some_and(|session| session.peer_epoch > hello.epoch)
+        {
+            return Err("a hello from an earlier life of this node");
+        }
+        peer.link.as_mut().expect("a frame came over it").hello = Some(hello.epoch);
+        let ended = self.peers.enter_life(node, hello.epoch);
+        self.on_life_ended(now, node, hello.epoch, ended);
+        if let Some(session) = self.peers.session(node, hello.epoch) {
+            let acked = match hello.known {
+                Some((epoch, received)) if epoch == self.me.epoch => {
+                    session.acknowledge(received).collect()
+                }
+                _ => Vec::new(),
+            };
+            self.on_cargo_arrived(now, acked);
+        }
+        let identity = Identity {
+            id: node,
+            epoch: hello.epoch,
+            addr: hello.addr,
+        };
+        self.membership
+            .handle(now, MembershipInput::PeerConnected(identity));
+        for datagram in self.peers.take_waiting(node) {
+            self.send_datagram(node, datagram);
+        }
+        self.peers.pump(self.me.epoch, node, &mut self.out);
+        self.repeat_acks(node, hello.epoch);
+        Ok(())
+    }
+
+    /// Sends a datagram to a linked peer.
+    pub(super) fn send_datagram(&mut self, node: NodeId, bytes: Bytes) {
+        if let Some(link) = self.link_of(node) {
+            self.out.push_back(Output::Datagram { link, bytes });
+        }
+    }
+
+    fn on_data(&mut self, now: Time, node: NodeId, frame: &Bytes) -> Result<(), &'static str> {
+        let (head, body) = decode_data(frame).ok_or("a malformed data frame")?;
+        if let DataHead::Resume { from, to, first } = head {
+            return self.on_resume(now, node, from, to, first);
+        }
+        let peer = self.peers.get_mut(node).expect("a frame came from it");
+        let link = peer.link.as_mut().expect("a frame came over it");
+        let (Some(repeated), Some(session)) = (&mut link.receiving, &mut peer.session) else {
+            return Ok(());
+        };
+        if *repeated > 0 {
+            *repeated -= 1;
+            return Ok(());
+        }
+        session.on_received(frame.len());
+        let origin = Origin {
+            node,
+            epoch: session.peer_epoch,
+        };
+        let ack_now = session.unacknowledged_bytes() >= ACK_BYTES;
+        self.acks.peers.insert(node);
+        self.on_head(now, origin, head, body, frame)?;
+        if ack_now {
+            self.send_acks_to(node);
+        } else {
+            self.acks.at.get_or_insert(now + ACK_DELAY);
+        }
+        Ok(())
+    }
+
+    fn on_resume(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        from: Epoch,
+        to: Epoch,
+        first: u64,
+    ) -> Result<(), &'static str> {
+        if first == 0 || first > FRAME_NUMBER_MAX {
+            return Err("a session that resumes at an impossible frame");
+        }
+        let ended = self.peers.enter_life(node, from);
+        self.on_life_ended(now, node, from, ended);
+        let own = self.me.epoch;
+        let resume = match self.peers.session(node, from) {
+            Some(session) if to == own => Some(session.resume_received(first)),
+            _ => None,
+        };
+        if let Some(link) = self.peers.get_mut(node).and_then(|peer| peer.link.as_mut()) {
+            link.receiving = resume.map(|resume| resume.repeated);
+        }
+        Ok(())
+    }
+
+    fn on_head(
+        &mut self,
+        now: Time,
+        from: Origin,
+        head: DataHead,
+        body: Bytes,
+        frame: &Bytes,
+    ) -> Result<(), &'static str> {
+        match head {
+            DataHead::Resume { .. } => {}
+            DataHead::DestSet(set) => self.on_dest_set(now, set, frame)?,
+            DataHead::Batch {
+                key,
+                version,
+                first,
+                count,
+            } => {
+                let head = frame.slice(..frame.len() - body.len());
+                self.on_batch(now, from.node, (key, version, first, count), &head, &body)?;
+            }
+            DataHead::Skipped { key, upto } => self.on_skipped(now, key, upto),
+            DataHead::Call {
+                call,
+                role,
+                wants_reply,
+            } => {
+                self.on_call(from, CallId(call), &role, wants_reply, body);
+            }
+            DataHead::Answer { call, answer } => {
+                self.on_answer(from, CallId(call), answer, body);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_acks(&mut self, now: Time, node: NodeId, acks: Acks) {
+        if acks.to == self.me.epoch
+            && let Some(session) = self
+                .peers
+                .get_mut(node)
+                .and_then(|peer| peer.session.as_mut())
+            && session.peer_epoch == acks.from
+        {
+            let arrived = session.acknowledge(acks.received).collect();
+            self.on_cargo_arrived(now, arrived);
+            self.on_flow_acks(node, acks.from, &acks.flows);
+        }
+        self.on_acks_around(node, acks.via);
+        self.wake_refused_flows();
+    }
+
+    /// Sends a peer what it is to know of what was received.
+    pub(super) fn send_acks_to(&mut self, node: NodeId) {
+        let flows = self.take_flow_acks(node);
+        self.acks.peers.remove(&node);
+        self.send_acks(node, flows, Vec::new());
+    }
+
+    pub(super) fn send_acks(
+        &mut self,
+        node: NodeId,
+        flows: Vec<crate::wire::FlowAck>,
+        via: Vec<crate::wire::ViaAck>,
+    ) {
+        if !self.peers.is_linked(node) {
+            return;
+        }
+        let peer = self.peers.get_mut(node).expect("it is linked");
+        let Some(session) = peer.session.as_mut() else {
+            return;
+        };
+        let (to, received) = (session.peer_epoch, session.take_received());
+        let acks = Acks {
+            from: self.me.epoch,
+            to,
+            received,
+            flows,
+            via,
+        };
+        self.send_control_to(node, &Control::Acks(acks));
+    }
+
+    /// Sends whatever acknowledgement is due.
+    pub(super) fn send_due_acks(&mut self) {
+        self.acks.at = None;
+        let origins = self.acks.flows.iter().map(|key| key.origin);
+        let nodes: std::collections::BTreeSet<NodeId> =
+            origins.chain(self.acks.peers.iter().copied()).collect();
+        for node in nodes {
+            self.send_acks_to(node);
+        }
+        self.acks.flows.clear();
+        self.acks.peers.clear();
+    }
+
+    /// Frames have arrived at a peer.
+    fn on_cargo_arrived(&mut self, now: Time, arrived: Vec<Cargo>) {
+        for cargo in arrived {
+            if let Cargo::Relay {
+                key,
+                upto,
+                awaited: true,
+            } = cargo
+            {
+                self.on_relayed(now, key, upto);
+            }
+        }
+    }
+
+    /// Appends a frame to a session and sends what can be sent; gives its number.
+    pub(super) fn push(
+        &mut self,
+        to: (NodeId, Epoch),
+        head: &DataHead,
+        body: Bytes,
+        cargo: Cargo,
+    ) -> Option<u64> {
+        let frame = OutFrame {
+            head: encode_head(head),
+            body,
+            cargo,
+        };
+        self.peers.push(self.me.epoch, to, frame, &mut self.out)
+    }
+}

@@ -1,0 +1,266 @@
+//! Who is alive, who holds what, and what follows when that changes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rolecast_membership::{
+    Epoch, Event as MembershipEvent, Identity, NodeId, Output as MembershipOutput, Record,
+    RoleName, Tenure, Time,
+};
+
+use super::Engine;
+use crate::api::{Answer, CallId, Delivery, Event, Gap, Output};
+use crate::flow_out::Holder;
+use crate::session::Cargo;
+use crate::wire::Control;
+
+/// How long the node with the greater id leaves the dialling to the other.
+const DIAL_COURTESY: Duration = Duration::from_millis(300);
+/// How long a session is kept with a node that is neither a member nor linked.
+const DOUBT_MAX: Duration = Duration::from_secs(30);
+
+impl Engine {
+    /// Carries out what membership asks for and takes over what it says.
+    pub(super) fn follow_membership(&mut self, now: Time) {
+        while let Some(output) = self.membership.poll_output() {
+            match output {
+                MembershipOutput::Datagram { to, bytes } => self.on_swim_packet(now, to, bytes),
+                MembershipOutput::Frame { to, bytes } => {
+                    self.send_control_to(to, &Control::Membership(&bytes));
+                }
+                MembershipOutput::DialSeed { addr } => {
+                    self.out.push_back(Output::Dial { addr, peer: None });
+                }
+                MembershipOutput::Event(event) => {
+                    self.event(Event::Membership(Box::new(event.clone())));
+                    self.on_membership_event(now, event);
+                }
+            }
+        }
+        self.peers.dial_due(now, &mut self.out);
+    }
+
+    fn on_swim_packet(&mut self, now: Time, to: Identity, bytes: bytes::Bytes) {
+        if self.peers.is_linked(to.id) {
+            self.send_datagram(to.id, bytes);
+            return;
+        }
+        self.peers.wait_with(to.id, bytes);
+        self.peers.dial_once(now, to.id, to.addr, &mut self.out);
+    }
+
+    fn on_membership_event(&mut self, now: Time, event: MembershipEvent) {
+        match event {
+            MembershipEvent::Joined(record) => {
+                self.on_alive(now, record.identity);
+                self.hold_all(&record);
+            }
+            MembershipEvent::Updated { before, after } => {
+                self.change_holdings(&before, &after);
+                self.on_alive(now, after.identity);
+            }
+            MembershipEvent::Replaced { before, after } => {
+                self.on_over(now, before.identity);
+                self.change_holdings(&before, &after);
+                self.on_alive(now, after.identity);
+            }
+            MembershipEvent::Left(identity) | MembershipEvent::Down(identity) => {
+                self.on_over(now, identity);
+                self.unhold_all(identity.id);
+                self.peers.unwant(identity.id);
+            }
+            MembershipEvent::Renewed(identity) => self.on_renewed(now, identity),
+            MembershipEvent::Suspected(_)
+            | MembershipEvent::AliveAgain(_)
+            | MembershipEvent::Superseded(_) => {}
+        }
+    }
+
+    fn on_alive(&mut self, now: Time, identity: Identity) {
+        let ended = self.peers.enter_life(identity.id, identity.epoch);
+        self.on_life_ended(now, identity.id, identity.epoch, ended);
+        let courtesy = if self.me.id < identity.id {
+            Duration::ZERO
+        } else {
+            DIAL_COURTESY
+        };
+        self.peers.want(identity.id, identity.addr, now + courtesy);
+        self.peers.pump(self.me.epoch, identity.id, &mut self.out);
+    }
+
+    fn on_over(&mut self, now: Time, identity: Identity) {
+        let ended = self.peers.end_life(identity.id, identity.epoch);
+        let next = Epoch(identity.epoch.0.saturating_add(1));
+        self.on_life_ended(now, identity.id, next, ended);
+    }
+
+    /// Lives of a peer before `epoch` are over; these frames were not delivered to them.
+    pub(super) fn on_life_ended(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        epoch: Epoch,
+        undelivered: Vec<(Cargo, bool)>,
+    ) {
+        let mut unsent = BTreeSet::new();
+        for (cargo, handed) in undelivered {
+            match cargo {
+                Cargo::Relay {
+                    key,
+                    upto,
+                    awaited: true,
+                } => self.on_relayed(now, key, upto),
+                Cargo::Call(call) if !handed => {
+                    unsent.insert(call);
+                }
+                _ => {}
+            }
+        }
+        self.end_calls_to(node, epoch, &unsent);
+        self.wake_refused_flows();
+    }
+
+    /// This node was declared down while it lived and goes on in another life.
+    fn on_renewed(&mut self, now: Time, identity: Identity) {
+        let former = std::mem::replace(&mut self.me, identity).epoch;
+        for (node, undelivered) in self.peers.end_own_life() {
+            let unsent: BTreeSet<CallId> = undelivered
+                .into_iter()
+                .filter_map(|(cargo, handed)| match cargo {
+                    Cargo::Call(call) if !handed => Some(call),
+                    _ => None,
+                })
+                .collect();
+            self.end_calls_to(node, Epoch(u64::MAX), &unsent);
+        }
+        self.acks = super::DueAcks::default();
+        for flow in self.flows_in.values_mut() {
+            flow.close_inbox();
+        }
+        self.renew_flows(former);
+        for holders in self.holders.values_mut() {
+            if let Some((epoch, _)) = holders.get_mut(&identity.id) {
+                *epoch = identity.epoch;
+            }
+        }
+        for inbox in self.inboxes.keys().copied().collect::<Vec<_>>() {
+            self.deliver(inbox, Delivery::Gap(Gap::DeclaredDown { epoch: former }));
+        }
+        self.say_hello_everywhere();
+        for node in self
+            .peers
+            .linked()
+            .map(|(node, _)| node)
+            .collect::<Vec<_>>()
+        {
+            self.peers.pump(self.me.epoch, node, &mut self.out);
+        }
+        let _ = now;
+    }
+
+    fn hold_all(&mut self, record: &Record) {
+        let Identity { id, epoch, .. } = record.identity;
+        for (role, &tenure) in &record.roles {
+            self.hold(id, (epoch, tenure), role);
+        }
+    }
+
+    fn unhold_all(&mut self, node: NodeId) {
+        let held = self
+            .holders
+            .iter()
+            .filter(|(_, holders)| holders.contains_key(&node));
+        for role in held.map(|(role, _)| role.clone()).collect::<Vec<_>>() {
+            self.unhold(node, &role);
+        }
+    }
+
+    fn change_holdings(&mut self, before: &Record, after: &Record) {
+        for role in before
+            .roles
+            .keys()
+            .filter(|role| !after.roles.contains_key(role))
+        {
+            self.unhold(before.identity.id, role);
+        }
+        self.hold_all(after);
+    }
+
+    /// A node holds a role.
+    pub(super) fn hold(&mut self, node: NodeId, holding: (Epoch, Tenure), role: &RoleName) {
+        let holders = self.holders.entry(role.clone()).or_default();
+        if holders.insert(node, holding) != Some(holding) {
+            self.on_holders_changed(role);
+        }
+    }
+
+    /// A node does not hold a role any longer.
+    pub(super) fn unhold(&mut self, node: NodeId, role: &RoleName) {
+        let Some(holders) = self.holders.get_mut(role) else {
+            return;
+        };
+        if holders.remove(&node).is_some() {
+            if holders.is_empty() {
+                self.holders.remove(role);
+            }
+            self.on_holders_changed(role);
+        }
+    }
+
+    fn on_holders_changed(&mut self, role: &RoleName) {
+        let kinds = [
+            crate::api::Dissemination::Eager,
+            crate::api::Dissemination::BestEffort,
+        ];
+        for kind in kinds {
+            if let Some(&flow) = self.flows_by_role.get(&(role.clone(), kind)) {
+                self.refresh_flow(flow);
+            }
+        }
+        self.event(Event::Holders(role.clone()));
+    }
+
+    /// The holders of a role as a destination set names them.
+    pub(super) fn holders_of(&self, role: &RoleName) -> Vec<Holder> {
+        let holders = self.holders.get(role).into_iter().flatten();
+        holders
+            .map(|(&node, &(epoch, tenure))| Holder {
+                node,
+                epoch,
+                tenure,
+            })
+            .collect()
+    }
+
+    /// Ends sessions with nodes of whose existence there is no sign, and forgets peers of which nothing is left.
+    pub(super) fn forget_doubtful_peers(&mut self, now: Time) {
+        let nodes: Vec<NodeId> = self.peers.iter().map(|(node, _)| node).collect();
+        for node in nodes {
+            let member = self.membership.member(node).is_some();
+            let Some(peer) = self.peers.get_mut(node) else {
+                continue;
+            };
+            if member || peer.link.is_some() {
+                peer.doubted_since = None;
+                continue;
+            }
+            let since = *peer.doubted_since.get_or_insert(now);
+            let epoch = peer.session.as_ref().map(|session| session.peer_epoch);
+            if let Some(epoch) = epoch.filter(|_| since + DOUBT_MAX <= now) {
+                let ended = self.peers.end_life(node, epoch);
+                self.on_life_ended(now, node, Epoch(epoch.0.saturating_add(1)), ended);
+            }
+        }
+        self.peers.forget();
+    }
+
+    /// Reports one answer to a call.
+    pub(super) fn answered(&mut self, call: CallId, node: NodeId, answer: Answer, last: bool) {
+        self.event(Event::Answered {
+            call,
+            node: Some(node),
+            answer,
+            last,
+        });
+    }
+}

@@ -1,0 +1,437 @@
+//! The receiving side of a flow: what came, what is missing, and what may be acknowledged.
+//!
+//! The state is a watermark, the few batches that came too early, and what still awaits the application or a relay: nothing grows with the number of messages.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rolecast_membership::{Epoch, NodeId, Tenure, Time};
+
+use crate::api::InboxId;
+use crate::batch::Batch;
+use crate::wire::{DestSet, FlowKey};
+
+/// A flow of another node, as a member of its destination set sees it.
+#[derive(Debug)]
+pub(crate) struct FlowIn {
+    pub(crate) key: FlowKey,
+    /// This node's holding of the role, as the newest destination set that names it says.
+    tenure: Tenure,
+    /// The life of this node that the flow's state belongs to.
+    own_epoch: Epoch,
+    /// Where messages go; `None` if this node does not hold the role any longer.
+    pub(crate) inbox: Option<InboxId>,
+    newest_version: u32,
+    /// The destination sets that batches may still refer to, with their encoded announcements.
+    dest_sets: BTreeMap<u32, KnownDestSet>,
+    /// Everything up to here was delivered, refused, or given up.
+    watermark: u64,
+    /// What came too early, by its first message.
+    early: BTreeMap<u64, EarlyBatch>,
+    early_bytes: usize,
+    /// Messages up to here are known to exist.
+    known_upto: u64,
+    /// Since when the first missing message has been missed.
+    missing_since: Option<Time>,
+    /// The first and the last message of each batch that the application has not taken.
+    untaken: VecDeque<(u64, u64)>,
+    /// Batches that were passed on and not acknowledged by every peer, by their last message.
+    relays: BTreeMap<u64, RelayedBatch>,
+    /// What was last acknowledged to the origin.
+    acked: u64,
+    /// What was last acknowledged over a link to the origin itself.
+    pub(crate) acked_directly: u64,
+    /// Bytes taken since the last acknowledgement.
+    pub(crate) unacked_bytes: usize,
+    /// Since when the origin's life is over.
+    pub(crate) dead_since: Option<Time>,
+}
+
+/// A version of the destination set, and the frame that announces it.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownDestSet {
+    pub(crate) set: std::sync::Arc<DestSet>,
+    pub(crate) encoded: Bytes,
+}
+
+#[derive(Debug)]
+struct EarlyBatch {
+    last: u64,
+    batch: Batch,
+}
+
+#[derive(Debug)]
+struct RelayedBatch {
+    first: u64,
+    /// How many peers have not acknowledged it.
+    waiting: u32,
+}
+
+/// A run of messages that can be delivered.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) batch: Batch,
+    /// How many messages at the batch's front were delivered before.
+    pub(crate) skip: u32,
+}
+
+/// What a batch turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// Seen before.
+    Duplicate,
+    /// Seen for the first time; deliver what is ready, and relay it.
+    First,
+    /// Too early, and there is no room to keep it.
+    NoRoom,
+}
+
+/// Destination sets kept for each flow.
+const DEST_SETS_MAX: usize = 64;
+
+impl FlowIn {
+    /// The flow as the first destination set that names this node describes it.
+    pub(crate) fn new(key: FlowKey, own_epoch: Epoch, tenure: Tenure, start: u64) -> Self {
+        FlowIn {
+            key,
+            tenure,
+            own_epoch,
+            inbox: None,
+            newest_version: 0,
+            dest_sets: BTreeMap::new(),
+            watermark: start - 1,
+            early: BTreeMap::new(),
+            early_bytes: 0,
+            known_upto: 0,
+            missing_since: None,
+            untaken: VecDeque::new(),
+            relays: BTreeMap::new(),
+            acked: start - 1,
+            acked_directly: start - 1,
+            unacked_bytes: 0,
+            dead_since: None,
+        }
+    }
+
+    /// Learns a version of the destination set.
+    /// If it names a later holding or life of this node, what belonged to the earlier one is dropped; says whether that is so.
+    pub(crate) fn learn(&mut self, set: DestSet, encoded: Bytes, me: NodeId) -> bool {
+        let mut restarted = false;
+        let version = set.version;
+        if version > self.newest_version {
+            self.newest_version = version;
+            if let Some(member) = set.member(me)
+                && (member.epoch, member.tenure) > (self.own_epoch, self.tenure)
+            {
+                self.restart(member.epoch, member.tenure, member.start);
+                restarted = true;
+            }
+        }
+        self.dest_sets.insert(
+            version,
+            KnownDestSet {
+                set: set.into(),
+                encoded,
+            },
+        );
+        while self.dest_sets.len() > DEST_SETS_MAX {
+            self.dest_sets.pop_first();
+        }
+        restarted
+    }
+
+    fn restart(&mut self, epoch: Epoch, tenure: Tenure, start: u64) {
+        self.own_epoch = epoch;
+        self.tenure = tenure;
+        self.watermark = self.watermark.max(start - 1);
+        self.early.clear();
+        self.early_bytes = 0;
+        self.known_upto = 0;
+        self.missing_since = None;
+        self.untaken.clear();
+        self.relays.clear();
+        self.acked = self.watermark;
+        self.acked_directly = self.watermark;
+        self.unacked_bytes = 0;
+        self.inbox = None;
+    }
+
+    /// The destination set of this version, if it is still kept.
+    pub(crate) fn dest_set(&self, version: u32) -> Option<&KnownDestSet> {
+        self.dest_sets.get(&version)
+    }
+
+    /// The newest destination set.
+    pub(crate) fn newest_dest_set(&self) -> Option<&KnownDestSet> {
+        self.dest_sets.last_key_value().map(|(_, set)| set)
+    }
+
+    /// Whether nothing of `first..=last` is wanted any more.
+    pub(crate) fn is_duplicate(&self, first: u64, last: u64) -> bool {
+        last <= self.watermark || self.early.contains_key(&first)
+    }
+
+    /// Takes in a batch that is no duplicate.
+    pub(crate) fn arrive(
+        &mut self,
+        now: Time,
+        first: u64,
+        last: u64,
+        batch: Batch,
+        room_bytes: usize,
+    ) -> Arrival {
+        if self.is_duplicate(first, last) {
+            return Arrival::Duplicate;
+        }
+        if first > self.watermark + 1 && self.early_bytes + batch.len_bytes() > room_bytes {
+            return Arrival::NoRoom;
+        }
+        self.early_bytes += batch.len_bytes();
+        self.early.insert(first, EarlyBatch { last, batch });
+        self.know_upto(now, last);
+        Arrival::First
+    }
+
+    /// The next run that can be delivered.
+    pub(crate) fn pop_ready(&mut self, now: Time) -> Option<Ready> {
+        while let Some(entry) = self.early.first_entry() {
+            let first = *entry.key();
+            if first > self.watermark + 1 {
+                break;
+            }
+            let EarlyBatch { last, batch } = entry.remove();
+            self.early_bytes -= batch.len_bytes();
+            if last <= self.watermark {
+                continue;
+            }
+            let skip = u32::try_from(self.watermark + 1 - first).unwrap_or(u32::MAX);
+            let first = self.watermark + 1;
+            self.watermark = last;
+            self.missing_since = None;
+            self.know_upto(now, last);
+            return Some(Ready {
+                first,
+                last,
+                batch,
+                skip,
+            });
+        }
+        None
+    }
+
+    /// Messages up to here exist; if some are missing, the wait for them starts.
+    pub(crate) fn know_upto(&mut self, now: Time, upto: u64) {
+        self.known_upto = self.known_upto.max(upto);
+        if self.watermark < self.known_upto {
+            self.missing_since.get_or_insert(now);
+        }
+    }
+
+    /// When the missing messages are given up, if some are missing.
+    pub(crate) fn gives_up_at(&self, gap_after: Duration) -> Option<Time> {
+        self.missing_since.map(|since| since + gap_after)
+    }
+
+    /// Gives up what is missing before the next batch that is there; says what that was.
+    pub(crate) fn give_up(&mut self, now: Time) -> Option<(u64, u64)> {
+        let upto = match self.early.first_key_value() {
+            Some((&first, _)) => first - 1,
+            None => self.known_upto,
+        };
+        self.missing_since = None;
+        let first = self.watermark + 1;
+        if upto < first {
+            return None;
+        }
+        self.watermark = upto;
+        self.know_upto(now, upto);
+        Some((first, upto))
+    }
+
+    /// The application has been handed these messages and will say when it has taken them.
+    pub(crate) fn await_taking(&mut self, first: u64, last: u64) {
+        self.untaken.push_back((first, last));
+    }
+
+    /// The application has taken messages up to here.
+    pub(crate) fn on_taken(&mut self, upto: u64, bytes: usize) {
+        while self.untaken.front().is_some_and(|&(_, last)| last <= upto) {
+            self.untaken.pop_front();
+        }
+        self.unacked_bytes += bytes;
+    }
+
+    /// Nobody will take what the application was handed.
+    pub(crate) fn close_inbox(&mut self) {
+        self.inbox = None;
+        self.untaken.clear();
+    }
+
+    /// A first receipt was passed on to so many peers, whose acknowledgement is awaited.
+    pub(crate) fn await_relays(&mut self, first: u64, last: u64, peers: u32) {
+        if peers > 0 {
+            self.relays.insert(
+                last,
+                RelayedBatch {
+                    first,
+                    waiting: peers,
+                },
+            );
+        }
+    }
+
+    /// One peer has acknowledged, or will not acknowledge, the batch that ends here.
+    pub(crate) fn on_relayed(&mut self, upto: u64) {
+        if let Some(relay) = self.relays.get_mut(&upto) {
+            relay.waiting = relay.waiting.saturating_sub(1);
+            if relay.waiting == 0 {
+                self.relays.remove(&upto);
+            }
+        }
+    }
+
+    /// How far the origin may be told that this member needs nothing more: what the application has taken and what every linked peer has been passed.
+    pub(crate) fn acknowledgeable(&self) -> u64 {
+        let taken = self
+            .untaken
+            .front()
+            .map_or(self.watermark, |&(first, _)| first - 1);
+        let relayed = self
+            .relays
+            .first_key_value()
+            .map_or(u64::MAX, |(_, relay)| relay.first - 1);
+        taken.min(relayed).max(self.acked)
+    }
+
+    /// Notes what the origin is about to be told; gives it if it is news.
+    pub(crate) fn take_acknowledgement(&mut self) -> Option<u64> {
+        let upto = self.acknowledgeable();
+        (upto > self.acked).then(|| {
+            self.acked = upto;
+            self.unacked_bytes = 0;
+            upto
+        })
+    }
+
+    /// What the origin was last told.
+    pub(crate) fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    /// This node's holding of the role, as the origin sees it.
+    pub(crate) fn tenure(&self) -> Tenure {
+        self.tenure
+    }
+
+    /// The life of this node that the flow's state belongs to.
+    pub(crate) fn own_epoch(&self) -> Epoch {
+        self.own_epoch
+    }
+
+    /// Bytes that came too early.
+    pub(crate) fn early_bytes(&self) -> usize {
+        self.early_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::FlowId;
+
+    const NOW: Time = Time::ZERO;
+
+    fn flow() -> FlowIn {
+        let origin = NodeId::from_bytes([1; 32]);
+        let key = FlowKey {
+            origin,
+            epoch: Epoch(1),
+            flow: FlowId(1),
+        };
+        FlowIn::new(key, Epoch(1), Tenure(1), 1)
+    }
+
+    fn batch(count: u32) -> Batch {
+        let mut builder = crate::BatchBuilder::new();
+        (0..count).for_each(|_| builder.push(b"x", None));
+        builder.take().expect("not empty")
+    }
+
+    fn arrive(flow: &mut FlowIn, first: u64, last: u64) -> Arrival {
+        flow.arrive(NOW, first, last, batch((last - first + 1) as u32), 1_000)
+    }
+
+    fn ready(flow: &mut FlowIn) -> Vec<(u64, u64, u32)> {
+        std::iter::from_fn(|| flow.pop_ready(NOW).map(|r| (r.first, r.last, r.skip))).collect()
+    }
+
+    #[test]
+    fn early_batches_wait_for_what_is_missing() {
+        let mut flow = flow();
+        assert_eq!(arrive(&mut flow, 4, 6), Arrival::First);
+        assert!(ready(&mut flow).is_empty());
+        assert_eq!(arrive(&mut flow, 4, 6), Arrival::Duplicate);
+        assert!(flow.gives_up_at(Duration::ZERO).is_some());
+        assert_eq!(arrive(&mut flow, 1, 3), Arrival::First);
+        assert_eq!(ready(&mut flow), [(1, 3, 0), (4, 6, 0)]);
+        assert_eq!(flow.gives_up_at(Duration::ZERO), None);
+        assert_eq!(arrive(&mut flow, 1, 3), Arrival::Duplicate);
+        assert_eq!(flow.early_bytes(), 0);
+    }
+
+    #[test]
+    fn what_never_comes_is_given_up_and_nothing_else() {
+        let mut flow = flow();
+        arrive(&mut flow, 3, 3);
+        arrive(&mut flow, 6, 7);
+        assert_eq!(flow.give_up(NOW), Some((1, 2)));
+        assert_eq!(ready(&mut flow), [(3, 3, 0)]);
+        assert_eq!(flow.give_up(NOW), Some((4, 5)));
+        assert_eq!(ready(&mut flow), [(6, 7, 0)]);
+        assert_eq!(flow.give_up(NOW), None);
+        flow.know_upto(NOW, 9);
+        assert_eq!(flow.give_up(NOW), Some((8, 9)));
+        assert_eq!(flow.acknowledgeable(), 9);
+    }
+
+    #[test]
+    fn a_batch_that_overlaps_is_delivered_from_where_it_is_new() {
+        let mut flow = flow();
+        arrive(&mut flow, 1, 3);
+        ready(&mut flow);
+        assert_eq!(arrive(&mut flow, 2, 5), Arrival::First);
+        assert_eq!(ready(&mut flow), [(4, 5, 2)]);
+    }
+
+    #[test]
+    fn early_bytes_are_bounded() {
+        let mut flow = flow();
+        assert_eq!(flow.arrive(NOW, 2, 2, batch(1), 1), Arrival::NoRoom);
+        assert_eq!(flow.arrive(NOW, 1, 1, batch(1), 0), Arrival::First);
+    }
+
+    #[test]
+    fn only_what_was_taken_and_passed_on_is_acknowledged() {
+        let mut flow = flow();
+        arrive(&mut flow, 1, 2);
+        arrive(&mut flow, 3, 4);
+        ready(&mut flow);
+        flow.await_taking(1, 2);
+        flow.await_taking(3, 4);
+        flow.await_relays(1, 2, 2);
+        flow.await_relays(3, 4, 1);
+        flow.on_taken(2, 8);
+        assert_eq!(flow.take_acknowledgement(), None);
+        flow.on_relayed(2);
+        flow.on_relayed(4);
+        assert_eq!(flow.take_acknowledgement(), None);
+        flow.on_relayed(2);
+        assert_eq!(flow.take_acknowledgement(), Some(2));
+        flow.on_taken(4, 8);
+        assert_eq!(flow.take_acknowledgement(), Some(4));
+        assert_eq!(flow.take_acknowledgement(), None);
+    }
+}

@@ -1,0 +1,331 @@
+//! The sending side of a flow: who is meant, what is on the way, and how far each member is.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use rolecast_membership::{Epoch, NodeId, RoleName, Tenure};
+
+use crate::api::{Dissemination, FlowId};
+use crate::wire::{DataHead, DestMember, DestSet, FlowKey, encode_head};
+
+/// A flow of this node.
+#[derive(Debug)]
+pub(crate) struct FlowOut {
+    pub(crate) id: FlowId,
+    pub(crate) role: RoleName,
+    pub(crate) dissemination: Dissemination,
+    /// The number of the next message.
+    next: u64,
+    /// The life in which messages before the present life's first were sent.
+    epoch_before: Epoch,
+    version: u32,
+    members: BTreeMap<NodeId, MemberOut>,
+    /// The encoded announcement of the present version, made when it is first sent.
+    announcement: Option<Bytes>,
+    /// Batches that some member has not acknowledged: last message and bytes.
+    in_flight: VecDeque<(u64, usize)>,
+    in_flight_bytes: usize,
+    /// Every member has acknowledged up to here, or was given up.
+    settled: u64,
+    /// Whether a batch was refused for want of room since the flow was last writable.
+    pub(crate) refused: bool,
+}
+
+/// A holder of the role, as a destination set names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) node: NodeId,
+    pub(crate) epoch: Epoch,
+    pub(crate) tenure: Tenure,
+}
+
+/// How far a member is.
+#[derive(Clone, Copy, Debug)]
+struct MemberOut {
+    epoch: Epoch,
+    tenure: Tenure,
+    start: u64,
+    owed_from: u64,
+    acked: u64,
+}
+
+/// A member that was given up before it had acknowledged everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LostMember {
+    pub(crate) node: NodeId,
+    pub(crate) after: u64,
+    pub(crate) upto: u64,
+}
+
+impl FlowOut {
+    pub(crate) fn new(
+        id: FlowId,
+        role: RoleName,
+        dissemination: Dissemination,
+        epoch: Epoch,
+    ) -> Self {
+        FlowOut {
+            id,
+            role,
+            dissemination,
+            next: 1,
+            epoch_before: epoch,
+            version: 0,
+            members: BTreeMap::new(),
+            announcement: None,
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+            settled: 0,
+            refused: false,
+        }
+    }
+
+    /// Takes over who holds the role; gives the members that are no longer meant and had not acknowledged everything.
+    pub(crate) fn set_holders(&mut self, holders: &[Holder]) -> Vec<LostMember> {
+        let same = |holder: &Holder, member: &MemberOut| {
+            (holder.epoch, holder.tenure) == (member.epoch, member.tenure)
+        };
+        let unchanged = holders.len() == self.members.len()
+            && holders.iter().all(|h| {
+                self.members
+                    .get(&h.node)
+                    .is_some_and(|member| same(h, member))
+            });
+        if unchanged {
+            return Vec::new();
+        }
+        self.version += 1;
+        self.announcement = None;
+        let mut before = std::mem::take(&mut self.members);
+        for holder in holders {
+            let member = match before.get(&holder.node) {
+                Some(member) if same(holder, member) => {
+                    before.remove(&holder.node).expect("it was just found")
+                }
+                _ => MemberOut {
+                    epoch: holder.epoch,
+                    tenure: holder.tenure,
+                    start: self.next,
+                    owed_from: self.next,
+                    acked: self.next - 1,
+                },
+            };
+            self.members.insert(holder.node, member);
+        }
+        let upto = self.next - 1;
+        before
+            .into_iter()
+            .filter(|(_, member)| member.acked < upto)
+            .map(|(node, member)| LostMember {
+                node,
+                after: member.acked,
+                upto,
+            })
+            .collect()
+    }
+
+    /// Starts over in another life of this node: what was on the way in the former one is given up.
+    pub(crate) fn renew(&mut self, former: Epoch, own: (NodeId, Epoch)) -> Vec<LostMember> {
+        let upto = self.next - 1;
+        self.epoch_before = former;
+        self.version += 1;
+        self.announcement = None;
+        self.in_flight.clear();
+        self.in_flight_bytes = 0;
+        let mut lost = Vec::new();
+        for (&node, member) in &mut self.members {
+            if node == own.0 {
+                member.epoch = own.1;
+            }
+            if member.acked < upto {
+                lost.push(LostMember {
+                    node,
+                    after: member.acked,
+                    upto,
+                });
+            }
+            member.owed_from = member.acked + 1;
+            member.start = self.next;
+            member.acked = upto;
+        }
+        lost
+    }
+
+    /// Numbers `count` messages and notes that their bytes are on the way; gives the first number.
+    pub(crate) fn push(&mut self, count: u32, bytes: usize) -> u64 {
+        let first = self.next;
+        self.next += u64::from(count);
+        if !self.members.is_empty() {
+            self.in_flight.push_back((self.next - 1, bytes));
+            self.in_flight_bytes += bytes;
+        }
+        first
+    }
+
+    /// Whether the window has room.
+    pub(crate) fn has_room(&self, window_bytes: usize) -> bool {
+        self.in_flight_bytes < window_bytes
+    }
+
+    /// A member has taken everything up to `upto`; says whether that is news.
+    pub(crate) fn acknowledge(
+        &mut self,
+        node: NodeId,
+        epoch: Epoch,
+        tenure: Tenure,
+        upto: u64,
+    ) -> bool {
+        // Nobody can have taken what was not sent.
+        let upto = upto.min(self.next - 1);
+        match self.members.get_mut(&node) {
+            Some(member) if (member.epoch, member.tenure) == (epoch, tenure) => {
+                let news = upto > member.acked;
+                member.acked = member.acked.max(upto);
+                news
+            }
+            _ => false,
+        }
+    }
+
+    /// Frees what every member has taken; gives how far that is, if it got further.
+    pub(crate) fn settle(&mut self) -> Option<u64> {
+        let last = self.next - 1;
+        let floor = self
+            .members
+            .values()
+            .map(|member| member.acked)
+            .min()
+            .unwrap_or(last);
+        while let Some(&(upto, bytes)) = self.in_flight.front()
+            && upto <= floor
+        {
+            self.in_flight.pop_front();
+            self.in_flight_bytes -= bytes;
+        }
+        (floor > self.settled).then(|| {
+            self.settled = floor;
+            floor
+        })
+    }
+
+    /// The present destination set's announcement, and its version.
+    pub(crate) fn announcement(&mut self, key: FlowKey) -> (u32, Bytes) {
+        let version = self.version;
+        let encoded = self.announcement.get_or_insert_with(|| {
+            let members = self.members.iter().map(|(&node, member)| DestMember {
+                node,
+                epoch: member.epoch,
+                tenure: member.tenure,
+                start: member.start,
+                owed_from: member.owed_from,
+            });
+            encode_head(&DataHead::DestSet(DestSet {
+                key,
+                version,
+                role: self.role.clone(),
+                dissemination: self.dissemination,
+                epoch_before: self.epoch_before,
+                members: members.collect(),
+            }))
+        });
+        (version, encoded.clone())
+    }
+
+    /// The present members: node and life.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (NodeId, Epoch)> + '_ {
+        self.members
+            .iter()
+            .map(|(&node, member)| (node, member.epoch))
+    }
+
+    /// How many members there are.
+    pub(crate) fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The tenure of a member.
+    pub(crate) fn tenure_of(&self, node: NodeId) -> Option<Tenure> {
+        self.members.get(&node).map(|member| member.tenure)
+    }
+
+    /// Whether nothing is on the way.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(number: u8) -> NodeId {
+        NodeId::from_bytes([number; 32])
+    }
+
+    fn holder(number: u8) -> Holder {
+        Holder {
+            node: node(number),
+            epoch: Epoch(1),
+            tenure: Tenure(1),
+        }
+    }
+
+    fn flow(holders: &[Holder]) -> FlowOut {
+        let role = "r".parse().expect("a role");
+        let mut flow = FlowOut::new(FlowId(1), role, Dissemination::Eager, Epoch(1));
+        flow.set_holders(holders);
+        flow
+    }
+
+    #[test]
+    fn the_slowest_member_holds_the_window() {
+        let mut flow = flow(&[holder(1), holder(2)]);
+        assert_eq!(flow.push(10, 100), 1);
+        assert!(!flow.has_room(100));
+        assert!(flow.acknowledge(node(1), Epoch(1), Tenure(1), 10));
+        assert_eq!(flow.settle(), None);
+        assert!(flow.acknowledge(node(2), Epoch(1), Tenure(1), 10));
+        assert_eq!(flow.settle(), Some(10));
+        assert!(flow.has_room(100) && flow.is_settled());
+    }
+
+    #[test]
+    fn a_member_that_goes_is_reported_with_what_it_misses() {
+        let mut flow = flow(&[holder(1), holder(2)]);
+        flow.push(10, 100);
+        flow.acknowledge(node(1), Epoch(1), Tenure(1), 10);
+        flow.acknowledge(node(2), Epoch(1), Tenure(1), 4);
+        let lost = flow.set_holders(&[holder(1)]);
+        assert_eq!(
+            lost,
+            [LostMember {
+                node: node(2),
+                after: 4,
+                upto: 10
+            }]
+        );
+        assert_eq!(flow.settle(), Some(10));
+    }
+
+    #[test]
+    fn acknowledgements_of_other_lives_and_of_the_future_do_not_count() {
+        let mut flow = flow(&[holder(1)]);
+        flow.push(3, 30);
+        assert!(!flow.acknowledge(node(1), Epoch(2), Tenure(1), 3));
+        assert!(!flow.acknowledge(node(1), Epoch(1), Tenure(2), 3));
+        assert!(!flow.acknowledge(node(2), Epoch(1), Tenure(1), 3));
+        assert!(flow.acknowledge(node(1), Epoch(1), Tenure(1), u64::MAX));
+        assert_eq!(flow.settle(), Some(3));
+        assert_eq!(flow.push(1, 10), 4);
+        assert_eq!(flow.settle(), None);
+    }
+
+    #[test]
+    fn who_comes_later_is_owed_only_what_is_sent_later() {
+        let mut flow = flow(&[holder(1)]);
+        flow.push(5, 50);
+        flow.acknowledge(node(1), Epoch(1), Tenure(1), 5);
+        flow.set_holders(&[holder(1), holder(2)]);
+        assert_eq!(flow.settle(), Some(5));
+    }
+}

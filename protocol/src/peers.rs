@@ -1,0 +1,418 @@
+//! The other nodes as the engine talks to them: a link when there is one, a session with their present life, and the dialling that keeps links up.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
+use rolecast_membership::{Epoch, NodeId, Time};
+
+use crate::api::{Class, LinkId, Output};
+use crate::session::{Cargo, OutFrame, Session};
+use crate::wire::{DataHead, encode_head};
+
+/// Every peer that there is a link to, or a session with, or a reason to dial.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    by_node: BTreeMap<NodeId, Peer>,
+    by_link: BTreeMap<LinkId, NodeId>,
+    link_bytes_max: usize,
+    /// No dial is due before this; it may be too early, never too late.
+    dial_hint: Option<Time>,
+    #[cfg(feature = "canaries")]
+    resend_forgotten: bool,
+}
+
+/// One other node.
+#[derive(Debug, Default)]
+pub(crate) struct Peer {
+    pub(crate) link: Option<Link>,
+    pub(crate) session: Option<Session>,
+    /// The latest of its lives that is over.
+    pub(crate) dead_epoch: Option<Epoch>,
+    /// Datagrams that wait for a link; only the latest few.
+    waiting: VecDeque<Bytes>,
+    /// Since when nothing but a session speaks for its existence.
+    pub(crate) doubted_since: Option<Time>,
+    dial: Dial,
+}
+
+/// A link that is up.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: LinkId,
+    /// The peer's life, once it has said hello.
+    pub(crate) hello: Option<Epoch>,
+    /// The lives whose session flows out of this link.
+    sending: Option<(Epoch, Epoch)>,
+    /// How many repeated frames are still to come in; `None` while nothing on the data stream counts.
+    pub(crate) receiving: Option<u64>,
+    /// Data bytes handed to the transport and not taken on by it.
+    in_transport: usize,
+}
+
+/// The state of dialling one peer.
+#[derive(Debug, Default)]
+struct Dial {
+    /// Where it is dialled, if it is wanted.
+    addr: Option<SocketAddr>,
+    /// When to dial.
+    at: Option<Time>,
+    /// How many dials in a row failed.
+    failures: u32,
+    /// When it was last dialled without being wanted.
+    once_at: Option<Time>,
+}
+
+/// Datagrams kept for a peer that is not linked yet.
+const WAITING_DATAGRAMS_MAX: usize = 4;
+/// The wait after the first failed dial; it doubles with every further one.
+const DIAL_BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// The longest wait between dials.
+const DIAL_BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Peers of which it is remembered that a life is over.
+const REMEMBERED_MAX: usize = 65_536;
+/// How often a peer that is not wanted is dialled at most.
+const DIAL_ONCE_PERIOD: Duration = Duration::from_secs(1);
+/// How long a dial may take before it counts as failed; the transport gives up earlier.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
+
+impl Peers {
+    /// Plants the bug of a link that comes back and does not repeat what was lost.
+    #[cfg(feature = "canaries")]
+    pub(crate) fn forget_to_resend(&mut self) {
+        self.resend_forgotten = true;
+    }
+
+    pub(crate) fn new(link_bytes_max: usize) -> Self {
+        Peers {
+            by_node: BTreeMap::new(),
+            by_link: BTreeMap::new(),
+            link_bytes_max,
+            dial_hint: None,
+            #[cfg(feature = "canaries")]
+            resend_forgotten: false,
+        }
+    }
+
+    pub(crate) fn get(&self, node: NodeId) -> Option<&Peer> {
+        self.by_node.get(&node)
+    }
+
+    pub(crate) fn get_mut(&mut self, node: NodeId) -> Option<&mut Peer> {
+        self.by_node.get_mut(&node)
+    }
+
+    pub(crate) fn node_of(&self, link: LinkId) -> Option<NodeId> {
+        self.by_link.get(&link).copied()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
+        self.by_node.iter().map(|(&node, peer)| (node, peer))
+    }
+
+    /// The peers whose link has carried their hello.
+    pub(crate) fn linked(&self) -> impl Iterator<Item = (NodeId, &Link)> {
+        self.iter().filter_map(|(node, peer)| {
+            peer.link
+                .as_ref()
+                .filter(|link| link.hello.is_some())
+                .map(|link| (node, link))
+        })
+    }
+
+    /// Whether there is a link to this peer that has carried its hello.
+    pub(crate) fn is_linked(&self, node: NodeId) -> bool {
+        self.get(node)
+            .and_then(|peer| peer.link.as_ref())
+            .is_some_and(|link| link.hello.is_some())
+    }
+
+    /// A link is up; gives the link that it replaces.
+    pub(crate) fn link_up(&mut self, id: LinkId, node: NodeId) -> Option<LinkId> {
+        let peer = self.by_node.entry(node).or_default();
+        let link = Link {
+            id,
+            hello: None,
+            sending: None,
+            receiving: None,
+            in_transport: 0,
+        };
+        let before = peer.link.replace(link).map(|link| link.id);
+        peer.dial.at = None;
+        if let Some(before) = before {
+            self.by_link.remove(&before);
+        }
+        self.by_link.insert(id, node);
+        before
+    }
+
+    /// A link is gone; gives its peer.
+    pub(crate) fn link_down(&mut self, id: LinkId) -> Option<NodeId> {
+        let node = self.by_link.remove(&id)?;
+        self.by_node.get_mut(&node)?.link = None;
+        Some(node)
+    }
+
+    /// The datagrams that waited for this peer's link.
+    pub(crate) fn take_waiting(&mut self, node: NodeId) -> VecDeque<Bytes> {
+        self.get_mut(node)
+            .map(|peer| std::mem::take(&mut peer.waiting))
+            .unwrap_or_default()
+    }
+
+    /// Keeps a datagram until there is a link.
+    pub(crate) fn wait_with(&mut self, node: NodeId, datagram: Bytes) {
+        let waiting = &mut self.by_node.entry(node).or_default().waiting;
+        if waiting.len() == WAITING_DATAGRAMS_MAX {
+            waiting.pop_front();
+        }
+        waiting.push_back(datagram);
+    }
+
+    /// The session with this life of a peer, made if need be; `None` if that life is over.
+    /// A session with an earlier life must have been ended before.
+    pub(crate) fn session(&mut self, node: NodeId, epoch: Epoch) -> Option<&mut Session> {
+        let peer = self.by_node.entry(node).or_default();
+        if peer.dead_epoch.is_some_and(|dead| epoch <= dead) {
+            return None;
+        }
+        let session = peer.session.get_or_insert_with(|| Session::new(epoch));
+        (session.peer_epoch == epoch).then_some(session)
+    }
+
+    /// Appends a frame to the session with this life of a peer and sends what can be sent.
+    /// Gives the frame's number; `None` if that life is over.
+    pub(crate) fn push(
+        &mut self,
+        own_epoch: Epoch,
+        (node, epoch): (NodeId, Epoch),
+        frame: OutFrame,
+        out: &mut VecDeque<Output>,
+    ) -> Option<u64> {
+        let number = self.session(node, epoch)?.push(frame);
+        self.pump(own_epoch, node, out);
+        Some(number)
+    }
+
+    /// Hands frames of a session to its link, as long as the transport has room.
+    pub(crate) fn pump(&mut self, own_epoch: Epoch, node: NodeId, out: &mut VecDeque<Output>) {
+        let Some(Peer {
+            link: Some(link),
+            session: Some(session),
+            ..
+        }) = self.by_node.get_mut(&node)
+        else {
+            return;
+        };
+        let lives = (own_epoch, session.peer_epoch);
+        if link.hello != Some(session.peer_epoch) {
+            return;
+        }
+        if link.sending != Some(lives) {
+            link.sending = Some(lives);
+            #[cfg(not(feature = "canaries"))]
+            let first = session.rewind();
+            #[cfg(feature = "canaries")]
+            let first = match self.resend_forgotten {
+                true => session.forget_unacknowledged(),
+                false => session.rewind(),
+            };
+            let head = encode_head(&DataHead::Resume {
+                from: lives.0,
+                to: lives.1,
+                first,
+            });
+            link.hand_over(head, Bytes::new(), out);
+        }
+        while link.in_transport < self.link_bytes_max
+            && let Some(frame) = session.next_frame()
+        {
+            let (head, body) = (frame.head.clone(), frame.body.clone());
+            link.hand_over(head, body, out);
+        }
+    }
+
+    /// The transport has taken on bytes of a link.
+    pub(crate) fn on_written(&mut self, id: LinkId, bytes: usize) -> Option<NodeId> {
+        let node = self.node_of(id)?;
+        let link = self.by_node.get_mut(&node)?.link.as_mut()?;
+        link.in_transport = link.in_transport.saturating_sub(bytes);
+        Some(node)
+    }
+
+    /// This life of a peer, and all before it, are over; gives what its session had not delivered.
+    pub(crate) fn end_life(&mut self, node: NodeId, epoch: Epoch) -> Vec<(Cargo, bool)> {
+        let peer = self.by_node.entry(node).or_default();
+        peer.dead_epoch = peer.dead_epoch.max(Some(epoch));
+        match peer.session.take_if(|session| session.peer_epoch <= epoch) {
+            Some(session) => {
+                if let Some(link) = &mut peer.link {
+                    link.receiving = None;
+                }
+                session.into_unacknowledged().collect()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// The peer is known to be in this life: ends sessions with earlier ones; gives what they had not delivered.
+    pub(crate) fn enter_life(&mut self, node: NodeId, epoch: Epoch) -> Vec<(Cargo, bool)> {
+        match self.get(node).and_then(|peer| peer.session.as_ref()) {
+            Some(session) if session.peer_epoch < epoch => {
+                let before = session.peer_epoch;
+                self.end_life(node, before)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Ends every session because this node's own life changed; gives what they had not delivered.
+    pub(crate) fn end_own_life(&mut self) -> Vec<(NodeId, Vec<(Cargo, bool)>)> {
+        let ended = self.by_node.iter_mut().filter_map(|(&node, peer)| {
+            if let Some(link) = &mut peer.link {
+                link.receiving = None;
+            }
+            let session = peer.session.take()?;
+            Some((node, session.into_unacknowledged().collect()))
+        });
+        ended.collect()
+    }
+
+    /// A link to this peer is wanted, at this address, at the latest at `at`.
+    pub(crate) fn want(&mut self, node: NodeId, addr: SocketAddr, at: Time) {
+        let peer = self.by_node.entry(node).or_default();
+        if peer.dial.addr != Some(addr) {
+            peer.dial = Dial {
+                addr: Some(addr),
+                ..Dial::default()
+            };
+        }
+        if peer.link.is_none() {
+            let at = peer.dial.at.map_or(at, |before| before.min(at));
+            peer.dial.at = Some(at);
+            self.dial_not_before(at);
+        }
+    }
+
+    /// No link to this peer is wanted any more.
+    pub(crate) fn unwant(&mut self, node: NodeId) {
+        if let Some(peer) = self.by_node.get_mut(&node) {
+            peer.dial.addr = None;
+            peer.dial.at = None;
+            peer.waiting.clear();
+        }
+    }
+
+    /// Dials a peer that is not wanted for good, though not at every turn.
+    pub(crate) fn dial_once(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        addr: SocketAddr,
+        out: &mut VecDeque<Output>,
+    ) {
+        let peer = self.by_node.entry(node).or_default();
+        let lately = |at: Time| now < at + DIAL_ONCE_PERIOD;
+        if peer.dial.addr.is_none() && !peer.dial.once_at.is_some_and(lately) {
+            peer.dial.once_at = Some(now);
+            out.push_back(Output::Dial {
+                addr,
+                peer: Some(node),
+            });
+        }
+    }
+
+    /// Dials at this address failed.
+    pub(crate) fn dial_failed(&mut self, now: Time, addr: SocketAddr, rng: &mut ChaCha8Rng) {
+        let mut earliest = None;
+        for peer in self.by_node.values_mut() {
+            if peer.dial.addr == Some(addr) && peer.link.is_none() {
+                let wait = DIAL_BACKOFF_MIN * 2u32.saturating_pow(peer.dial.failures.min(10));
+                let wait = wait.min(DIAL_BACKOFF_MAX);
+                peer.dial.failures += 1;
+                let at = now + wait.mul_f64(rng.random_range(0.5..1.0));
+                peer.dial.at = Some(at);
+                earliest = Some(earliest.map_or(at, |before: Time| before.min(at)));
+            }
+        }
+        if let Some(at) = earliest {
+            self.dial_not_before(at);
+        }
+    }
+
+    /// Dials whatever is due.
+    pub(crate) fn dial_due(&mut self, now: Time, out: &mut VecDeque<Output>) {
+        if self.dial_hint.is_none_or(|hint| hint > now) {
+            return;
+        }
+        for (&node, peer) in &mut self.by_node {
+            let Some(addr) = peer.dial.addr else { continue };
+            if peer.link.is_none() && peer.dial.at.is_some_and(|at| at <= now) {
+                peer.dial.at = Some(now + DIAL_TIMEOUT);
+                out.push_back(Output::Dial {
+                    addr,
+                    peer: Some(node),
+                });
+            }
+        }
+        let unlinked = self.by_node.values().filter(|peer| peer.link.is_none());
+        self.dial_hint = unlinked.filter_map(|peer| peer.dial.at).min();
+    }
+
+    /// When a dial may be due.
+    pub(crate) fn next_dial(&self) -> Option<Time> {
+        self.dial_hint
+    }
+
+    /// A link that lived was lost: the next dial starts from the shortest wait.
+    pub(crate) fn on_link_lost(&mut self, node: NodeId, now: Time, rng: &mut ChaCha8Rng) {
+        if let Some(peer) = self.by_node.get_mut(&node)
+            && peer.dial.addr.is_some()
+        {
+            peer.dial.failures = 0;
+            let at = now + DIAL_BACKOFF_MIN.mul_f64(rng.random_range(0.1..1.0));
+            peer.dial.at = Some(at);
+            self.dial_not_before(at);
+        }
+    }
+
+    fn dial_not_before(&mut self, at: Time) {
+        self.dial_hint = Some(self.dial_hint.map_or(at, |hint| hint.min(at)));
+    }
+
+    /// Forgets a flow in every session.
+    pub(crate) fn forget_flow(&mut self, key: crate::wire::FlowKey) {
+        for session in self
+            .by_node
+            .values_mut()
+            .filter_map(|peer| peer.session.as_mut())
+        {
+            session.forget_flow(key);
+        }
+    }
+
+    /// Forgets peers of which nothing is left to know.
+    /// Which lives are over is remembered as long as there is room, so that none of them is heard again.
+    pub(crate) fn forget(&mut self) {
+        let room = self.by_node.len() <= REMEMBERED_MAX;
+        self.by_node.retain(|_, peer| {
+            let used = peer.link.is_some() || peer.session.is_some() || peer.dial.addr.is_some();
+            used || (room && peer.dead_epoch.is_some())
+        });
+    }
+}
+
+impl Link {
+    fn hand_over(&mut self, head: Bytes, body: Bytes, out: &mut VecDeque<Output>) {
+        self.in_transport += head.len() + body.len();
+        out.push_back(Output::Frame {
+            link: self.id,
+            class: Class::Data,
+            head,
+            body,
+        });
+    }
+}

@@ -1,0 +1,26 @@
+//! Who is sent what: the one place that knows how a multicast spreads.
+//!
+//! A strategy answers two questions, to whom a message goes when it is sent and to whom it goes on when it is first received; everything else about a flow is the same for all strategies.
+//!
+//! `Eager` is the textbook's eager reliable broadcast (Cachin, Guerraoui, Rodrigues: "Introduction to Reliable and Secure Distributed Programming", 2011, algorithm 3.3), relative to the destination set instead of all processes, and without sending to those who must have the message already: its origin and whoever passed it on.
+
+use rolecast_membership::NodeId;
+
+use crate::api::Dissemination;
+use crate::wire::{DestMember, DestSet};
+
+/// The members to whom a batch goes on when `me` receives it first, from the node `from`.
+pub(crate) fn on_first_receipt(
+    set: &DestSet,
+    me: NodeId,
+    from: NodeId,
+) -> impl Iterator<Item = &DestMember> {
+    let relays = match set.dissemination {
+        Dissemination::Eager => true,
+        Dissemination::BestEffort => false,
+    };
+    let others = [me, from, set.key.origin];
+    set.members
+        .iter()
+        .filter(move |member| relays && !others.contains(&member.node))
+}

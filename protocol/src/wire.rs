@@ -1,0 +1,225 @@
+//! What engines say to each other.
+//!
+//! Control frames are one postcard value each.
+//! A data frame is one postcard value, its head, followed by the payload, if there is one.
+//! The transport bounds the length of a frame before it allocates it, and no field of a head can claim more than the frame holds.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use rolecast_membership::{Epoch, NodeId, RoleName, Tenure};
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Dissemination, FlowId, Refusal};
+
+/// A frame on the control stream.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Control<'a> {
+    /// First on every link, and again when the sender's life changes.
+    Hello(Hello),
+    /// What the sender has received and passed on.
+    Acks(Acks),
+    /// The sender no longer wants the answer to this call of its own.
+    Cancel { call: u64 },
+    /// For the membership layer.
+    #[serde(borrow)]
+    Membership(&'a [u8]),
+}
+
+/// Who speaks, and what it already has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// The sender's life.
+    pub(crate) epoch: Epoch,
+    /// Where the sender is dialled.
+    pub(crate) addr: SocketAddr,
+    /// The receiver's life as the sender knows it, and how many data frames of it the sender has.
+    pub(crate) known: Option<(Epoch, u64)>,
+}
+
+/// Acknowledgements, gathered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Acks {
+    /// The sender's life.
+    pub(crate) from: Epoch,
+    /// The receiver's life.
+    pub(crate) to: Epoch,
+    /// How many data frames of the receiver's life the sender has.
+    pub(crate) received: u64,
+    /// Flows of the receiver's life of which the sender is a member.
+    pub(crate) flows: Vec<FlowAck>,
+    /// Acknowledgements of other origins' flows, or by other members, to be passed on.
+    pub(crate) via: Vec<ViaAck>,
+}
+
+/// A member has taken a flow up to here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FlowAck {
+    pub(crate) flow: FlowId,
+    pub(crate) tenure: Tenure,
+    pub(crate) upto: u64,
+}
+
+/// An acknowledgement on its way over a third node, because the member has no link to the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ViaAck {
+    pub(crate) origin: NodeId,
+    pub(crate) epoch: Epoch,
+    pub(crate) member: NodeId,
+    pub(crate) member_epoch: Epoch,
+    pub(crate) ack: FlowAck,
+}
+
+/// A flow, named so that every node understands it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct FlowKey {
+    pub(crate) origin: NodeId,
+    pub(crate) epoch: Epoch,
+    pub(crate) flow: FlowId,
+}
+
+/// The head of a frame on the data stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum DataHead {
+    /// What follows on this stream is the session between these lives, from frame `first` on.
+    Resume { from: Epoch, to: Epoch, first: u64 },
+    /// Who is meant by a flow's messages from here on.
+    DestSet(DestSet),
+    /// Messages `first ..` of a flow; the body is a batch.
+    Batch {
+        key: FlowKey,
+        version: u32,
+        first: u64,
+        count: u32,
+    },
+    /// The sender dropped what it had of this flow up to here for want of room.
+    Skipped { key: FlowKey, upto: u64 },
+    /// An anycast, unicast or request; the body is the payload.
+    Call {
+        call: u64,
+        role: RoleName,
+        wants_reply: bool,
+    },
+    /// The end of a call; the body is the payload, if there is one.
+    Answer { call: u64, answer: WireAnswer },
+}
+
+/// How a call ended at its holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum WireAnswer {
+    Taken,
+    Reply,
+    Refused(Refusal),
+}
+
+/// The destination set of a flow: one version of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DestSet {
+    pub(crate) key: FlowKey,
+    /// Rises with every change.
+    pub(crate) version: u32,
+    pub(crate) role: RoleName,
+    pub(crate) dissemination: Dissemination,
+    /// The life in which the origin sent the messages before the first of this life; its own if there were none.
+    pub(crate) epoch_before: Epoch,
+    /// Sorted by node.
+    pub(crate) members: Vec<DestMember>,
+}
+
+/// A member of a destination set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DestMember {
+    pub(crate) node: NodeId,
+    pub(crate) epoch: Epoch,
+    pub(crate) tenure: Tenure,
+    /// The first message that is meant for it in this life of the origin.
+    pub(crate) start: u64,
+    /// The first message that was meant for it and that it has not acknowledged; below `start` only if the origin's life changed.
+    pub(crate) owed_from: u64,
+}
+
+impl DestSet {
+    /// The entry of a node.
+    pub(crate) fn member(&self, node: NodeId) -> Option<&DestMember> {
+        let index = self
+            .members
+            .binary_search_by_key(&node, |member| member.node)
+            .ok()?;
+        Some(&self.members[index])
+    }
+
+    /// Whether members are in order, without doubles, and no sequence is impossible.
+    pub(crate) fn is_well_formed(&self) -> bool {
+        self.members.is_sorted_by(|a, b| a.node < b.node)
+            && self
+                .members
+                .iter()
+                .all(|m| 1 <= m.owed_from && m.owed_from <= m.start)
+    }
+}
+
+/// Encodes a control frame.
+pub(crate) fn encode_control(control: &Control<'_>) -> Bytes {
+    encode(control)
+}
+
+/// Encodes the head of a data frame.
+pub(crate) fn encode_head(head: &DataHead) -> Bytes {
+    encode(head)
+}
+
+/// Decodes a control frame; `None` if it is malformed.
+pub(crate) fn decode_control(frame: &[u8]) -> Option<Control<'_>> {
+    match postcard::take_from_bytes(frame) {
+        Ok((control, [])) => Some(control),
+        _ => None,
+    }
+}
+
+/// Splits a data frame into head and body; `None` if it is malformed.
+pub(crate) fn decode_data(frame: &Bytes) -> Option<(DataHead, Bytes)> {
+    let (head, rest) = postcard::take_from_bytes::<DataHead>(frame).ok()?;
+    Some((head, frame.slice(frame.len() - rest.len()..)))
+}
+
+fn encode<T: Serialize>(value: &T) -> Bytes {
+    postcard::to_stdvec(value)
+        .expect("these types always encode")
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn arbitrary_frames_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = decode_control(&bytes);
+            let _ = decode_data(&bytes.into());
+        }
+    }
+
+    #[test]
+    fn a_data_frame_splits_where_its_head_ends() {
+        let head = DataHead::Call {
+            call: 300,
+            role: "db:master".parse().expect("a role"),
+            wants_reply: true,
+        };
+        let frame: Bytes = [&encode_head(&head)[..], b"payload"].concat().into();
+        assert_eq!(
+            decode_data(&frame),
+            Some((head, Bytes::from_static(b"payload")))
+        );
+    }
+
+    #[test]
+    fn a_control_frame_with_a_tail_is_malformed() {
+        let frame = encode_control(&Control::Cancel { call: 1 });
+        assert_eq!(decode_control(&frame), Some(Control::Cancel { call: 1 }));
+        assert_eq!(decode_control(&[&frame[..], b"x"].concat()), None);
+    }
+}
