@@ -94,26 +94,51 @@ pub enum Input {
     /// A link to a peer is open: frames of both classes and datagrams may be sent.
     /// A second `LinkUp` for the same peer replaces the first link.
     LinkUp {
+        /// The link's name.
         link: LinkId,
+        /// Whose key the other end proved to hold.
         peer: NodeId,
+        /// Where the other end was seen.
         addr: SocketAddr,
     },
     /// A link is gone, and with it everything on the way in it.
-    LinkDown { link: LinkId },
-    /// A dial that the engine asked for failed.
-    DialFailed { addr: SocketAddr },
-    /// A datagram arrived over this link.
-    Datagram { link: LinkId, bytes: Bytes },
-    /// A whole frame arrived over this link.
-    Frame {
+    LinkDown {
+        /// Which link.
         link: LinkId,
-        class: Class,
+    },
+    /// A dial that the engine asked for failed.
+    DialFailed {
+        /// The address that was dialled.
+        addr: SocketAddr,
+    },
+    /// A datagram arrived.
+    Datagram {
+        /// Over which link.
+        link: LinkId,
+        /// What it holds.
         bytes: Bytes,
     },
-    /// The transport has taken on this many of the data bytes handed to it for this link.
-    Written { link: LinkId, bytes: usize },
-    /// The application has taken what this delivery carried.
-    Consumed { ticket: Ticket },
+    /// A whole frame arrived.
+    Frame {
+        /// Over which link.
+        link: LinkId,
+        /// On which of its streams.
+        class: Class,
+        /// What it holds.
+        bytes: Bytes,
+    },
+    /// The transport has taken on data bytes that were handed to it.
+    Written {
+        /// For which link.
+        link: LinkId,
+        /// How many, since the last such word.
+        bytes: usize,
+    },
+    /// The application has taken what a delivery carried.
+    Consumed {
+        /// The delivery's ticket.
+        ticket: Ticket,
+    },
     /// A deadline passed, or may have.
     Timeout,
 }
@@ -121,24 +146,45 @@ pub enum Input {
 /// What is to be done outside.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// Open a link to this address; `peer` is the node expected there, if known.
+    /// Open a link.
     Dial {
+        /// To this address.
         addr: SocketAddr,
+        /// The node expected there, if it is known.
         peer: Option<NodeId>,
     },
-    /// Close this link, saying why.
-    Close { link: LinkId, reason: CloseReason },
+    /// Close a link.
+    Close {
+        /// Which one.
+        link: LinkId,
+        /// Why.
+        reason: CloseReason,
+    },
     /// Send a datagram, unreliably.
-    Datagram { link: LinkId, bytes: Bytes },
+    Datagram {
+        /// Over this link.
+        link: LinkId,
+        /// What it holds: at most 1,100 bytes.
+        bytes: Bytes,
+    },
     /// Send one frame, whose bytes are `head` followed by `body`.
     Frame {
+        /// Over this link.
         link: LinkId,
+        /// On this of its streams.
         class: Class,
+        /// The frame's first part.
         head: Bytes,
+        /// Its second part.
         body: Bytes,
     },
-    /// Put this into an inbox.
-    Deliver { inbox: InboxId, delivery: Delivery },
+    /// Put something into an inbox.
+    Deliver {
+        /// Which inbox.
+        inbox: InboxId,
+        /// What.
+        delivery: Delivery,
+    },
     /// Tell the application or the log.
     Event(Event),
 }
@@ -348,28 +394,47 @@ pub enum Event {
     Membership(Box<MembershipEvent>),
     /// The holders of a role changed, as seen by this node.
     Holders(RoleName),
-    /// A call, or one holder's part of a scatter-gather, ended.
+    /// A call, or one holder's part of a question to all, ended.
     Answered {
+        /// Which call.
         call: CallId,
+        /// Which holder.
         node: Option<NodeId>,
+        /// How it ended.
         answer: Answer,
+        /// Whether no further answer to this call comes.
         last: bool,
     },
     /// A flow that refused a batch for want of room takes batches again.
     Writable(FlowId),
-    /// Every member of the destination set has taken all messages up to `upto`, or is named here as lost.
-    Settled { flow: FlowId, upto: Seq },
-    /// A member was declared down or left before it had acknowledged message `after` + 1 and later ones up to `upto`.
-    Lost {
+    /// Every member of the destination set has taken all messages up to `upto`, or was named in [`Event::Lost`].
+    Settled {
+        /// Which flow.
         flow: FlowId,
-        node: NodeId,
-        after: Seq,
+        /// The last message.
         upto: Seq,
     },
-    /// A holder no longer wants the answer to this request.
+    /// A member is meant no longer, because it was declared down, left, or dropped the role, and has not acknowledged these messages.
+    /// Those of them that were sent before it went may have reached it.
+    Lost {
+        /// Which flow.
+        flow: FlowId,
+        /// Which member.
+        node: NodeId,
+        /// The last message that it acknowledged.
+        after: Seq,
+        /// The last message that was sent to it.
+        upto: Seq,
+    },
+    /// Whoever asked no longer wants the answer to this request.
     Cancelled(ReplyTo),
-    /// Everything sent so far has been acknowledged by all live peers.
+    /// Everything sent so far has been acknowledged or given up.
     Drained,
     /// A peer broke the protocol; its link is being closed.
-    Violation { peer: NodeId, what: &'static str },
+    Violation {
+        /// Which peer.
+        peer: NodeId,
+        /// What it did.
+        what: &'static str,
+    },
 }

@@ -141,7 +141,8 @@ impl Engine {
                 kind: Kind::One(one),
                 ..
             }) => {
-                if !self.withdraw(&one) {
+                let withdrawn = self.withdraw(&one);
+                if !withdrawn {
                     self.send_control_to(one.at.0, &Control::Cancel { call: call.0 });
                 }
             }
