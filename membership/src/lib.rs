@@ -7,17 +7,33 @@
 //! The crate is pure: it reads no clock, draws no entropy, does no I/O and depends on no hash order.
 //! Time and packets come in through [`Membership::handle`], everything it wants done comes out of [`Membership::poll_output`].
 
+mod antientropy;
+mod api;
+mod codec;
+mod frame;
+mod gossip;
 mod id;
+mod inbound;
+mod life;
 mod membership;
+mod packet;
+mod peers;
+mod random;
 mod record;
+mod registry;
+mod seeds;
+mod settle;
+mod swim;
+mod tempo;
 mod time;
+mod tombs;
+mod wants;
 
+pub use api::{Config, Event, Input, Liveness, Member, Output, Profile};
 pub use id::{Epoch, Identity, NodeId, ParseNodeIdError};
-pub use membership::{
-    Config, Event, Input, Liveness, Member, Membership, Output, Profile,
-};
+pub use membership::Membership;
 pub use record::{
-    Record, RecordError, RoleName, RoleNameError, Service, Tenure, LABELS_MAX, LABEL_BYTES_MAX,
-    ROLES_MAX, ROLE_NAME_BYTES_MAX,
+    LABEL_BYTES_MAX, LABELS_MAX, RECORD_BYTES_MAX, ROLE_NAME_BYTES_MAX, ROLES_MAX, Record,
+    RecordError, RoleName, RoleNameError, Service, Tenure,
 };
 pub use time::Time;

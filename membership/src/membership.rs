@@ -1,126 +1,421 @@
-//! The state machine of membership. (API settled; bodies to be written.)
+//! The membership of one node: its entry points and its clock.
 
-use std::net::SocketAddr;
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
+use foca::{Member as SwimMember, Message, State};
+use rand::rngs::ChaCha8Rng;
 
-use crate::{Epoch, Identity, NodeId, Record, RecordError, RoleName, Tenure, Time};
-
-/// How patient failure detection is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Profile {
-    /// Nodes in one data centre: a crash is known in seconds.
-    #[default]
-    Lan,
-    /// Nodes far apart.
-    Wan,
-    /// Nodes on one machine, as in the demo and in tests: a crash is known in about two seconds.
-    Local,
-}
-
-/// What a node starts with.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The node's own record; its identity is the node's identity, its version the first one.
-    pub record: Record,
-    /// Addresses at which some other node may be found; the own one among them does no harm.
-    pub seeds: Vec<SocketAddr>,
-    /// How patient failure detection is.
-    pub profile: Profile,
-}
-
-/// What happened outside.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// A link to this life of a peer can carry packets and frames.
-    PeerConnected(Identity),
-    /// The link to this peer is gone.
-    PeerDisconnected(NodeId),
-    /// A SWIM packet arrived from this peer.
-    Datagram { from: NodeId, bytes: Bytes },
-    /// A membership frame arrived from this peer over the reliable control stream.
-    Frame { from: NodeId, bytes: Bytes },
-    /// A deadline passed.
-    Timeout,
-}
-
-/// What is to be done outside.
-#[derive(Clone, Debug)]
-pub enum Output {
-    /// Send a packet of at most 1,100 bytes, unreliably.
-    Datagram { to: Identity, bytes: Bytes },
-    /// Send a frame over the reliable control stream, if there is a link; drop it if there is none.
-    Frame { to: NodeId, bytes: Bytes },
-    /// Open a link to whoever listens at this address.
-    DialSeed { addr: SocketAddr },
-    /// Something that the layer above wants to know.
-    Event(Event),
-}
-
-/// What changed in the mesh.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A node is alive and its record is known.
-    Joined(Record),
-    /// The record of a live node changed within its life: roles, labels.
-    Updated { before: Record, after: Record },
-    /// A live node came back in a later life, without having been seen down in between.
-    Replaced { before: Record, after: Record },
-    /// A live node does not answer; it stays a member until it is declared down.
-    Suspected(NodeId),
-    /// A suspected node answered.
-    AliveAgain(NodeId),
-    /// A node left gracefully.
-    Left(Identity),
-    /// A node was declared down.
-    Down(Identity),
-    /// This node was declared down while it lived; it goes on in this new life.
-    Renewed(Identity),
-    /// Another process runs with this node's key in a later life; this one has to stop.
-    Superseded(Identity),
-}
-
-/// Whether a member answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Liveness {
-    /// It answers.
-    Alive,
-    /// It did not answer lately.
-    Suspect,
-}
-
-/// A live member of the mesh, as this node sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// What it says about itself.
-    pub record: Record,
-    /// Whether it answers.
-    pub liveness: Liveness,
-}
+use crate::frame::Frame;
+use crate::gossip::{Gossip, NEWS_BYTES_MAX};
+use crate::life::Life;
+use crate::packet::PacketBuilder;
+use crate::peers::Peers;
+use crate::random::{fork, jitter, sample};
+use crate::registry::{Entry, Registry, Stamp};
+use crate::seeds::Seeds;
+use crate::swim::{LEFT, Swim, is_active};
+use crate::tempo::{Tempo, news_transmissions};
+use crate::tombs::Tombs;
+use crate::wants::{Ask, Wants};
+use crate::{
+    Config, Event, Input, Liveness, Member, NodeId, Output, ROLES_MAX, Record, RecordError,
+    RoleName, Tenure, Time,
+};
 
 /// The membership of one node.
-pub struct Membership {}
+///
+/// After every call that takes `now`, drain [`Membership::poll_output`] to `None`, and call [`Membership::handle`] with [`Input::Timeout`] when [`Membership::poll_timeout`] says.
+///
+/// ```
+/// use rolecast_membership::*;
+///
+/// let identity = Identity { id: NodeId::from_bytes([1; 32]), epoch: Epoch(1), addr: ([127, 0, 0, 1], 7400).into() };
+/// let config = Config { record: Record::new(identity), seeds: vec![([127, 0, 0, 1], 7401).into()], profile: Profile::Lan };
+/// let mut membership = Membership::new(config, 42, Time::ZERO);
+/// assert!(matches!(membership.poll_output(), Some(Output::DialSeed { .. })));
+/// let tenure = membership.take_up(Time::ZERO, RoleName::new("db:master")?)?;
+/// assert_eq!(membership.record().roles.values().next(), Some(&tenure));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Membership {
+    pub(crate) now: Time,
+    pub(crate) tempo: Tempo,
+    pub(crate) phase: Phase,
+    pub(crate) swim: Swim,
+    pub(crate) registry: Registry,
+    pub(crate) gossip: Gossip,
+    pub(crate) peers: Peers,
+    pub(crate) seeds: Seeds,
+    pub(crate) tombs: Tombs,
+    pub(crate) wants: Wants,
+    pub(crate) rng: ChaCha8Rng,
+    pub(crate) outputs: VecDeque<Output>,
+    /// When a digest is exchanged with some peer.
+    next_exchange: Time,
+    /// When those that are down are called, as long as there are any.
+    next_reach: Time,
+    /// When members are looked at for suspicion, if there is a doubt.
+    next_watch: Time,
+    /// How many members are under suspicion.
+    pub(crate) suspects: usize,
+}
+
+/// Whether this node takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Active,
+    /// It left or was superseded: nothing comes out any more.
+    Over,
+}
 
 impl Membership {
     /// Starts a mesh of one, and looks for the seeds.
-    pub fn new(config: Config, seed: u64, now: Time) -> Self { let _ = (config, seed, now); Membership {} }
+    ///
+    /// Equal arguments and equal calls give equal outputs, on every machine.
+    ///
+    /// # Panics
+    /// If the record does not pass [`Record::check`]: no peer would accept it.
+    #[must_use]
+    pub fn new(config: Config, seed: u64, now: Time) -> Self {
+        let Config {
+            record,
+            seeds,
+            profile,
+        } = config;
+        record.check().expect("the caller checked the record");
+        let tempo = Tempo::of(profile);
+        let mut rng = fork(seed, 1);
+        let encoded = record.encode();
+        let mut membership = Membership {
+            now,
+            tempo,
+            phase: Phase::Active,
+            swim: Swim::new(record.identity, tempo, fork(seed, 2)),
+            seeds: Seeds::new(now, seeds, record.identity.addr),
+            registry: Registry::new(record, encoded),
+            gossip: Gossip::default(),
+            peers: Peers::default(),
+            tombs: Tombs::default(),
+            wants: Wants::default(),
+            next_exchange: now + jitter(&mut rng, tempo.exchange_period),
+            next_reach: now,
+            next_watch: now,
+            suspects: 0,
+            rng,
+            outputs: VecDeque::new(),
+        };
+        membership.dial_seeds();
+        membership
+    }
+
     /// Takes in what happened; a peer's bytes cannot make it fail.
-    pub fn handle(&mut self, now: Time, input: Input) { let _ = (now, input); }
+    pub fn handle(&mut self, now: Time, input: Input) {
+        if !self.begin(now) {
+            return;
+        }
+        match input {
+            Input::PeerConnected(identity) => self.on_connected(identity),
+            Input::PeerDisconnected(id) => self.peers.disconnect(id),
+            Input::Datagram { from, bytes } => self.on_datagram(from, &bytes),
+            Input::Frame { from, bytes } => self.on_frame(from, &bytes),
+            Input::Timeout => self.swim.on_timeout(now),
+        }
+        self.finish();
+    }
+
     /// What is to be done next; drain to `None` after every call that takes `now`.
-    pub fn poll_output(&mut self) -> Option<Output> { None }
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
     /// When to call `handle` with `Input::Timeout` at the latest.
-    pub fn poll_timeout(&self) -> Option<Time> { None }
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if self.phase == Phase::Over {
+            return None;
+        }
+        [
+            self.swim.deadline(),
+            self.gossip.deadline(),
+            self.peers.deadline(),
+            self.seeds.deadline(),
+            self.wants.deadline(),
+            Some(self.next_exchange),
+            (!self.tombs.is_empty()).then_some(self.next_reach),
+            self.swim.in_doubt().then_some(self.next_watch),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
     /// Takes up a role; if it is held already, gives the tenure it has.
-    pub fn take_up(&mut self, now: Time, role: RoleName) -> Result<Tenure, RecordError> { let _ = (now, role); Ok(Tenure(1)) }
+    ///
+    /// # Errors
+    /// [`RecordError`] if the record would pass a limit; nothing has changed then.
+    pub fn take_up(&mut self, now: Time, role: RoleName) -> Result<Tenure, RecordError> {
+        let own = self.registry.own();
+        if let Some(tenure) = own.roles.get(&role) {
+            return Ok(*tenure);
+        }
+        if own.roles.len() >= ROLES_MAX {
+            return Err(RecordError::TooManyRoles {
+                roles: own.roles.len() + 1,
+            });
+        }
+        let mut record = own.clone();
+        record.version += 1;
+        let tenure = Tenure(record.version);
+        record.roles.insert(role, tenure);
+        record.check()?;
+        self.publish(now, record);
+        Ok(tenure)
+    }
+
     /// Drops a role; says whether it was held.
-    pub fn drop_role(&mut self, now: Time, role: &RoleName) -> bool { let _ = (now, role); false }
+    pub fn drop_role(&mut self, now: Time, role: &RoleName) -> bool {
+        if !self.registry.own().roles.contains_key(role) {
+            return false;
+        }
+        let mut record = self.registry.own().clone();
+        record.version += 1;
+        record.roles.remove(role);
+        self.publish(now, record);
+        true
+    }
+
     /// Tells the mesh that this node leaves; nothing but the farewell comes out from here on.
-    pub fn leave(&mut self, now: Time) { let _ = now; }
+    pub fn leave(&mut self, now: Time) {
+        if !self.begin(now) {
+            return;
+        }
+        let own = self.swim.life();
+        let farewell = Frame::Farewell(own.0).encode();
+        for to in self.peers.ids() {
+            self.outputs.push_back(Output::Frame {
+                to,
+                bytes: farewell.clone(),
+            });
+        }
+        let members = self.registry.members().map(|member| member.record.identity);
+        for to in sample(&mut self.rng, members, FAREWELLS_MAX) {
+            let down = SwimMember::new(own, LEFT, State::Down);
+            let swim = crate::codec::packet(own, Life(to), Message::Gossip, Some(down));
+            let bytes = PacketBuilder::new(self.registry.side(), &swim).finish();
+            self.outputs.push_back(Output::Datagram { to, bytes });
+        }
+        self.phase = Phase::Over;
+    }
+
     /// This node's own record.
-    pub fn record(&self) -> &Record { unimplemented!() }
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        self.registry.own()
+    }
+
     /// The live member with this id; this node itself is not among them.
-    pub fn member(&self, id: NodeId) -> Option<&Member> { let _ = id; None }
+    #[must_use]
+    pub fn member(&self, id: NodeId) -> Option<&Member> {
+        self.registry.member(id)
+    }
+
     /// The live members in the order of their ids; this node itself is not among them.
-    pub fn members(&self) -> impl Iterator<Item = &Member> { [].iter() }
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.registry.members()
+    }
+
+    /// Sets the time; says whether this node takes part at all.
+    fn begin(&mut self, now: Time) -> bool {
+        self.now = self.now.max(now);
+        if self.phase == Phase::Active {
+            self.swim.absorb_stall(self.now);
+        }
+        self.phase == Phase::Active
+    }
+
+    /// Does whatever is due, and what follows from it.
+    fn finish(&mut self) {
+        self.settle();
+        if self.phase == Phase::Over {
+            return;
+        }
+        self.watch();
+        self.hail();
+        self.reach();
+        self.fetch();
+        self.exchange();
+        self.dial_seeds();
+        self.settle();
+        self.spread();
+    }
+
+    /// Replaces the own record and spreads it.
+    fn publish(&mut self, now: Time, record: Record) {
+        let encoded = record.encode();
+        self.registry.set_own(record, encoded);
+        if self.begin(now) {
+            self.push_own();
+            self.spread();
+        }
+    }
+
+    /// Makes the own record news.
+    pub(crate) fn push_own(&mut self) {
+        let entry = self.own_entry();
+        self.gossip
+            .push(self.now, entry, self.registry.own_encoded());
+    }
+
+    pub(crate) fn own_entry(&self) -> Entry {
+        let own = self.registry.own();
+        Entry {
+            id: own.identity.id,
+            stamp: Stamp::of(own),
+        }
+    }
+
+    /// The own record for one peer: all of it, or a hint if it is large.
+    pub(crate) fn own_frame(&self) -> bytes::Bytes {
+        let encoded = self.registry.own_encoded();
+        if encoded.len() <= NEWS_BYTES_MAX {
+            Frame::Records(vec![encoded]).encode()
+        } else {
+            Frame::Hint(self.own_entry()).encode()
+        }
+    }
+
+    /// Sends news to a few random members, if a round is due.
+    fn spread(&mut self) {
+        if self.phase == Phase::Over || !self.gossip.begin_round(self.now) {
+            return;
+        }
+        let transmissions = news_transmissions(self.registry.len() + 1);
+        let side = self.registry.side();
+        let members = self.registry.members().map(|member| member.record.identity);
+        for to in sample(&mut self.rng, members, self.tempo.gossip_fanout) {
+            let mut packet = PacketBuilder::new(side, &[]);
+            self.gossip.fill(&mut packet, transmissions);
+            if !packet.is_empty() {
+                self.outputs.push_back(Output::Datagram {
+                    to,
+                    bytes: packet.finish(),
+                });
+            }
+        }
+        self.gossip.end_round(self.now, self.tempo.gossip_period);
+    }
+
+    /// Compares SWIM's suspicions with what was reported, if there is a doubt.
+    fn watch(&mut self) {
+        if !self.swim.in_doubt() || self.next_watch > self.now {
+            return;
+        }
+        self.next_watch = self.now + WATCH_PERIOD;
+        self.swim.take_doubt();
+        self.suspects = 0;
+        for state in self.swim.states().filter(|state| is_active(state)) {
+            let suspect = state.state() == State::Suspect;
+            self.suspects += usize::from(suspect);
+            let liveness = if suspect {
+                Liveness::Suspect
+            } else {
+                Liveness::Alive
+            };
+            let id = state.id().id();
+            if self.registry.set_liveness(id, liveness) {
+                let event = if suspect {
+                    Event::Suspected(id)
+                } else {
+                    Event::AliveAgain(id)
+                };
+                self.outputs.push_back(Output::Event(event));
+            }
+        }
+    }
+
+    /// Asks connected peers that are no members to take this node in.
+    fn hail(&mut self) {
+        for identity in self.peers.take_hails(self.now) {
+            self.swim.announce(self.now, identity);
+        }
+    }
+
+    /// Calls those that are down.
+    fn reach(&mut self) {
+        if self.tombs.is_empty() || self.next_reach > self.now {
+            return;
+        }
+        self.next_reach = self.now + jitter(&mut self.rng, REACH_TICK);
+        for life in self.tombs.take_expired(self.now) {
+            self.swim.forget(self.now, life);
+        }
+        for life in self
+            .tombs
+            .take_calls(self.now, self.tempo.reach_period, &mut self.rng)
+        {
+            self.swim.announce(self.now, life);
+        }
+    }
+
+    /// Asks for records that are missing.
+    fn fetch(&mut self) {
+        for (id, ask) in self.wants.take_due(self.now) {
+            let asked = match ask {
+                Ask::Source(source) => Some(source),
+                Ask::Itself => Some(id),
+                Ask::Anyone => None,
+            };
+            let to = asked
+                .filter(|peer| self.peers.is_connected(*peer))
+                .or_else(|| self.peers.any(&mut self.rng, Some(id)));
+            if let Some(to) = to {
+                let bytes = Frame::Pull(vec![id]).encode();
+                self.outputs.push_back(Output::Frame { to, bytes });
+            }
+        }
+    }
+
+    /// Compares what is known with some peer.
+    fn exchange(&mut self) {
+        if self.next_exchange > self.now {
+            return;
+        }
+        self.next_exchange = self.now + jitter(&mut self.rng, self.tempo.exchange_period);
+        if let Some(to) = self.peers.any(&mut self.rng, None) {
+            self.send_digest(to);
+        }
+    }
+
+    pub(crate) fn send_digest(&mut self, to: NodeId) {
+        let (sum, count) = self.registry.digest();
+        let bytes = Frame::Digest { sum, count }.encode();
+        self.outputs.push_back(Output::Frame { to, bytes });
+    }
+
+    fn dial_seeds(&mut self) {
+        if self
+            .seeds
+            .deadline()
+            .is_none_or(|deadline| deadline > self.now)
+        {
+            return;
+        }
+        let alone = self.swim.active() == 0;
+        let registry = &self.registry;
+        let lives_at = |addr| registry.members().any(|m| m.record.identity.addr == addr);
+        for addr in self
+            .seeds
+            .take_due(self.now, alone, lives_at, &mut self.rng)
+        {
+            self.outputs.push_back(Output::DialSeed { addr });
+        }
+    }
 }
+
+/// How many members hear of a leave by a packet; every connected peer hears of it by a frame.
+const FAREWELLS_MAX: usize = 128;
+/// How often suspicions are looked at, while there is a doubt.
+const WATCH_PERIOD: Duration = Duration::from_millis(250);
+/// How often it is looked up who is to be called.
+const REACH_TICK: Duration = Duration::from_secs(1);

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Identity;
@@ -15,6 +16,8 @@ pub const ROLE_NAME_BYTES_MAX: usize = 128;
 pub const ROLES_MAX: usize = 4_096;
 /// The most labels one node may carry.
 pub const LABELS_MAX: usize = 64;
+/// The largest encoded record, in bytes: it has to fit into one frame.
+pub const RECORD_BYTES_MAX: usize = 240 * 1024;
 /// The longest site, service, host name, label key or label value, in bytes.
 pub const LABEL_BYTES_MAX: usize = 256;
 
@@ -69,7 +72,9 @@ pub enum RoleNameError {
         bytes: usize,
     },
     /// White space or a control character is in the name.
-    #[error("a role name cannot contain {character:?}: use letters, digits and marks like ':' or '-'")]
+    #[error(
+        "a role name cannot contain {character:?}: use letters, digits and marks like ':' or '-'"
+    )]
     BadCharacter {
         /// The first such character.
         character: char,
@@ -165,17 +170,56 @@ impl Record {
     /// # Errors
     /// [`RecordError`] names the first limit that is passed.
     pub fn check(&self) -> Result<(), RecordError> {
+        self.check_parts()?;
+        match self.encode().len() {
+            bytes if bytes > RECORD_BYTES_MAX => Err(RecordError::TooLarge { bytes }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_parts(&self) -> Result<(), RecordError> {
         if self.roles.len() > ROLES_MAX {
-            return Err(RecordError::TooManyRoles { roles: self.roles.len() });
+            return Err(RecordError::TooManyRoles {
+                roles: self.roles.len(),
+            });
         }
         if self.labels.len() > LABELS_MAX {
-            return Err(RecordError::TooManyLabels { labels: self.labels.len() });
+            return Err(RecordError::TooManyLabels {
+                labels: self.labels.len(),
+            });
         }
         let texts = [&self.site, &self.host, &self.service.name];
         let labels = self.labels.iter().flat_map(|(key, value)| [key, value]);
-        match texts.into_iter().chain(labels).find(|text| text.len() > LABEL_BYTES_MAX) {
+        match texts
+            .into_iter()
+            .chain(labels)
+            .find(|text| text.len() > LABEL_BYTES_MAX)
+        {
             Some(text) => Err(RecordError::TextTooLong { bytes: text.len() }),
             None => Ok(()),
+        }
+    }
+
+    /// The record as it travels.
+    pub(crate) fn encode(&self) -> Bytes {
+        postcard::to_stdvec(self)
+            .expect("a record can be encoded")
+            .into()
+    }
+
+    /// Reads the head of an encoded record, which says whose it is and how new.
+    pub(crate) fn peek(bytes: &[u8]) -> Option<(Identity, u64)> {
+        postcard::take_from_bytes(bytes).ok().map(|(head, _)| head)
+    }
+
+    /// Reads an encoded record; `None` if it is malformed, passes a limit or has something behind it.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > RECORD_BYTES_MAX {
+            return None;
+        }
+        match postcard::take_from_bytes::<Record>(bytes) {
+            Ok((record, [])) => record.check_parts().is_ok().then_some(record),
+            _ => None,
         }
     }
 }
@@ -196,9 +240,19 @@ pub enum RecordError {
         labels: usize,
     },
     /// A site, host, service, label key or label value above [`LABEL_BYTES_MAX`] bytes.
-    #[error("site, host, service and labels have at most {LABEL_BYTES_MAX} bytes each, and this one has {bytes}")]
+    #[error(
+        "site, host, service and labels have at most {LABEL_BYTES_MAX} bytes each, and this one has {bytes}"
+    )]
     TextTooLong {
         /// Its length in bytes.
+        bytes: usize,
+    },
+    /// The whole record is above [`RECORD_BYTES_MAX`].
+    #[error(
+        "a node's roles and labels have at most {RECORD_BYTES_MAX} bytes together, and these have {bytes}: use shorter names"
+    )]
+    TooLarge {
+        /// Its size in bytes.
         bytes: usize,
     },
 }

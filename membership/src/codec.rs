@@ -1,0 +1,335 @@
+//! How SWIM's headers and updates look on the wire.
+//!
+//! Fixed-width and big-endian: an identity is the node id, the epoch, and the address (a tag, the IP, the port).
+//! A header is source, incarnation, destination, a message tag and the message's fields; an update is identity, incarnation and state.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use bytes::{Buf, BufMut};
+use foca::{Codec, Header, Member, Message, State};
+
+use crate::life::Life;
+use crate::{Epoch, Identity, NodeId};
+
+/// The codec that `foca` is given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PacketCodec;
+
+/// Why something cannot be encoded or decoded; nothing was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CodecError {
+    #[error("no room left in the packet")]
+    Full,
+    #[error("the packet ends too early")]
+    Short,
+    #[error("unknown tag {0}")]
+    Tag(u8),
+}
+
+/// A packet of `foca`, as far as it is looked at before `foca` gets it.
+pub(crate) struct Parsed {
+    pub(crate) header: Header<Life>,
+    pub(crate) updates: Vec<Member<Life>>,
+}
+
+/// Reads header and updates of a packet; `None` if it is malformed.
+pub(crate) fn parse(mut bytes: &[u8]) -> Option<Parsed> {
+    let header = PacketCodec.decode_header(&mut bytes).ok()?;
+    let mut updates = Vec::new();
+    if bytes.len() >= 2 {
+        let count = bytes.get_u16();
+        for _ in 0..count {
+            updates.push(PacketCodec.decode_member(&mut bytes).ok()?);
+        }
+    }
+    bytes.is_empty().then_some(Parsed { header, updates })
+}
+
+/// Writes a packet with one update, which `foca` has no call for.
+pub(crate) fn packet(
+    src: Life,
+    dst: Life,
+    message: Message<Life>,
+    update: Option<Member<Life>>,
+) -> Vec<u8> {
+    let header = Header {
+        src,
+        src_incarnation: 0,
+        dst,
+        message,
+    };
+    let mut bytes = Vec::with_capacity(200);
+    PacketCodec
+        .encode_header(&header, &mut bytes)
+        .expect("a vector has room");
+    if let Some(update) = update {
+        bytes.put_u16(1);
+        PacketCodec
+            .encode_member(&update, &mut bytes)
+            .expect("a vector has room");
+    }
+    bytes
+}
+
+impl Codec<Life> for PacketCodec {
+    type Error = CodecError;
+
+    fn encode_header(
+        &mut self,
+        header: &Header<Life>,
+        mut buf: impl BufMut,
+    ) -> Result<(), CodecError> {
+        let third = third_party(&header.message).map_or(0, |(life, _)| life_len(life));
+        let len = life_len(&header.src) + 2 + life_len(&header.dst) + 2 + third;
+        if buf.remaining_mut() < len {
+            return Err(CodecError::Full);
+        }
+        put_life(&mut buf, &header.src);
+        buf.put_u16(header.src_incarnation);
+        put_life(&mut buf, &header.dst);
+        put_message(&mut buf, &header.message);
+        Ok(())
+    }
+
+    fn decode_header(&mut self, mut buf: impl Buf) -> Result<Header<Life>, CodecError> {
+        let src = take_life(&mut buf)?;
+        let src_incarnation = buf.try_get_u16().map_err(|_| CodecError::Short)?;
+        let dst = take_life(&mut buf)?;
+        let message = take_message(&mut buf)?;
+        Ok(Header {
+            src,
+            src_incarnation,
+            dst,
+            message,
+        })
+    }
+
+    fn encode_member(
+        &mut self,
+        member: &Member<Life>,
+        mut buf: impl BufMut,
+    ) -> Result<(), CodecError> {
+        if buf.remaining_mut() < life_len(member.id()) + 3 {
+            return Err(CodecError::Full);
+        }
+        put_life(&mut buf, member.id());
+        buf.put_u16(member.incarnation());
+        buf.put_u8(match member.state() {
+            State::Alive => 0,
+            State::Suspect => 1,
+            State::Down => 2,
+        });
+        Ok(())
+    }
+
+    fn decode_member(&mut self, mut buf: impl Buf) -> Result<Member<Life>, CodecError> {
+        let life = take_life(&mut buf)?;
+        let incarnation = buf.try_get_u16().map_err(|_| CodecError::Short)?;
+        let state = match take_u8(&mut buf)? {
+            0 => State::Alive,
+            1 => State::Suspect,
+            2 => State::Down,
+            tag => return Err(CodecError::Tag(tag)),
+        };
+        Ok(Member::new(life, incarnation, state))
+    }
+}
+
+fn life_len(life: &Life) -> usize {
+    let ip = if life.0.addr.is_ipv4() { 4 } else { 16 };
+    32 + 8 + 1 + ip + 2
+}
+
+fn put_life(buf: &mut impl BufMut, life: &Life) {
+    buf.put_slice(life.0.id.as_bytes());
+    buf.put_u64(life.0.epoch.0);
+    match life.0.addr.ip() {
+        IpAddr::V4(ip) => {
+            buf.put_u8(4);
+            buf.put_slice(&ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            buf.put_u8(6);
+            buf.put_slice(&ip.octets());
+        }
+    }
+    buf.put_u16(life.0.addr.port());
+}
+
+fn take_u8(buf: &mut impl Buf) -> Result<u8, CodecError> {
+    buf.try_get_u8().map_err(|_| CodecError::Short)
+}
+
+fn take_life(buf: &mut impl Buf) -> Result<Life, CodecError> {
+    let mut id = [0; 32];
+    buf.try_copy_to_slice(&mut id)
+        .map_err(|_| CodecError::Short)?;
+    let epoch = Epoch(buf.try_get_u64().map_err(|_| CodecError::Short)?);
+    let ip = match take_u8(buf)? {
+        4 => {
+            let mut octets = [0; 4];
+            buf.try_copy_to_slice(&mut octets)
+                .map_err(|_| CodecError::Short)?;
+            IpAddr::V4(Ipv4Addr::from(octets))
+        }
+        6 => {
+            let mut octets = [0; 16];
+            buf.try_copy_to_slice(&mut octets)
+                .map_err(|_| CodecError::Short)?;
+            IpAddr::V6(Ipv6Addr::from(octets))
+        }
+        tag => return Err(CodecError::Tag(tag)),
+    };
+    let port = buf.try_get_u16().map_err(|_| CodecError::Short)?;
+    let addr = SocketAddr::new(ip, port);
+    Ok(Life(Identity {
+        id: NodeId::from_bytes(id),
+        epoch,
+        addr,
+    }))
+}
+
+/// The node that a message of the indirect probe is about, and the probe's number.
+fn third_party(message: &Message<Life>) -> Option<(&Life, u8)> {
+    match message {
+        Message::PingReq {
+            target: life,
+            probe_number,
+        }
+        | Message::IndirectPing {
+            origin: life,
+            probe_number,
+        }
+        | Message::IndirectAck {
+            target: life,
+            probe_number,
+        }
+        | Message::ForwardedAck {
+            origin: life,
+            probe_number,
+        } => Some((life, *probe_number)),
+        _ => None,
+    }
+}
+
+fn put_message(buf: &mut impl BufMut, message: &Message<Life>) {
+    let tag = match message {
+        Message::Ping(_) => 0,
+        Message::Ack(_) => 1,
+        Message::PingReq { .. } => 2,
+        Message::IndirectPing { .. } => 3,
+        Message::IndirectAck { .. } => 4,
+        Message::ForwardedAck { .. } => 5,
+        Message::Announce => 6,
+        Message::Feed => 7,
+        Message::Gossip => 8,
+        Message::Broadcast => 9,
+        Message::TurnUndead => 10,
+    };
+    buf.put_u8(tag);
+    if let Message::Ping(number) | Message::Ack(number) = message {
+        buf.put_u8(*number);
+    }
+    if let Some((life, number)) = third_party(message) {
+        put_life(buf, life);
+        buf.put_u8(number);
+    }
+}
+
+fn take_message(buf: &mut impl Buf) -> Result<Message<Life>, CodecError> {
+    Ok(match take_u8(buf)? {
+        0 => Message::Ping(take_u8(buf)?),
+        1 => Message::Ack(take_u8(buf)?),
+        2 => Message::PingReq {
+            target: take_life(buf)?,
+            probe_number: take_u8(buf)?,
+        },
+        3 => Message::IndirectPing {
+            origin: take_life(buf)?,
+            probe_number: take_u8(buf)?,
+        },
+        4 => Message::IndirectAck {
+            target: take_life(buf)?,
+            probe_number: take_u8(buf)?,
+        },
+        5 => Message::ForwardedAck {
+            origin: take_life(buf)?,
+            probe_number: take_u8(buf)?,
+        },
+        6 => Message::Announce,
+        7 => Message::Feed,
+        8 => Message::Gossip,
+        9 => Message::Broadcast,
+        10 => Message::TurnUndead,
+        tag => return Err(CodecError::Tag(tag)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life(number: u8, addr: &str) -> Life {
+        let id = NodeId::from_bytes([number; 32]);
+        Life(Identity {
+            id,
+            epoch: Epoch(7),
+            addr: addr.parse().expect("an address"),
+        })
+    }
+
+    #[test]
+    fn every_message_survives_the_way_through_bytes() {
+        let (a, b) = (life(1, "10.0.0.1:7400"), life(2, "[::1]:7400"));
+        let messages = [
+            Message::Ping(3),
+            Message::Ack(4),
+            Message::PingReq {
+                target: b,
+                probe_number: 5,
+            },
+            Message::IndirectPing {
+                origin: a,
+                probe_number: 6,
+            },
+            Message::IndirectAck {
+                target: b,
+                probe_number: 7,
+            },
+            Message::ForwardedAck {
+                origin: a,
+                probe_number: 8,
+            },
+            Message::Announce,
+            Message::Feed,
+            Message::Gossip,
+            Message::Broadcast,
+            Message::TurnUndead,
+        ];
+        for message in messages {
+            let update = Member::new(b, 9, State::Suspect);
+            let bytes = packet(a, b, message.clone(), Some(update.clone()));
+            let parsed = parse(&bytes).expect("what was encoded can be decoded");
+            assert_eq!(parsed.header.message, message);
+            assert_eq!((parsed.header.src.0, parsed.header.dst.0), (a.0, b.0));
+            assert_eq!(parsed.updates, [update]);
+            for end in 0..bytes.len() {
+                // A shorter packet is an error or the bare header, never a panic.
+                let _ = parse(&bytes[..end]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_buffer_is_left_clean() {
+        let a = life(1, "10.0.0.1:7400");
+        let mut small = Vec::new();
+        let result = PacketCodec.encode_member(&Member::alive(a), (&mut small).limit(49));
+        assert_eq!(result, Err(CodecError::Full));
+        assert!(small.is_empty());
+        assert_eq!(
+            PacketCodec.encode_member(&Member::alive(a), (&mut small).limit(50)),
+            Ok(())
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! The frames of membership, which travel on the reliable control stream.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::record::RECORD_BYTES_MAX;
+use crate::registry::Entry;
+use crate::{Identity, NodeId};
+
+/// The largest frame, in bytes.
+pub(crate) const FRAME_BYTES_MAX: usize = 256 * 1024;
+/// How many entries one [`Frame::Have`] lists: at most 52 bytes each.
+pub(crate) const ENTRIES_MAX: usize = 4_096;
+/// How many records one [`Frame::Pull`] asks for.
+pub(crate) const PULL_MAX: usize = 1_024;
+/// How many bytes of records one frame or question is answered with; the next exchange brings the rest.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// One message between two memberships.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Frame<'a> {
+    /// What the sender knows, in short; whoever knows something else answers with [`Frame::Have`].
+    Digest {
+        /// The wrapping sum of the hashes of all entries.
+        sum: u64,
+        /// How many entries there are.
+        count: u32,
+    },
+    /// All entries the sender has from one id to another.
+    Have {
+        /// The first id of the range.
+        from: NodeId,
+        /// The last id of the range.
+        to: NodeId,
+        /// In the order of their ids.
+        entries: Vec<Entry>,
+    },
+    /// A single entry, whatever else the sender has.
+    Hint(Entry),
+    /// Asks for the records of these nodes.
+    Pull(Vec<NodeId>),
+    /// Encoded records.
+    #[serde(borrow)]
+    Records(Vec<&'a [u8]>),
+    /// The sender leaves.
+    Farewell(Identity),
+}
+
+impl<'a> Frame<'a> {
+    pub(crate) fn encode(&self) -> Bytes {
+        postcard::to_stdvec(self)
+            .expect("a frame can be encoded")
+            .into()
+    }
+
+    /// Reads a frame; `None` if it is too large, malformed or has something behind it.
+    pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
+        if bytes.len() > FRAME_BYTES_MAX {
+            return None;
+        }
+        match postcard::take_from_bytes(bytes) {
+            Ok((frame, [])) => Some(frame),
+            _ => None,
+        }
+    }
+
+    /// The frames that carry these records, each at most [`FRAME_BYTES_MAX`] long, all together at most about 4 MiB.
+    pub(crate) fn records(records: impl Iterator<Item = &'a Bytes>) -> Vec<Bytes> {
+        // What a frame has beside its records: a tag, a count, and a length per record.
+        const OVERHEAD: usize = 8;
+        const { assert!(RECORD_BYTES_MAX + 2 * OVERHEAD <= FRAME_BYTES_MAX) };
+        let mut frames = Vec::new();
+        let mut batch: Vec<&[u8]> = Vec::new();
+        let (mut bytes, mut total) = (OVERHEAD, 0);
+        for record in records {
+            let cost = record.len() + OVERHEAD;
+            total += cost;
+            if total > ANSWER_BYTES_MAX {
+                break;
+            }
+            if bytes + cost > FRAME_BYTES_MAX {
+                frames.push(Frame::Records(std::mem::take(&mut batch)).encode());
+                bytes = OVERHEAD;
+            }
+            batch.push(record);
+            bytes += cost;
+        }
+        if !batch.is_empty() {
+            frames.push(Frame::Records(batch).encode());
+        }
+        frames
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_survive_the_way_through_bytes() {
+        let frames = [
+            Frame::Digest {
+                sum: u64::MAX,
+                count: 3,
+            },
+            Frame::Pull(vec![NodeId::from_bytes([1; 32]); 3]),
+            Frame::Records(vec![b"one", b"", b"three"]),
+        ];
+        for frame in frames {
+            let mut bytes = frame.encode().to_vec();
+            assert_eq!(Frame::decode(&bytes), Some(frame));
+            for end in 0..bytes.len() {
+                assert_eq!(Frame::decode(&bytes[..end]), None);
+            }
+            bytes.push(0);
+            assert_eq!(Frame::decode(&bytes), None, "nothing may follow a frame");
+        }
+    }
+
+    #[test]
+    fn records_are_spread_over_frames_that_are_small_enough() {
+        let records = vec![Bytes::from(vec![7; 100_000]); 5];
+        let frames = Frame::records(records.iter());
+        assert_eq!(frames.len(), 3);
+        let count = |frame: &Bytes| match Frame::decode(frame) {
+            Some(Frame::Records(records)) => records.len(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(frames.iter().map(count).collect::<Vec<_>>(), [2, 2, 1]);
+        assert!(frames.iter().all(|frame| frame.len() <= FRAME_BYTES_MAX));
+        let many = vec![Bytes::from(vec![7; RECORD_BYTES_MAX]); 100];
+        let sent: usize = Frame::records(many.iter()).iter().map(Bytes::len).sum();
+        assert!(sent <= ANSWER_BYTES_MAX);
+    }
+}

@@ -1,0 +1,311 @@
+//! What peers say.
+
+use bytes::Bytes;
+use foca::{Member as SwimMember, Message, State};
+
+use crate::codec::{Parsed, packet, parse};
+use crate::frame::{Frame, PULL_MAX};
+use crate::life::Life;
+use crate::membership::{Membership, Phase};
+use crate::packet::{News, Packet, PacketBuilder, Side};
+use crate::registry::{Entry, Stamp};
+use crate::swim::LEFT;
+use crate::{Epoch, Event, Identity, NodeId, Output, Record, antientropy};
+
+/// The most members that are taken in, whatever peers say.
+pub(crate) const MEMBERS_MAX: usize = 8_192;
+
+impl Membership {
+    /// A link is up: both sides introduce themselves, and compare what they know.
+    pub(crate) fn on_connected(&mut self, identity: Identity) {
+        let id = identity.id;
+        if id == self.registry.own().identity.id {
+            return;
+        }
+        let stranger = self.live_epoch(id) != Some(identity.epoch) && !self.tombs.left(identity);
+        self.peers.connect(self.now, identity, stranger);
+        let bytes = self.own_frame();
+        self.outputs.push_back(Output::Frame { to: id, bytes });
+        self.send_digest(id);
+    }
+
+    pub(crate) fn on_datagram(&mut self, from: NodeId, bytes: &[u8]) {
+        let Some(packet) = Packet::decode(bytes) else {
+            return;
+        };
+        if !packet.swim.is_empty() {
+            self.on_swim(from, packet.side, packet.swim);
+            self.settle();
+        }
+        for news in packet.news {
+            match news {
+                News::Record(encoded) => self.on_record(from, encoded, true),
+                News::Hint(entry) => self.on_hint(from, entry, true),
+            }
+        }
+    }
+
+    pub(crate) fn on_frame(&mut self, from: NodeId, bytes: &[u8]) {
+        match Frame::decode(bytes) {
+            Some(Frame::Digest { sum, count }) => self.on_digest(from, (sum, count)),
+            Some(Frame::Have {
+                from: first,
+                to: last,
+                entries,
+            }) => {
+                self.on_have(from, first, last, &entries);
+            }
+            Some(Frame::Hint(entry)) => self.on_hint(from, entry, entry.id == from),
+            Some(Frame::Pull(ids)) => self.answer(from, &ids),
+            Some(Frame::Records(records)) => {
+                for encoded in records {
+                    self.on_record(from, encoded, false);
+                }
+            }
+            Some(Frame::Farewell(identity)) => self.on_farewell(from, identity),
+            None => {}
+        }
+    }
+
+    /// The epoch in which a node is alive, whether its record is known or not.
+    pub(crate) fn live_epoch(&self, id: NodeId) -> Option<Epoch> {
+        let stamp = self.wants.vital(id).or_else(|| self.registry.stamp(id));
+        stamp.map(|stamp| stamp.epoch)
+    }
+
+    /// SWIM's part of a packet, which is looked at before `foca` gets it.
+    fn on_swim(&mut self, from: NodeId, side: Side, bytes: &[u8]) {
+        let Some(parsed) = parse(bytes) else { return };
+        let src = parsed.header.src;
+        if src.id() != from || self.meets_later_self(&parsed) || self.is_full_for(&parsed) {
+            return;
+        }
+        let known = self.live_epoch(from).max(self.tombs.epoch(from));
+        if known > Some(src.epoch()) {
+            self.tell_later_life(src);
+            return;
+        }
+        let refused = parsed.header.message == Message::TurnUndead
+            && parsed.header.dst == self.swim.life()
+            && self.tombs.epoch(from) == Some(src.epoch());
+        if refused && !self.yields_to(src, side) {
+            return;
+        }
+        let doubt = !parsed.updates.is_empty() || self.suspects > 0;
+        self.swim.on_packet(self.now, bytes, doubt);
+    }
+
+    /// Whether the packet knows a later life of this very node.
+    ///
+    /// If that life is over, this one goes on behind it: it was started with a clock or a memory that lagged.
+    fn meets_later_self(&mut self, parsed: &Parsed) -> bool {
+        let own = self.swim.life();
+        let later = |life: &Life| life.id() == own.id() && life.epoch() > own.epoch();
+        let mentioned = parsed.updates.iter().find(|update| later(update.id()));
+        if later(&parsed.header.src) {
+            self.supersede(parsed.header.src.0);
+            return true;
+        }
+        let Some(update) = mentioned else {
+            return false;
+        };
+        match (update.state(), foca::Identity::renew(update.id())) {
+            (State::Down, Some(next)) => {
+                let life = Life(Identity {
+                    addr: own.0.addr,
+                    ..next.0
+                });
+                self.swim.change_life(self.now, life);
+            }
+            _ => self.supersede(update.id().0),
+        }
+        true
+    }
+
+    fn supersede(&mut self, by: Identity) {
+        self.outputs.push_back(Output::Event(Event::Superseded(by)));
+        self.phase = Phase::Over;
+    }
+
+    /// Whether the packet would bring in more members than there may be.
+    fn is_full_for(&self, parsed: &Parsed) -> bool {
+        let ids = parsed.updates.iter().map(|update| update.id().id());
+        let unknown = ids
+            .chain([parsed.header.src.id()])
+            .filter(|id| self.live_epoch(*id).is_none() && self.tombs.epoch(*id).is_none())
+            .count();
+        unknown > 0 && self.swim.active() + unknown > MEMBERS_MAX
+    }
+
+    /// Answers a packet from a former life with what became of it.
+    fn tell_later_life(&mut self, src: Life) {
+        let Some(known) = self.swim.state(src.id()).cloned() else {
+            return;
+        };
+        let swim = packet(self.swim.life(), src, Message::Gossip, Some(known));
+        self.send_swim(src, &swim);
+    }
+
+    /// Two parts of the mesh took each other for down: settles whether this one comes back with a new epoch.
+    ///
+    /// It then takes all others for alive again until SWIM says otherwise, because they will not come back by themselves.
+    fn yields_to(&mut self, src: Life, theirs: Side) -> bool {
+        if self.tombs.left(src.0) {
+            return false;
+        }
+        let ours = self.registry.side();
+        let own = self.swim.life();
+        if ours.outweighs(&theirs) || (ours == theirs && own.id() < src.id()) {
+            if self
+                .tombs
+                .may_refuse(self.now, src.id(), self.tempo.probe_rtt)
+            {
+                let swim = packet(own, src, Message::TurnUndead, None);
+                self.send_swim(src, &swim);
+            }
+            return false;
+        }
+        for life in self.tombs.pardon_all() {
+            self.swim.forget(self.now, life);
+        }
+        true
+    }
+
+    fn on_farewell(&mut self, from: NodeId, identity: Identity) {
+        if identity.id == from && self.live_epoch(from) == Some(identity.epoch) {
+            self.swim.apply(
+                self.now,
+                [SwimMember::new(Life(identity), LEFT, State::Down)],
+            );
+        }
+    }
+
+    fn on_digest(&mut self, from: NodeId, digest: (u64, u32)) {
+        if digest != self.registry.digest() {
+            self.send_frames(from, antientropy::have(&self.registry));
+        }
+    }
+
+    fn on_have(&mut self, from: NodeId, first: NodeId, last: NodeId, entries: &[Entry]) {
+        let difference = antientropy::compare(&self.registry, first, last, entries);
+        let ours = difference
+            .ours
+            .iter()
+            .filter_map(|id| self.registry.encoded(*id));
+        let frames = Frame::records(ours);
+        self.send_frames(from, frames);
+        let mut pull = Vec::new();
+        for entry in difference.theirs {
+            // Whom someone else holds for alive is worth a call.
+            self.tombs.doubt(self.now, entry.id, entry.stamp.epoch);
+            if self.is_wanted(entry) {
+                pull.push(entry.id);
+            }
+        }
+        for ids in pull.chunks(PULL_MAX) {
+            let bytes = Frame::Pull(ids.to_vec()).encode();
+            self.outputs.push_back(Output::Frame { to: from, bytes });
+        }
+    }
+
+    /// Whether a record would be taken in.
+    fn is_wanted(&self, entry: Entry) -> bool {
+        let Entry { id, stamp } = entry;
+        let live = self.live_epoch(id);
+        id != self.registry.own().identity.id
+            && self.registry.stamp(id).is_none_or(|known| known < stamp)
+            && self.tombs.epoch(id).is_none_or(|epoch| epoch < stamp.epoch)
+            && live.is_none_or(|epoch| epoch <= stamp.epoch)
+            && (live.is_some() || self.swim.active() < MEMBERS_MAX)
+    }
+
+    fn on_hint(&mut self, from: NodeId, entry: Entry, relay: bool) {
+        if self.is_wanted(entry) {
+            self.wants.add_hint(self.now, entry, relay, from);
+        }
+    }
+
+    fn answer(&mut self, to: NodeId, ids: &[NodeId]) {
+        let ids = ids.iter().take(PULL_MAX);
+        let frames = Frame::records(ids.filter_map(|id| self.registry.encoded(*id)));
+        self.send_frames(to, frames);
+    }
+
+    fn send_frames(&mut self, to: NodeId, frames: Vec<Bytes>) {
+        self.outputs
+            .extend(frames.into_iter().map(|bytes| Output::Frame { to, bytes }));
+    }
+
+    /// Takes in a record, if it is newer than what is known and its node is not down in that life.
+    ///
+    /// `news` says that it came as news, and is passed on as such; a record from its own node is news too.
+    fn on_record(&mut self, from: NodeId, encoded: &[u8], news: bool) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        let Some((identity, version)) = Record::peek(encoded) else {
+            return;
+        };
+        let entry = Entry {
+            id: identity.id,
+            stamp: Stamp {
+                epoch: identity.epoch,
+                version,
+            },
+        };
+        let own = self.swim.life();
+        if entry.id == own.id() {
+            if identity.epoch > own.epoch() {
+                self.supersede(identity);
+            }
+            return;
+        }
+        if !self.is_wanted(entry) {
+            return;
+        }
+        let Some(record) = Record::decode(encoded) else {
+            return;
+        };
+        if self.live_epoch(entry.id) != Some(identity.epoch) {
+            self.swim
+                .apply(self.now, [SwimMember::alive(Life(identity))]);
+            self.settle();
+        }
+        if self.live_epoch(entry.id) == Some(identity.epoch) {
+            self.accept(
+                record,
+                Bytes::copy_from_slice(encoded),
+                news || from == entry.id,
+            );
+        }
+    }
+
+    /// Puts in the record of a member that is alive in that life.
+    fn accept(&mut self, record: Record, encoded: Bytes, news: bool) {
+        let entry = Entry {
+            id: record.identity.id,
+            stamp: Stamp::of(&record),
+        };
+        let want = self.wants.remove(entry.id);
+        if news || want.is_some_and(|want| want.relay) {
+            self.gossip.push(self.now, entry, &encoded);
+        }
+        let event = match self.registry.put(record.clone(), encoded) {
+            None => Event::Joined(record),
+            Some(before) if before.identity.epoch == record.identity.epoch => Event::Updated {
+                before,
+                after: record,
+            },
+            Some(before) => Event::Replaced {
+                before,
+                after: record,
+            },
+        };
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    pub(crate) fn send_swim(&mut self, to: Life, swim: &[u8]) {
+        let bytes = PacketBuilder::new(self.registry.side(), swim).finish();
+        self.outputs.push_back(Output::Datagram { to: to.0, bytes });
+    }
+}

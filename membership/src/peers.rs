@@ -1,0 +1,91 @@
+//! The peers to which there is a link.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::Rng;
+
+use crate::random::sample;
+use crate::{Identity, NodeId, Time};
+
+const HAIL_PAUSE_MIN: Duration = Duration::from_millis(500);
+const HAIL_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// A peer that is connected and no member yet is asked to take this node in.
+struct Hail {
+    next: Time,
+    pause: Duration,
+}
+
+/// Every connected peer, and whom of them to hail.
+#[derive(Default)]
+pub(crate) struct Peers {
+    peers: BTreeMap<NodeId, Identity>,
+    /// Empty as long as every connected peer is a member.
+    hails: BTreeMap<NodeId, Hail>,
+}
+
+impl Peers {
+    pub(crate) fn connect(&mut self, now: Time, identity: Identity, stranger: bool) {
+        self.peers.insert(identity.id, identity);
+        if stranger {
+            self.hails.insert(
+                identity.id,
+                Hail {
+                    next: now,
+                    pause: HAIL_PAUSE_MIN,
+                },
+            );
+        }
+    }
+
+    pub(crate) fn disconnect(&mut self, id: NodeId) {
+        self.peers.remove(&id);
+        self.hails.remove(&id);
+    }
+
+    pub(crate) fn is_connected(&self, id: NodeId) -> bool {
+        self.peers.contains_key(&id)
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = NodeId> {
+        self.peers.keys().copied()
+    }
+
+    /// One of them, but not `except`.
+    pub(crate) fn any(&self, rng: &mut impl Rng, except: Option<NodeId>) -> Option<NodeId> {
+        sample(rng, self.ids().filter(|id| Some(*id) != except), 1).pop()
+    }
+
+    /// A peer is no member any more: it is hailed as long as the link stands.
+    pub(crate) fn hail(&mut self, now: Time, id: NodeId) {
+        if self.peers.contains_key(&id) {
+            let hail = Hail {
+                next: now + HAIL_PAUSE_MIN,
+                pause: HAIL_PAUSE_MIN,
+            };
+            self.hails.entry(id).or_insert(hail);
+        }
+    }
+
+    /// A peer is a member, or has left.
+    pub(crate) fn end_hail(&mut self, id: NodeId) {
+        self.hails.remove(&id);
+    }
+
+    /// When the next hail is due.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.hails.values().map(|hail| hail.next).min()
+    }
+
+    /// Whom to hail at this moment.
+    pub(crate) fn take_hails(&mut self, now: Time) -> Vec<Identity> {
+        let mut due = Vec::new();
+        for (id, hail) in self.hails.iter_mut().filter(|(_, hail)| hail.next <= now) {
+            due.extend(self.peers.get(id));
+            hail.next = now + hail.pause;
+            hail.pause = HAIL_PAUSE_MAX.min(hail.pause * 2);
+        }
+        due
+    }
+}

@@ -1,0 +1,304 @@
+//! SWIM, with our time and our randomness.
+//!
+//! `foca` decides who is alive; it asks for packets to be sent and for timers, and says what changed.
+//! All of that is collected in [`Effects`], so that nothing happens while `foca` runs.
+//! No error of `foca` stops anything: it means that one packet or one step of a probe was lost, which SWIM survives.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use foca::{Error, Foca, Member, NoCustomBroadcast, Notification, Runtime, State, Timer};
+use rand::rngs::ChaCha8Rng;
+
+use crate::codec::PacketCodec;
+use crate::life::Life;
+use crate::tempo::Tempo;
+use crate::{Identity, NodeId, Time};
+
+/// The incarnation of a member that left by its own will.
+///
+/// Down wins over whatever was known, with any incarnation; so the incarnation can say why, and says it wherever the update spreads.
+pub(crate) const LEFT: foca::Incarnation = foca::Incarnation::MAX;
+
+/// What `foca` wants done, and whom it changed its mind about.
+#[derive(Default)]
+pub(crate) struct Effects {
+    /// Packets to send.
+    pub(crate) sends: Vec<(Life, Bytes)>,
+    /// Lives that are down from here on.
+    pub(crate) downs: Vec<Life>,
+    /// Nodes whose state may have changed.
+    pub(crate) touched: BTreeSet<NodeId>,
+    /// The own new life, if the old one was declared down.
+    pub(crate) renewed: Option<Life>,
+    /// Whether the last active member was lost.
+    pub(crate) idle: bool,
+    timers: Vec<(Duration, Timer<Life>)>,
+}
+
+impl Effects {
+    /// Whether there is nothing to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sends.is_empty()
+            && self.downs.is_empty()
+            && self.touched.is_empty()
+            && self.renewed.is_none()
+            && !self.idle
+    }
+}
+
+impl Runtime<Life> for Effects {
+    fn notify(&mut self, notification: Notification<'_, Life>) {
+        match notification {
+            Notification::MemberUp(life) | Notification::MemberDown(life) => {
+                self.touched.insert(life.id());
+            }
+            Notification::Rename(_, after) => {
+                self.touched.insert(after.id());
+            }
+            Notification::Rejoin(life) => self.renewed = Some(*life),
+            Notification::Idle => self.idle = true,
+            Notification::Active | Notification::Defunct => {}
+        }
+    }
+
+    fn send_to(&mut self, to: Life, data: &[u8]) {
+        self.sends.push((to, Bytes::copy_from_slice(data)));
+    }
+
+    fn submit_after(&mut self, timer: Timer<Life>, after: Duration) {
+        match timer {
+            Timer::RemoveDown(life) => self.downs.push(life),
+            timer => self.timers.push((after, timer)),
+        }
+    }
+}
+
+type Inner = Foca<Life, PacketCodec, ChaCha8Rng, NoCustomBroadcast>;
+
+/// One node's SWIM.
+pub(crate) struct Swim {
+    foca: Inner,
+    tempo: Tempo,
+    /// Ordered by deadline, then by order of submission.
+    timers: BTreeMap<(Time, u64), Timer<Life>>,
+    submitted: u64,
+    /// The timer token that `foca` accepts; timers with another one are dead.
+    token: foca::TimerToken,
+    effects: Effects,
+    transmissions: u8,
+    /// Whether a member may have become suspect, or may have stopped being it.
+    doubt: bool,
+}
+
+impl Swim {
+    pub(crate) fn new(identity: Identity, tempo: Tempo, rng: ChaCha8Rng) -> Self {
+        let config = tempo.foca(1);
+        Swim {
+            transmissions: config.max_transmissions.get(),
+            foca: Foca::with_custom_broadcast(
+                Life(identity),
+                config,
+                rng,
+                PacketCodec,
+                NoCustomBroadcast,
+            ),
+            tempo,
+            timers: BTreeMap::new(),
+            submitted: 0,
+            token: 0,
+            effects: Effects::default(),
+            doubt: false,
+        }
+    }
+
+    /// The own life.
+    pub(crate) fn life(&self) -> Life {
+        *self.foca.identity()
+    }
+
+    /// How many members are active, this node not counted.
+    pub(crate) fn active(&self) -> usize {
+        self.foca.num_members()
+    }
+
+    /// The next deadline.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.timers.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// What is to be done since the last call.
+    pub(crate) fn take_effects(&mut self) -> Effects {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Takes in a packet that was parsed before.
+    ///
+    /// `doubt` says that it may change who is under suspicion.
+    pub(crate) fn on_packet(&mut self, now: Time, bytes: &[u8], doubt: bool) {
+        self.doubt |= doubt;
+        self.attempt(now, |foca, effects| foca.handle_data(bytes, effects));
+    }
+
+    /// Lets `foca` know about members.
+    pub(crate) fn apply(&mut self, now: Time, members: impl IntoIterator<Item = Member<Life>>) {
+        self.attempt(now, |foca, effects| {
+            foca.apply_many(members.into_iter(), true, effects)
+        });
+    }
+
+    /// Asks a node to take this one in.
+    pub(crate) fn announce(&mut self, now: Time, to: Identity) {
+        self.attempt(now, |foca, effects| foca.announce(Life(to), effects));
+    }
+
+    /// Goes on in another life.
+    pub(crate) fn change_life(&mut self, now: Time, life: Life) {
+        self.attempt(now, |foca, effects| foca.change_identity(life, effects));
+        self.effects.renewed = Some(life);
+    }
+
+    /// Takes up probing after the life changed, which `foca` puts off until a packet arrives.
+    pub(crate) fn reconnect(&mut self, now: Time) {
+        self.apply(now, []);
+    }
+
+    /// Forgets that a life is down.
+    pub(crate) fn forget(&mut self, now: Time, life: Identity) {
+        self.attempt(now, |foca, effects| {
+            foca.handle_timer(Timer::RemoveDown(Life(life)), effects)
+        });
+    }
+
+    /// All that `foca` knows: active members and those that are down.
+    pub(crate) fn states(&self) -> impl Iterator<Item = &Member<Life>> {
+        self.foca.iter_membership_state()
+    }
+
+    /// What `foca` knows about one node.
+    pub(crate) fn state(&self, id: NodeId) -> Option<&Member<Life>> {
+        self.states().find(|member| member.id().id() == id)
+    }
+
+    /// Whether someone may have become suspect, or stopped being it, since the last call.
+    pub(crate) fn take_doubt(&mut self) -> bool {
+        std::mem::take(&mut self.doubt)
+    }
+
+    /// Whether [`Swim::take_doubt`] would say yes.
+    pub(crate) fn in_doubt(&self) -> bool {
+        self.doubt
+    }
+
+    /// Runs what is due.
+    ///
+    /// What this schedules lies after `now`, so however late the call comes, every periodic timer runs once.
+    pub(crate) fn on_timeout(&mut self, now: Time) {
+        while let Some(entry) = self.timers.first_entry() {
+            if entry.key().0 > now {
+                return;
+            }
+            let timer = entry.remove();
+            let probe = matches!(timer, Timer::ProbeRandomMember(_));
+            self.doubt |= probe;
+            let again = probe.then(|| timer.clone());
+            let result = self.run(now, |foca, effects| foca.handle_timer(timer, effects));
+            if let (Some(timer), Err(error)) = (again, result) {
+                self.keep_probing(now, timer, &error);
+            }
+        }
+    }
+
+    /// Shifts all timers by the time for which this process did not run.
+    ///
+    /// Who was stopped has not seen the answers of those whom it suspects: it must not declare them down first thing.
+    pub(crate) fn absorb_stall(&mut self, now: Time) {
+        let Some(late) = self.deadline().map(|deadline| now.since(deadline)) else {
+            return;
+        };
+        if late > self.tempo.probe_rtt {
+            let timers = std::mem::take(&mut self.timers);
+            self.timers = timers
+                .into_iter()
+                .map(|((at, order), timer)| ((at + late, order), timer))
+                .collect();
+        }
+    }
+
+    /// Adapts to the size of the mesh.
+    pub(crate) fn adapt(&mut self) {
+        let config = self.tempo.foca(self.active() + 1);
+        if config.max_transmissions.get() != self.transmissions {
+            self.transmissions = config.max_transmissions.get();
+            // Only the fields that may change differ, so this cannot be refused.
+            let _ = self.foca.set_config(config);
+        }
+    }
+
+    /// `foca` schedules the next probe last: an error on the way there must not end all probing.
+    fn keep_probing(&mut self, now: Time, timer: Timer<Life>, error: &Error) {
+        let scheduled = self
+            .timers
+            .values()
+            .any(|t| matches!(t, Timer::ProbeRandomMember(_)));
+        if !scheduled && *error != Error::NotConnected {
+            self.submit(now + self.tempo.probe_period, timer);
+        }
+    }
+
+    /// Runs what may fail without harm: a bad packet, or one that found no room.
+    fn attempt(
+        &mut self,
+        now: Time,
+        call: impl FnOnce(&mut Inner, &mut Effects) -> Result<(), Error>,
+    ) {
+        let _ = self.run(now, call);
+    }
+
+    fn run(
+        &mut self,
+        now: Time,
+        call: impl FnOnce(&mut Inner, &mut Effects) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let result = call(&mut self.foca, &mut self.effects);
+        for (after, timer) in std::mem::take(&mut self.effects.timers) {
+            if let Timer::ProbeRandomMember(token) = timer {
+                self.accept_token(token);
+            }
+            self.submit(now + after, timer);
+        }
+        result
+    }
+
+    fn submit(&mut self, at: Time, timer: Timer<Life>) {
+        self.submitted += 1;
+        self.timers.insert((at, self.submitted), timer);
+    }
+
+    /// Drops the timers of former tokens, which would otherwise pile up if someone flaps.
+    fn accept_token(&mut self, token: foca::TimerToken) {
+        if token != self.token {
+            self.token = token;
+            self.timers
+                .retain(|_, timer| token_of(timer) == Some(token));
+        }
+    }
+}
+
+fn token_of(timer: &Timer<Life>) -> Option<foca::TimerToken> {
+    match timer {
+        Timer::ProbeRandomMember(token)
+        | Timer::SendIndirectProbe { token, .. }
+        | Timer::ChangeSuspectToDown { token, .. }
+        | Timer::PeriodicAnnounce(token)
+        | Timer::PeriodicAnnounceDown(token)
+        | Timer::PeriodicGossip(token) => Some(*token),
+        Timer::RemoveDown(_) => None,
+    }
+}
+
+/// Whether SWIM counts a member in this state as alive.
+pub(crate) fn is_active(member: &Member<Life>) -> bool {
+    member.state() != State::Down
+}

@@ -1,0 +1,4 @@
+//! Meshes of memberships in virtual time.
+
+mod join;
+mod net;
