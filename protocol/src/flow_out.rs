@@ -238,6 +238,13 @@ impl FlowOut {
             .map(|(&node, member)| (node, member.epoch))
     }
 
+    /// How far a member is; everything, if it is none.
+    pub(crate) fn acknowledged_by(&self, node: NodeId) -> u64 {
+        self.members
+            .get(&node)
+            .map_or(u64::MAX, |member| member.acked)
+    }
+
     /// How many members there are.
     pub(crate) fn member_count(&self) -> usize {
         self.members.len()

@@ -72,6 +72,8 @@ const WAITING_DATAGRAMS_MAX: usize = 4;
 const DIAL_BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// The longest wait between dials.
 const DIAL_BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// The most peers that there are sessions with.
+const PEERS_MAX: usize = 131_072;
 /// Peers of which it is remembered that a life is over.
 const REMEMBERED_MAX: usize = 65_536;
 /// How often a peer that is not wanted is dialled at most.
@@ -172,9 +174,12 @@ impl Peers {
         waiting.push_back(datagram);
     }
 
-    /// The session with this life of a peer, made if need be; `None` if that life is over.
+    /// The session with this life of a peer, made if need be; `None` if that life is over or there are too many peers.
     /// A session with an earlier life must have been ended before.
     pub(crate) fn session(&mut self, node: NodeId, epoch: Epoch) -> Option<&mut Session> {
+        if self.by_node.len() >= PEERS_MAX && !self.by_node.contains_key(&node) {
+            return None;
+        }
         let peer = self.by_node.entry(node).or_default();
         if peer.dead_epoch.is_some_and(|dead| epoch <= dead) {
             return None;

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use rolecast_membership::Epoch;
 
-use crate::api::CallId;
-use crate::wire::{DataHead, FlowKey, encode_head};
+use crate::api::{CallId, FlowId};
+use crate::wire::{DataHead, FlowKey, WireAnswer, encode_head};
 
 /// The session with one life of a peer: both directions.
 #[derive(Debug)]
@@ -18,23 +18,33 @@ pub(crate) struct Session {
     /// The peer's life.
     pub(crate) peer_epoch: Epoch,
     /// Frames that the peer has not acknowledged, in order.
-    queue: VecDeque<OutFrame>,
-    /// The number of the first frame in the queue.
-    first: u64,
-    /// The number of the next frame for the present link.
+    queue: VecDeque<Queued>,
+    /// How many frames at the queue's front were handed to the present link.
+    handed_now: usize,
+    /// The number of the next frame to be appended.
     next: u64,
     /// The number after the highest frame that was ever handed to a link.
     handed: u64,
     /// Bytes in the queue.
     bytes: usize,
-    /// Frames before this number cannot be skipped any more, or were.
-    skip_from: u64,
     /// The version of each flow's destination set that was last announced in this session.
     announced: BTreeMap<FlowKey, u32>,
     /// How many frames of the peer were received.
     received: u64,
     /// Bytes received since the last acknowledgement.
     unacknowledged_bytes: usize,
+}
+
+/// A frame with its place in the session.
+#[derive(Debug)]
+struct Queued {
+    /// Its number; of a run of skipped frames, the first one's.
+    number: u64,
+    /// How many numbers it stands for: more than one only for a run of skipped frames.
+    count: u64,
+    frame: OutFrame,
+    /// Of a run of skipped frames, how far each flow is concerned.
+    skipped: BTreeMap<FlowKey, u64>,
 }
 
 /// One frame on its way to the peer.
@@ -50,6 +60,8 @@ pub(crate) struct OutFrame {
 pub(crate) enum Cargo {
     /// Nothing.
     Plain,
+    /// A batch of this node's own flow.
+    Own { flow: FlowId, upto: u64 },
     /// A relayed batch.
     Relay {
         key: FlowKey,
@@ -59,6 +71,8 @@ pub(crate) enum Cargo {
     },
     /// A call of this node.
     Call(CallId),
+    /// Relayed batches that were dropped for want of room.
+    Skipped,
 }
 
 impl OutFrame {
@@ -73,11 +87,10 @@ impl Session {
         Session {
             peer_epoch,
             queue: VecDeque::new(),
-            first: 1,
+            handed_now: 0,
             next: 1,
             handed: 1,
             bytes: 0,
-            skip_from: 1,
             announced: BTreeMap::new(),
             received: 0,
             unacknowledged_bytes: 0,
@@ -86,79 +99,90 @@ impl Session {
 
     /// Appends a frame and gives its number.
     pub(crate) fn push(&mut self, frame: OutFrame) -> u64 {
+        let number = self.next;
+        self.next += 1;
         self.bytes += frame.len_bytes();
-        self.queue.push_back(frame);
-        self.first + self.queue.len() as u64 - 1
+        let skipped = BTreeMap::new();
+        self.queue.push_back(Queued {
+            number,
+            count: 1,
+            frame,
+            skipped,
+        });
+        number
     }
 
     /// The next frame for the present link, if there is one.
     pub(crate) fn next_frame(&mut self) -> Option<&OutFrame> {
-        let index = usize::try_from(self.next - self.first).expect("the queue fits in memory");
-        let frame = self.queue.get(index)?;
-        self.next += 1;
-        self.handed = self.handed.max(self.next);
-        Some(frame)
+        let queued = self.queue.get(self.handed_now)?;
+        self.handed_now += 1;
+        self.handed = self.handed.max(queued.number + queued.count);
+        Some(&queued.frame)
     }
 
     /// Starts over on another link: everything that is not acknowledged goes again.
+    /// Gives the number of the first frame that will.
     pub(crate) fn rewind(&mut self) -> u64 {
-        self.next = self.first;
-        self.first
+        self.handed_now = 0;
+        self.queue.front().map_or(self.next, |queued| queued.number)
     }
 
     /// Starts on another link as if nothing had been lost.
     #[cfg(feature = "canaries")]
     pub(crate) fn forget_unacknowledged(&mut self) -> u64 {
-        self.next = self.handed;
-        self.next
+        self.handed_now = self
+            .queue
+            .partition_point(|queued| queued.number < self.handed);
+        self.handed
     }
 
     /// The peer has this many frames; gives those that were not known to have arrived.
-    pub(crate) fn acknowledge(&mut self, received: u64) -> impl Iterator<Item = Cargo> + use<> {
+    pub(crate) fn acknowledge(&mut self, received: u64) -> Vec<Cargo> {
         // A peer cannot have what was never handed to a link.
         let upto = received.min(self.handed - 1);
-        let count = usize::try_from((upto + 1).saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let mut done = Vec::with_capacity(count.min(self.queue.len()));
-        for frame in self.queue.drain(..count.min(self.queue.len())) {
-            self.bytes -= frame.len_bytes();
-            self.first += 1;
-            done.push(frame.cargo);
+        let mut arrived = Vec::new();
+        while let Some(queued) = self.queue.front()
+            && queued.number + queued.count - 1 <= upto
+        {
+            self.bytes -= queued.frame.len_bytes();
+            arrived.push(queued.frame.cargo);
+            self.queue.pop_front();
+            self.handed_now = self.handed_now.saturating_sub(1);
         }
-        self.next = self.next.max(self.first);
-        done.into_iter()
-    }
-
-    /// Whether a frame with this number was ever handed to a link.
-    pub(crate) fn was_handed(&self, number: u64) -> bool {
-        number < self.handed
+        arrived
     }
 
     /// Blanks a frame that was never handed to a link; says whether that could be done.
     pub(crate) fn withdraw(&mut self, number: u64) -> bool {
-        if self.was_handed(number) || number < self.first {
+        if number < self.handed {
             return false;
         }
-        let index = usize::try_from(number - self.first).expect("the queue fits in memory");
-        let Some(frame) = self.queue.get_mut(index) else {
+        let found = self
+            .queue
+            .binary_search_by_key(&number, |queued| queued.number);
+        let Some(queued) = found.ok().and_then(|index| self.queue.get_mut(index)) else {
             return false;
         };
-        self.bytes -= frame.len_bytes();
+        self.bytes -= queued.frame.len_bytes();
         // The number stays taken: an answer to no call is ignored by its receiver.
-        frame.head = encode_head(&DataHead::Answer {
+        let head = encode_head(&DataHead::Answer {
             call: 0,
-            answer: crate::wire::WireAnswer::Taken,
+            answer: WireAnswer::Taken,
         });
-        frame.body = Bytes::new();
-        frame.cargo = Cargo::Plain;
-        self.bytes += frame.len_bytes();
+        queued.frame = OutFrame {
+            head,
+            body: Bytes::new(),
+            cargo: Cargo::Plain,
+        };
+        self.bytes += queued.frame.len_bytes();
         true
     }
 
     /// No acknowledgement shall wait any longer for what is in the queue; gives what did.
     pub(crate) fn release_relays(&mut self) -> Vec<(FlowKey, u64)> {
         let mut released = Vec::new();
-        for frame in &mut self.queue {
-            if let Cargo::Relay { key, upto, awaited } = &mut frame.cargo
+        for queued in &mut self.queue {
+            if let Cargo::Relay { key, upto, awaited } = &mut queued.frame.cargo
                 && std::mem::take(awaited)
             {
                 released.push((*key, *upto));
@@ -167,29 +191,49 @@ impl Session {
         released
     }
 
-    /// Replaces the oldest relayed batches by a word about them until the queue has at most `bytes_max` bytes, or has none left.
-    /// Gives those whose acknowledgement somebody waited for.
-    pub(crate) fn skip_relays(&mut self, bytes_max: usize) -> Vec<(FlowKey, u64)> {
+    /// Drops the oldest batches until the queue has at most `bytes_max` bytes, or has none left that may be dropped.
+    /// Those are relayed batches, for which a word about them goes instead, and own ones that the peer has got over another way, as `acknowledged` says of each flow.
+    /// Runs of dropped frames become one.
+    /// Gives the relayed batches for which an acknowledgement waited.
+    pub(crate) fn skip(
+        &mut self,
+        bytes_max: usize,
+        acknowledged: impl Fn(FlowId) -> u64,
+    ) -> Vec<(FlowKey, u64)> {
         let mut released = Vec::new();
-        self.skip_from = self.skip_from.max(self.first);
-        while self.bytes > bytes_max {
-            let index = usize::try_from(self.skip_from - self.first).expect("it fits in memory");
-            let Some(frame) = self.queue.get_mut(index) else {
-                break;
-            };
-            self.skip_from += 1;
-            let Cargo::Relay { key, upto, awaited } = frame.cargo else {
-                continue;
-            };
-            self.bytes -= frame.len_bytes();
-            frame.head = encode_head(&DataHead::Skipped { key, upto });
-            frame.body = Bytes::new();
-            frame.cargo = Cargo::Plain;
-            self.bytes += frame.len_bytes();
-            if awaited {
-                released.push((key, upto));
+        let mut runs = Runs::default();
+        // What the present link was handed stays apart from what it was not.
+        let waiting = self.queue.split_off(self.handed_now);
+        for part in [std::mem::take(&mut self.queue), waiting] {
+            self.handed_now = runs.queue.len();
+            for queued in part {
+                let bytes = queued.frame.len_bytes();
+                let dropped = match queued.frame.cargo {
+                    Cargo::Skipped => true,
+                    _ if self.bytes + runs.bytes <= bytes_max => false,
+                    Cargo::Relay { .. } => true,
+                    Cargo::Own { flow, upto } => upto <= acknowledged(flow),
+                    Cargo::Plain | Cargo::Call(_) => false,
+                };
+                if !dropped {
+                    runs.keep(queued);
+                    continue;
+                }
+                if let Cargo::Relay {
+                    key,
+                    upto,
+                    awaited: true,
+                } = queued.frame.cargo
+                {
+                    released.push((key, upto));
+                }
+                self.bytes -= bytes;
+                runs.drop_frame(queued);
             }
+            runs.close();
         }
+        self.bytes += runs.bytes;
+        self.queue = runs.queue;
         released
     }
 
@@ -205,27 +249,21 @@ impl Session {
 
     /// Everything that was not acknowledged, with whether it was ever handed to a link.
     pub(crate) fn into_unacknowledged(self) -> impl Iterator<Item = (Cargo, bool)> {
-        let (first, handed) = (self.first, self.handed);
-        let numbered = (first..).zip(self.queue);
-        numbered.map(move |(number, frame)| (frame.cargo, number < handed))
+        let handed = self.handed;
+        self.queue
+            .into_iter()
+            .map(move |queued| (queued.frame.cargo, queued.number < handed))
     }
 
-    /// The peer goes on with frame `first`.
-    pub(crate) fn resume_received(&mut self, first: u64) -> ResumeAt {
-        match (self.received + 1).cmp(&first) {
-            std::cmp::Ordering::Less => {
-                self.received = first - 1;
-                ResumeAt { repeated: 0 }
-            }
-            _ => ResumeAt {
-                repeated: self.received + 1 - first,
-            },
-        }
+    /// The peer goes on with frame `first`; gives how many frames come that were received before.
+    pub(crate) fn resume_received(&mut self, first: u64) -> u64 {
+        self.received = self.received.max(first - 1);
+        self.received + 1 - first
     }
 
-    /// A frame of the peer was taken in.
-    pub(crate) fn on_received(&mut self, bytes: usize) {
-        self.received += 1;
+    /// Frames of the peer were taken in.
+    pub(crate) fn on_received(&mut self, count: u64, bytes: usize) {
+        self.received = self.received.saturating_add(count);
         self.unacknowledged_bytes += bytes;
     }
 
@@ -256,11 +294,79 @@ impl Session {
     }
 }
 
-/// Where the peer's stream takes up the session again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ResumeAt {
-    /// So many frames come that were received before.
-    pub(crate) repeated: u64,
+/// A queue being written anew, with runs of dropped frames as one frame each.
+#[derive(Default)]
+struct Runs {
+    queue: VecDeque<Queued>,
+    open: Option<Run>,
+    /// Bytes of the runs' frames.
+    bytes: usize,
+}
+
+/// Dropped frames that follow each other.
+struct Run {
+    number: u64,
+    count: u64,
+    flows: BTreeMap<FlowKey, u64>,
+}
+
+impl Runs {
+    fn keep(&mut self, queued: Queued) {
+        self.close();
+        self.queue.push_back(queued);
+    }
+
+    fn drop_frame(&mut self, queued: Queued) {
+        let Queued {
+            number,
+            count,
+            frame,
+            skipped,
+        } = queued;
+        let run = self.open.get_or_insert(Run {
+            number,
+            count: 0,
+            flows: BTreeMap::new(),
+        });
+        run.count += count;
+        let relayed = match frame.cargo {
+            Cargo::Relay { key, upto, .. } => Some((key, upto)),
+            _ => None,
+        };
+        for (key, upto) in skipped.into_iter().chain(relayed) {
+            let known = run.flows.entry(key).or_default();
+            *known = upto.max(*known);
+        }
+    }
+
+    /// Ends the run of dropped frames, if there is one.
+    fn close(&mut self) {
+        let Some(Run {
+            number,
+            count,
+            flows,
+        }) = self.open.take()
+        else {
+            return;
+        };
+        let words = flows.iter().map(|(&key, &upto)| (key, upto)).collect();
+        let head = encode_head(&DataHead::Skipped {
+            count,
+            flows: words,
+        });
+        self.bytes += head.len();
+        let frame = OutFrame {
+            head,
+            body: Bytes::new(),
+            cargo: Cargo::Skipped,
+        };
+        self.queue.push_back(Queued {
+            number,
+            count,
+            frame,
+            skipped: flows,
+        });
+    }
 }
 
 #[cfg(test)]
@@ -286,12 +392,12 @@ mod tests {
             session.push(frame(body));
         }
         assert_eq!(drain(&mut session), ["a", "b", "c"]);
-        assert_eq!(session.acknowledge(1).count(), 1);
+        assert_eq!(session.acknowledge(1).len(), 1);
         session.push(frame("d"));
         assert_eq!(drain(&mut session), ["d"]);
         assert_eq!(session.rewind(), 2);
         assert_eq!(drain(&mut session), ["b", "c", "d"]);
-        assert_eq!(session.acknowledge(4).count(), 3);
+        assert_eq!(session.acknowledge(4).len(), 3);
         assert!(session.is_settled() && session.bytes() == 0);
     }
 
@@ -299,21 +405,21 @@ mod tests {
     fn a_peer_cannot_acknowledge_what_it_was_not_sent() {
         let mut session = Session::new(Epoch(1));
         session.push(frame("a"));
-        assert_eq!(session.acknowledge(u64::MAX).count(), 0);
+        assert_eq!(session.acknowledge(u64::MAX).len(), 0);
         assert_eq!(drain(&mut session), ["a"]);
-        assert_eq!(session.acknowledge(u64::MAX).count(), 1);
+        assert_eq!(session.acknowledge(u64::MAX).len(), 1);
         assert_eq!(session.push(frame("b")), 2);
     }
 
     #[test]
     fn repeated_frames_are_counted_and_skipped_ones_accepted() {
         let mut session = Session::new(Epoch(1));
-        assert_eq!(session.resume_received(1).repeated, 0);
-        session.on_received(1);
-        session.on_received(1);
-        assert_eq!(session.resume_received(1).repeated, 2);
-        assert_eq!(session.resume_received(3).repeated, 0);
-        assert_eq!(session.resume_received(10).repeated, 0);
+        assert_eq!(session.resume_received(1), 0);
+        session.on_received(1, 1);
+        session.on_received(1, 1);
+        assert_eq!(session.resume_received(1), 2);
+        assert_eq!(session.resume_received(3), 0);
+        assert_eq!(session.resume_received(10), 0);
         assert_eq!(session.take_received(), 9);
     }
 
@@ -325,5 +431,64 @@ mod tests {
         assert!(!session.withdraw(a));
         assert!(session.withdraw(b));
         assert!(drain(&mut session)[0].is_empty());
+    }
+
+    fn relay(upto: u64) -> OutFrame {
+        let origin = rolecast_membership::NodeId::from_bytes([1; 32]);
+        let key = FlowKey {
+            origin,
+            epoch: Epoch(1),
+            flow: FlowId(1),
+        };
+        let body = Bytes::from_static(&[0; 1_000]);
+        OutFrame {
+            head: Bytes::new(),
+            body,
+            cargo: Cargo::Relay {
+                key,
+                upto,
+                awaited: true,
+            },
+        }
+    }
+
+    #[test]
+    fn skipping_keeps_numbers_and_leaves_one_word_for_a_run() {
+        let mut session = Session::new(Epoch(1));
+        for upto in 1..=4 {
+            session.push(relay(upto));
+        }
+        session.next_frame();
+        session.push(frame("own"));
+        session.push(relay(5));
+        assert_eq!(session.skip(0, |_| 0).len(), 5);
+        assert!(session.bytes() < 300, "{} bytes are kept", session.bytes());
+        // The frame that was handed over is apart from the three that were not.
+        let counts: Vec<u64> = session.queue.iter().map(|queued| queued.count).collect();
+        assert_eq!(counts, [1, 3, 1, 1]);
+        assert_eq!(drain(&mut session).len(), 3);
+        assert_eq!(session.acknowledge(3).len(), 1);
+        assert_eq!(session.rewind(), 2);
+        assert_eq!(session.acknowledge(6).len(), 3);
+        assert!(session.is_settled() && session.bytes() == 0);
+        assert_eq!(session.push(frame("next")), 7);
+    }
+
+    #[test]
+    fn own_batches_are_dropped_only_when_the_peer_has_them() {
+        let mut session = Session::new(Epoch(1));
+        for upto in 1..=3 {
+            let cargo = Cargo::Own {
+                flow: FlowId(1),
+                upto,
+            };
+            session.push(OutFrame {
+                cargo,
+                ..relay(upto)
+            });
+        }
+        assert!(session.skip(0, |_| 2).is_empty());
+        let counts: Vec<u64> = session.queue.iter().map(|queued| queued.count).collect();
+        assert_eq!(counts, [2, 1]);
     }
 }

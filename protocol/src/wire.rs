@@ -92,8 +92,11 @@ pub(crate) enum DataHead {
         first: u64,
         count: u32,
     },
-    /// The sender dropped what it had of this flow up to here for want of room.
-    Skipped { key: FlowKey, upto: u64 },
+    /// Stands for `count` frames that the sender dropped for want of room, and says how far they concerned each flow.
+    Skipped {
+        count: u64,
+        flows: Vec<(FlowKey, u64)>,
+    },
     /// An anycast, unicast or request; the body is the payload.
     Call {
         call: u64,

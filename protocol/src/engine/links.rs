@@ -172,9 +172,7 @@ impl Engine {
         self.on_life_ended(now, node, hello.epoch, ended);
         if let Some(session) = self.peers.session(node, hello.epoch) {
             let acked = match hello.known {
-                Some((epoch, received)) if epoch == self.me.epoch => {
-                    session.acknowledge(received).collect()
-                }
+                Some((epoch, received)) if epoch == self.me.epoch => session.acknowledge(received),
                 _ => Vec::new(),
             };
             self.on_cargo_arrived(now, acked);
@@ -211,11 +209,19 @@ impl Engine {
         let (Some(repeated), Some(session)) = (&mut link.receiving, &mut peer.session) else {
             return Ok(());
         };
-        if *repeated > 0 {
-            *repeated -= 1;
+        let count = match &head {
+            DataHead::Skipped { count, .. } if *count > FRAME_NUMBER_MAX => {
+                return Err("a word about an impossible number of frames");
+            }
+            DataHead::Skipped { count, .. } => *count,
+            _ => 1,
+        };
+        let again = count.min(*repeated);
+        *repeated -= again;
+        if again == count {
             return Ok(());
         }
-        session.on_received(frame.len());
+        session.on_received(count - again, frame.len());
         let origin = Origin {
             node,
             epoch: session.peer_epoch,
@@ -245,12 +251,12 @@ impl Engine {
         let ended = self.peers.enter_life(node, from);
         self.on_life_ended(now, node, from, ended);
         let own = self.me.epoch;
-        let resume = match self.peers.session(node, from) {
+        let repeated = match self.peers.session(node, from) {
             Some(session) if to == own => Some(session.resume_received(first)),
             _ => None,
         };
         if let Some(link) = self.peers.get_mut(node).and_then(|peer| peer.link.as_mut()) {
-            link.receiving = resume.map(|resume| resume.repeated);
+            link.receiving = repeated;
         }
         Ok(())
     }
@@ -275,7 +281,7 @@ impl Engine {
                 let head = frame.slice(..frame.len() - body.len());
                 self.on_batch(now, from.node, (key, version, first, count), &head, &body)?;
             }
-            DataHead::Skipped { key, upto } => self.on_skipped(now, key, upto),
+            DataHead::Skipped { flows, .. } => self.on_skipped(now, &flows),
             DataHead::Call {
                 call,
                 role,
@@ -298,7 +304,7 @@ impl Engine {
                 .and_then(|peer| peer.session.as_mut())
             && session.peer_epoch == acks.from
         {
-            let arrived = session.acknowledge(acks.received).collect();
+            let arrived = session.acknowledge(acks.received);
             self.on_cargo_arrived(now, arrived);
             self.on_flow_acks(node, acks.from, &acks.flows);
         }

@@ -16,7 +16,7 @@ use crate::wire::Control;
 
 /// How long the node with the greater id leaves the dialling to the other.
 const DIAL_COURTESY: Duration = Duration::from_millis(300);
-/// How long a session is kept with a node that is neither a member nor linked.
+/// How long batches are kept for a node that is neither a member nor linked.
 const DOUBT_MAX: Duration = Duration::from_secs(30);
 
 impl Engine {
@@ -232,7 +232,7 @@ impl Engine {
             .collect()
     }
 
-    /// Ends sessions with nodes of whose existence there is no sign, and forgets peers of which nothing is left.
+    /// Keeps as little as possible for nodes of whose existence there is no sign, and forgets peers of which nothing is left.
     pub(super) fn forget_doubtful_peers(&mut self, now: Time) {
         let nodes: Vec<NodeId> = self.peers.iter().map(|(node, _)| node).collect();
         for node in nodes {
@@ -242,13 +242,8 @@ impl Engine {
             };
             if member || peer.link.is_some() {
                 peer.doubted_since = None;
-                continue;
-            }
-            let since = *peer.doubted_since.get_or_insert(now);
-            let epoch = peer.session.as_ref().map(|session| session.peer_epoch);
-            if let Some(epoch) = epoch.filter(|_| since + DOUBT_MAX <= now) {
-                let ended = self.peers.end_life(node, epoch);
-                self.on_life_ended(now, node, Epoch(epoch.0.saturating_add(1)), ended);
+            } else if *peer.doubted_since.get_or_insert(now) + DOUBT_MAX <= now {
+                self.bound_session(node, 0);
             }
         }
         self.peers.forget();

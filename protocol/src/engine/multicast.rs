@@ -71,7 +71,10 @@ impl Engine {
             let frame = OutFrame {
                 head: head.clone(),
                 body: body.clone(),
-                cargo: Cargo::Plain,
+                cargo: Cargo::Own {
+                    flow: id,
+                    upto: last,
+                },
             };
             self.peers.push(self.me.epoch, member, frame, &mut self.out);
         }
@@ -98,16 +101,24 @@ impl Engine {
         if bytes > max.max(2 * crate::batch::BATCH_BYTES_FULL) + 32 {
             return Err(MulticastError::TooLarge { bytes, max });
         }
-        let room = flow.has_room(self.limits.flow_window_bytes)
-            && flow.members().all(|(node, _)| {
-                let session = self.peers.get(node).and_then(|peer| peer.session.as_ref());
-                session.is_none_or(|session| session.bytes() < self.limits.session_bytes_max)
-            });
-        if room {
+        let has_room = flow.has_room(self.limits.flow_window_bytes);
+        let members: Vec<NodeId> = flow.members().map(|(node, _)| node).collect();
+        if has_room && members.into_iter().all(|node| self.session_has_room(node)) {
             return Ok(());
         }
-        flow.refused = true;
+        self.flows_out
+            .get_mut(&id)
+            .expect("it was just found")
+            .refused = true;
         Err(MulticastError::Full)
+    }
+
+    /// Whether a session has room for another batch, if need be after dropping what may be dropped.
+    fn session_has_room(&mut self, node: NodeId) -> bool {
+        let max = self.limits.session_bytes_max;
+        self.bound_session(node, max);
+        let session = self.peers.get(node).and_then(|peer| peer.session.as_ref());
+        session.is_none_or(|session| session.bytes() <= max)
     }
 
     /// Makes sure that a peer knows a destination set before it gets a batch that refers to it.
@@ -463,21 +474,27 @@ impl Engine {
             flow.await_relays(first, last, awaited_peers);
         }
         for member in spread::on_first_receipt(&known.set, self.me.id, from) {
-            self.bound_session(member.node);
+            self.bound_session(member.node, self.limits.session_bytes_max);
         }
     }
 
-    /// Drops relayed batches of a session that keeps too much.
-    fn bound_session(&mut self, node: NodeId) {
-        let max = self.limits.session_bytes_max;
+    /// Drops batches of a session that keeps more than `bytes_max` and may be dropped.
+    pub(super) fn bound_session(&mut self, node: NodeId, bytes_max: usize) {
         let session = self
             .peers
             .get_mut(node)
             .and_then(|peer| peer.session.as_mut());
-        let released = session
-            .map(|session| session.skip_relays(max))
-            .unwrap_or_default();
-        for (key, upto) in released {
+        let Some(session) = session.filter(|session| session.bytes() > bytes_max) else {
+            return;
+        };
+        let flows = &self.flows_out;
+        let acknowledged = |flow| {
+            flows
+                .get(&flow)
+                .map_or(0, |flow| flow.acknowledged_by(node))
+        };
+        // Half of it goes, so that this is done seldom.
+        for (key, upto) in session.skip(bytes_max / 2, acknowledged) {
             if let Some(flow) = self.flows_in.get_mut(&key) {
                 flow.on_relayed(upto);
             }
@@ -532,9 +549,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_skipped(&mut self, now: Time, key: FlowKey, upto: u64) {
-        if let Some(flow) = self.flows_in.get_mut(&key) {
-            flow.know_upto(now, upto.min(SEQ_MAX));
+    /// A peer dropped what it had of these flows up to here; somebody else may have it.
+    pub(super) fn on_skipped(&mut self, now: Time, flows: &[(FlowKey, u64)]) {
+        for (key, upto) in flows {
+            if let Some(flow) = self.flows_in.get_mut(key) {
+                flow.know_upto(now, (*upto).min(SEQ_MAX));
+            }
         }
     }
 
