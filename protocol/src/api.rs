@@ -25,6 +25,21 @@ pub struct Config {
     pub canary: Option<Canary>,
 }
 
+impl Config {
+    /// A configuration without planted bugs.
+    #[must_use]
+    pub fn new(record: Record, seeds: Vec<SocketAddr>, profile: Profile, limits: Limits) -> Self {
+        Config {
+            record,
+            seeds,
+            profile,
+            limits,
+            #[cfg(feature = "canaries")]
+            canary: None,
+        }
+    }
+}
+
 /// The bounds of everything that is kept.
 #[derive(Clone, Debug)]
 pub struct Limits {
