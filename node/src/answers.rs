@@ -31,10 +31,17 @@ pub struct Answer {
 pub struct Answers {
     pub(crate) queue: Arc<Queue<Answer>>,
     pub(crate) taken: VecDeque<Answer>,
+    pub(crate) holders: usize,
     pub(crate) cancel: CancelOnDrop,
 }
 
 impl Answers {
+    /// How many holders were asked.
+    #[must_use]
+    pub fn holders(&self) -> usize {
+        self.holders
+    }
+
     /// The next answer; `None` after the last.
     ///
     /// Cancel safe.

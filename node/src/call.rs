@@ -17,7 +17,8 @@ use crate::shared::{CallPermit, Shared};
 pub(crate) struct CallSlot {
     pub(crate) state: Arc<CallState>,
     pub(crate) end: CallEnd,
-    pub(crate) permit: CallPermit,
+    /// Counts the call as outstanding.
+    pub(crate) _permit: CallPermit,
 }
 
 /// Where the end of a call goes.
@@ -25,7 +26,38 @@ pub(crate) enum CallEnd {
     /// To whoever called one holder.
     One(oneshot::Sender<Result<(Option<NodeId>, EngineAnswer), NotSent>>),
     /// To whoever asked all holders.
-    Many(Arc<Queue<Answer>>),
+    Many {
+        /// The answers, as they come.
+        queue: Arc<Queue<Answer>>,
+        /// Whether the request was sent.
+        sent: Option<oneshot::Sender<Result<usize, NotSent>>>,
+    },
+}
+
+impl CallSlot {
+    /// The request went to so many holders.
+    pub(crate) fn sent(&mut self, holders: usize) {
+        if let CallEnd::Many { sent, .. } = &mut self.end
+            && let Some(sent) = sent.take()
+        {
+            // Whoever asked may have gone.
+            let _ = sent.send(Ok(holders));
+        }
+    }
+
+    /// Nothing was sent.
+    pub(crate) fn fail(self, why: NotSent) {
+        match self.end {
+            // Whoever called may have gone.
+            CallEnd::One(end) => drop(end.send(Err(why))),
+            CallEnd::Many { queue, sent } => {
+                queue.close();
+                if let Some(sent) = sent {
+                    drop(sent.send(Err(why)));
+                }
+            }
+        }
+    }
 }
 
 /// How a caller and the driver name the same call, before and after the engine numbered it.

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::call::{CallSlot, CallState};
-use crate::error::{RegisterError, ReplyError};
+use crate::error::{ClosedReason, NotSent, RegisterError, ReplyError};
 use crate::inbox::{Inbox, InboxQueue};
 use crate::members::{MemberInfo, WatchQueue};
 use crate::outbox::Outbox;
@@ -71,4 +71,14 @@ pub(crate) enum Command {
     Shutdown { patience: Duration },
     /// The last handle is gone: leave and stop.
     Abandon,
+}
+
+impl Command {
+    /// The node is closed before the driver has taken the command.
+    pub(crate) fn fail(self, reason: ClosedReason) {
+        // The others tell whoever waits by being dropped.
+        if let Command::Call { slot, .. } = self {
+            slot.fail(NotSent::Closed(reason));
+        }
+    }
 }

@@ -3,12 +3,11 @@
 //! Every error of an operation that sends says whether anything was sent, so that the caller knows whether it may try again.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use rolecast_membership::{Epoch, NodeId, RecordError, RoleNameError};
 use rolecast_protocol::{CallError, MulticastError, Refusal};
-use rolecast_transport::{BindError, TrustError};
+use rolecast_transport::{BindError, ParseSecretError, TrustError};
 
 /// Why a node did not start; nothing was sent, and no task is left behind.
 #[derive(Debug, thiserror::Error)]
@@ -19,9 +18,20 @@ pub enum StartError {
         "a node needs a mesh secret or certificates: call `secret` or `certificates` on the builder"
     )]
     NoTrust,
-    /// The mesh secret or the certificates are not usable.
-    #[error("{0}")]
-    Trust(#[source] TrustError),
+    /// The text of the mesh secret is none.
+    #[error(transparent)]
+    Secret(#[from] ParseSecretError),
+    /// The certificates are not usable.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// A certificate or key file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A seed is not an address.
     #[error(
         "seed {seed:?} is not of the form HOST:PORT, such as 10.0.0.1:7400 or node-1.example:7400"
@@ -30,8 +40,18 @@ pub enum StartError {
         /// The seed as it was given.
         seed: String,
     },
+    /// No seed's name could be looked up.
+    #[error("the name of seed {seed:?} cannot be looked up: {source}")]
+    SeedUnknown {
+        /// The seed as it was given.
+        seed: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The address to listen at, or to advertise, is not an address.
-    #[error("{what} address {text:?} is not of the form HOST:PORT, such as 0.0.0.0:7400")]
+    #[error(
+        "{what} address {text:?} is not an address of the form HOST:PORT, such as 0.0.0.0:7400"
+    )]
     Address {
         /// Which address: `listen` or `advertise`.
         what: &'static str,
@@ -39,13 +59,8 @@ pub enum StartError {
         text: String,
     },
     /// The UDP socket could not be opened, for instance because the address is in use.
-    #[error("cannot listen at {addr}: {source}")]
-    Bind {
-        /// The address.
-        addr: SocketAddr,
-        /// Why.
-        source: BindError,
-    },
+    #[error("cannot listen: {0}")]
+    Bind(#[from] BindError),
     /// The site, host, service or labels pass a limit.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -91,7 +106,7 @@ pub enum SendError {
     NotSent(#[from] NotSent),
     /// It may have arrived, and no answer will come: try again only if taking it twice does no harm.
     #[error("unknown whether it arrived: {0}")]
-    Unknown(Unknown),
+    Unknown(#[from] Unknown),
     /// It arrived, and the holder did nothing with it.
     #[error("refused by {node}: {}", refusal_text(*reason))]
     Refused {
@@ -161,8 +176,11 @@ pub enum NotSent {
 }
 
 impl NotSent {
-    pub(crate) fn from_multicast(error: MulticastError) -> Self {
+    pub(crate) fn from_multicast(error: MulticastError, role: &str) -> Self {
         match error {
+            MulticastError::NoHolder => NotSent::NoHolder {
+                role: role.to_owned(),
+            },
             MulticastError::TooLarge { bytes, max } => NotSent::TooLarge { bytes, max },
             MulticastError::TooManyCalls { max } => NotSent::TooManyCalls { max },
             MulticastError::Full => NotSent::Full,

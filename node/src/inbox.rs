@@ -263,7 +263,7 @@ impl Drop for Inbox {
         }
         let arrived = std::mem::take(&mut self.arrived);
         for arrival in arrived.into_iter().chain(self.queue.close_and_drain()) {
-            refuse(&self.shared, arrival);
+            refuse(&self.shared, arrival, Refusal::NotHolder);
         }
         while let Some(message) = self.next_of_batch() {
             drop(message);
@@ -280,7 +280,7 @@ impl fmt::Debug for Inbox {
 }
 
 /// Tells whoever waits for what was not taken out.
-pub(crate) fn refuse(shared: &Shared, arrival: Arrival) {
+pub(crate) fn refuse(shared: &Shared, arrival: Arrival, refusal: Refusal) {
     let Arrival::Delivery(delivery) = arrival else {
         return;
     };
@@ -293,7 +293,7 @@ pub(crate) fn refuse(shared: &Shared, arrival: Arrival) {
         } => {
             shared.consume(ticket);
             if wants_reply {
-                let answer = Err(Refusal::NotHolder);
+                let answer = Err(refusal);
                 let _ = shared.submit(Command::Reply {
                     to: from,
                     answer,
@@ -309,7 +309,7 @@ pub(crate) fn refuse(shared: &Shared, arrival: Arrival) {
         } => {
             for call in batch.into_messages().filter_map(|message| message.call) {
                 let to = rolecast_protocol::ReplyTo { origin, call };
-                let answer = Err(Refusal::NotHolder);
+                let answer = Err(refusal);
                 let _ = shared.submit(Command::Reply {
                     to,
                     answer,

@@ -11,6 +11,7 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use crate::channel::Channel;
+use crate::clock::deadline_in;
 use crate::command::Command;
 use crate::error::{NotSent, SendError};
 use crate::outbox::Outbox;
@@ -106,7 +107,7 @@ impl<'a> Multicasting<'a> {
             payload,
             timeout,
         } = &self.multicast;
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = timeout.map(deadline_in);
         let wait = reserve(&channel.shared, outbox, payload.len(), deadline);
         self.room.insert(Box::pin(wait)).as_mut().poll(cx)
     }

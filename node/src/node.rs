@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rolecast_membership::{NodeId, RoleName};
+use rolecast_membership::{Epoch, NodeId, RoleName};
 use tokio::sync::oneshot;
 
 use crate::builder::NodeBuilder;
@@ -64,6 +64,12 @@ impl Node {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.shared().addr
+    }
+
+    /// In which of its lives it is: rises with every start, and when it was declared down while it lived.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.shared().epoch()
     }
 
     /// Takes up a role; what is sent to it comes out of the inbox.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use rolecast_protocol::{
@@ -27,6 +27,7 @@ pub(crate) struct Outbox {
     pub(crate) settlement: Settlement,
     room: Semaphore,
     open: AtomicBool,
+    flow: OnceLock<FlowId>,
     gathered: Mutex<Gathered>,
 }
 
@@ -41,15 +42,19 @@ pub(crate) enum Content {
     /// Messages.
     Batch(Batch),
     /// A request to all holders.
-    Gather {
-        payload: Bytes,
-        deadline: Instant,
-        slot: CallSlot,
-    },
+    Gather(Gather),
+}
+
+/// A request to all holders.
+pub(crate) struct Gather {
+    pub(crate) payload: Bytes,
+    pub(crate) deadline: Instant,
+    pub(crate) slot: CallSlot,
 }
 
 struct Gathered {
-    phase: Phase,
+    /// Why nothing is taken any more, if so.
+    refused: Option<NotSent>,
     parcels: VecDeque<Parcel>,
     builder: BatchBuilder,
     /// The room that the messages in the builder take up.
@@ -60,12 +65,6 @@ struct Gathered {
     scheduled: bool,
 }
 
-enum Phase {
-    Unopened,
-    Open(FlowId),
-    Failed(NotSent),
-}
-
 impl Outbox {
     pub(crate) fn new(role: Arc<Role>, dissemination: Dissemination) -> Self {
         Outbox {
@@ -74,8 +73,9 @@ impl Outbox {
             settlement: Settlement::default(),
             room: Semaphore::new(ROOM_BYTES),
             open: AtomicBool::new(false),
+            flow: OnceLock::new(),
             gathered: Mutex::new(Gathered {
-                phase: Phase::Unopened,
+                refused: None,
                 parcels: VecDeque::new(),
                 builder: BatchBuilder::new(),
                 builder_cost: 0,
@@ -115,7 +115,7 @@ impl Outbox {
         room: SemaphorePermit<'_>,
     ) -> Result<Seq, NotSent> {
         let mut gathered = self.lock();
-        if let Phase::Failed(why) = &gathered.phase {
+        if let Some(why) = &gathered.refused {
             return Err(why.clone());
         }
         if payload.len() >= SINGLE_BYTES_MIN {
@@ -145,15 +145,15 @@ impl Outbox {
         room: SemaphorePermit<'_>,
     ) -> Result<Seq, NotSent> {
         let mut gathered = self.lock();
-        if let Phase::Failed(why) = &gathered.phase {
+        if let Some(why) = &gathered.refused {
             return Err(why.clone());
         }
         gathered.seal();
-        let content = Content::Gather {
+        let content = Content::Gather(Gather {
             payload,
             deadline,
             slot,
-        };
+        });
         gathered.parcels.push_back(Parcel {
             content,
             cost: room.num_permits(),
@@ -194,41 +194,42 @@ impl Outbox {
 
     /// The driver opened the flow.
     pub(crate) fn opened(&self, flow: FlowId) {
-        let mut gathered = self.lock();
-        if matches!(gathered.phase, Phase::Unopened) {
-            gathered.phase = Phase::Open(flow);
+        // Whoever sees the outbox open finds the flow.
+        let _ = self.flow.set(flow);
+        if self.check().is_ok() {
             self.open.store(true, Ordering::Release);
         }
     }
 
     /// The flow of the engine, once it is open.
     pub(crate) fn flow(&self) -> Option<FlowId> {
-        match self.lock().phase {
-            Phase::Open(flow) => Some(flow),
-            Phase::Unopened | Phase::Failed(_) => None,
-        }
+        self.flow.get().copied()
     }
 
-    /// Nothing can be sent from here on; whoever waits is told why.
-    pub(crate) fn fail(&self, why: NotSent) {
+    /// Takes nothing from here on, and tells whoever waits why; what was taken before stays.
+    pub(crate) fn refuse(&self, why: NotSent) {
         let mut gathered = self.lock();
-        if let Phase::Failed(_) = gathered.phase {
-            return;
-        }
-        gathered.phase = Phase::Failed(why);
-        gathered.parcels.clear();
-        drop(gathered.builder.take());
+        gathered.refused.get_or_insert(why);
         drop(gathered);
         self.open.store(false, Ordering::Release);
         self.room.close();
+    }
+
+    /// Drops what was not sent, and tells whoever waits for acknowledgements that none will come.
+    pub(crate) fn close(&self) {
+        let mut gathered = self.lock();
+        gathered.seal();
+        let dropped = std::mem::take(&mut gathered.parcels);
+        drop(gathered);
+        drop(dropped);
         self.settlement.close();
     }
 
     /// Why nothing can be sent, if so.
     pub(crate) fn check(&self) -> Result<(), NotSent> {
-        match &self.lock().phase {
-            Phase::Failed(why) => Err(why.clone()),
-            Phase::Unopened | Phase::Open(_) => Ok(()),
+        match &self.lock().refused {
+            Some(why) => Err(why.clone()),
+            None => Ok(()),
         }
     }
 

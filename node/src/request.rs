@@ -10,11 +10,11 @@ use bytes::Bytes;
 use rolecast_membership::NodeId;
 use rolecast_protocol::{Answer as EngineAnswer, CallKind, Pick, Target};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use crate::answers::Answers;
 use crate::call::{CallEnd, CallSlot, CallState, CancelOnDrop};
 use crate::channel::Channel;
+use crate::clock::deadline_in;
 use crate::command::Command;
 use crate::error::{NotSent, SendError, Unknown};
 use crate::multicast::reserve;
@@ -53,7 +53,7 @@ impl OneCall<'_> {
         let slot = CallSlot {
             state: Arc::clone(&state),
             end: CallEnd::One(end),
-            permit,
+            _permit: permit,
         };
         let target = match (self.node, self.pick) {
             (Some(node), _) => Target::Node(node, role.clone()),
@@ -84,7 +84,7 @@ impl OneCall<'_> {
         match ended {
             Ok(Ok((node, answer))) => judge(node, answer),
             Ok(Err(not_sent)) => Err(not_sent.into()),
-            Err(_) => Err(SendError::Unknown(Unknown::Closed(shared.closed_reason()))),
+            Err(_) => Err(Unknown::Closed(shared.closed_reason()).into()),
         }
     }
 }
@@ -262,23 +262,35 @@ impl<'a> RequestAll<'a> {
         let permit = shared.begin_call()?;
         let state = CallState::new();
         let queue = Arc::new(Queue::new());
-        let end = CallEnd::Many(Arc::clone(&queue));
+        let (sent, holders) = oneshot::channel();
         let slot = CallSlot {
             state: Arc::clone(&state),
-            end,
-            permit,
+            end: CallEnd::Many {
+                queue: Arc::clone(&queue),
+                sent: Some(sent),
+            },
+            _permit: permit,
         };
         outbox.push_gather(shared, self.payload, deadline, slot, room)?;
-        let cancel = CancelOnDrop {
+        let mut cancel = CancelOnDrop {
             shared: Arc::clone(shared),
             state,
             armed: true,
         };
-        Ok(Answers {
-            queue,
-            taken: VecDeque::new(),
-            cancel,
-        })
+        match tokio::time::timeout_at(deadline, holders).await {
+            Ok(Ok(Ok(holders))) => Ok(Answers {
+                queue,
+                taken: VecDeque::new(),
+                holders,
+                cancel,
+            }),
+            Ok(Ok(Err(not_sent))) => {
+                cancel.armed = false;
+                Err(not_sent.into())
+            }
+            Ok(Err(_)) => Err(Unknown::Closed(shared.closed_reason()).into()),
+            Err(_) => Err(Unknown::TimedOut.into()),
+        }
     }
 }
 
@@ -290,11 +302,3 @@ impl<'a> IntoFuture for RequestAll<'a> {
         Box::pin(self.run())
     }
 }
-
-/// When a call that starts at this moment ends.
-fn deadline_in(timeout: Duration) -> Instant {
-    Instant::now() + timeout.min(TIMEOUT_MAX)
-}
-
-/// Longer timeouts are cut to a year, which the clock can still add up.
-const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 
-use rolecast_membership::{NodeId, RoleName};
+use rolecast_membership::{Epoch, Identity, NodeId, RoleName};
 use rolecast_protocol::{Dissemination, Limits, Ticket};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::command::Command;
 use crate::error::{ClosedReason, NotSent};
@@ -20,8 +21,8 @@ pub(crate) struct Shared {
     pub(crate) id: NodeId,
     pub(crate) addr: SocketAddr,
     pub(crate) limits: Limits,
-    work: Mutex<Work>,
-    wake: Notify,
+    epoch: AtomicU64,
+    gate: Mutex<Gate>,
     closed: watch::Sender<Option<ClosedReason>>,
     calls: AtomicUsize,
     call_room: Semaphore,
@@ -34,6 +35,14 @@ pub(crate) struct Work {
     pub(crate) commands: Vec<Command>,
     pub(crate) outboxes: Vec<Arc<Outbox>>,
     pub(crate) tickets: Vec<Ticket>,
+}
+
+/// Where work is handed over.
+#[derive(Default)]
+struct Gate {
+    work: Work,
+    /// The driver, if it sleeps.
+    driver: Option<Waker>,
     closed: bool,
 }
 
@@ -42,18 +51,20 @@ pub(crate) struct Work {
 struct Names {
     roles: BTreeMap<RoleName, Weak<Role>>,
     outboxes: BTreeMap<(RoleName, Dissemination), Arc<Outbox>>,
+    /// Why no outbox takes anything any more, if so.
+    closing: Option<ClosedReason>,
     /// When there are more than this, those that nobody uses are removed.
     prune_above: usize,
 }
 
 impl Shared {
-    pub(crate) fn new(id: NodeId, addr: SocketAddr, limits: Limits) -> Self {
+    pub(crate) fn new(identity: Identity, limits: Limits) -> Self {
         Shared {
-            id,
-            addr,
+            id: identity.id,
+            addr: identity.addr,
             limits,
-            work: Mutex::default(),
-            wake: Notify::new(),
+            epoch: AtomicU64::new(identity.epoch.0),
+            gate: Mutex::default(),
             closed: watch::Sender::new(None),
             calls: AtomicUsize::new(0),
             call_room: Semaphore::new(CALL_ROOM_BYTES),
@@ -61,73 +72,93 @@ impl Shared {
         }
     }
 
+    /// The node's present life.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// The node goes on in another life.
+    pub(crate) fn set_epoch(&self, epoch: Epoch) {
+        self.epoch.store(epoch.0, Ordering::Release);
+    }
+
     /// Hands a command to the driver.
     pub(crate) fn submit(&self, command: Command) -> Result<(), ClosedReason> {
-        let mut work = self.work();
-        if work.closed {
-            drop(work);
+        let mut gate = self.gate();
+        if gate.closed {
+            drop(gate);
             return Err(self.closed_reason());
         }
-        let idle = work.is_empty();
-        work.commands.push(command);
-        drop(work);
-        self.wake_if(idle);
+        gate.work.commands.push(command);
+        wake(gate);
         Ok(())
     }
 
     /// Tells the driver that an outbox is no longer empty.
     pub(crate) fn schedule(&self, outbox: Arc<Outbox>) {
-        let mut work = self.work();
-        let idle = work.is_empty();
-        work.outboxes.push(outbox);
-        drop(work);
-        self.wake_if(idle);
+        let mut gate = self.gate();
+        if !gate.closed {
+            gate.work.outboxes.push(outbox);
+            wake(gate);
+        }
     }
 
     /// Gives a ticket back.
     pub(crate) fn consume(&self, ticket: Ticket) {
-        let mut work = self.work();
-        let idle = work.is_empty();
-        work.tickets.push(ticket);
-        drop(work);
-        self.wake_if(idle);
+        let mut gate = self.gate();
+        if !gate.closed {
+            gate.work.tickets.push(ticket);
+            wake(gate);
+        }
     }
 
     /// Swaps everything that waits into `into`, which must be empty.
-    pub(crate) fn take_work(&self, into: &mut Work) {
+    pub(crate) fn poll_work(&self, cx: &mut Context<'_>, into: &mut Work) -> Poll<()> {
         debug_assert!(into.is_empty(), "what was taken before would be reordered");
-        let mut work = self.work();
-        std::mem::swap(&mut work.commands, &mut into.commands);
-        std::mem::swap(&mut work.outboxes, &mut into.outboxes);
-        std::mem::swap(&mut work.tickets, &mut into.tickets);
+        let mut gate = self.gate();
+        if !gate.work.is_empty() {
+            std::mem::swap(&mut gate.work, into);
+            return Poll::Ready(());
+        }
+        match &mut gate.driver {
+            Some(driver) => driver.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 
-    /// Resolves when there may be work.
-    pub(crate) async fn wait_for_work(&self) {
-        self.wake.notified().await;
+    /// No outbox takes anything from here on; gives those whose flows are open, in a fixed order.
+    pub(crate) fn refuse_multicasts(&self, reason: ClosedReason) -> Vec<Arc<Outbox>> {
+        let mut names = self.names();
+        names.closing.get_or_insert(reason);
+        let outboxes: Vec<_> = names.outboxes.values().cloned().collect();
+        drop(names);
+        for outbox in &outboxes {
+            outbox.refuse(NotSent::Closed(reason));
+        }
+        outboxes
     }
 
     /// Nothing is taken from here on; what waits is dropped, which fails the operations that wait for it.
     pub(crate) fn close(&self, reason: ClosedReason) {
-        // The reason is published first: whoever finds the work closed must find it.
+        // The reason is published first: whoever finds the gate closed must find it.
         self.closed.send_if_modified(|closed| {
             let first = closed.is_none();
             closed.get_or_insert(reason);
             first
         });
-        let mut dropped = Work::default();
-        {
-            let mut work = self.work();
-            work.closed = true;
-            std::mem::swap(&mut work.commands, &mut dropped.commands);
-            std::mem::swap(&mut work.outboxes, &mut dropped.outboxes);
-            work.tickets.clear();
+        let mut gate = self.gate();
+        gate.closed = true;
+        let dropped = std::mem::take(&mut gate.work);
+        drop(gate);
+        for command in dropped.commands {
+            command.fail(reason);
         }
         self.call_room.close();
-        let outboxes = std::mem::take(&mut self.names().outboxes);
-        for outbox in outboxes.into_values() {
-            outbox.fail(NotSent::Closed(self.closed_reason()));
+        for outbox in self.refuse_multicasts(reason) {
+            outbox.close();
         }
+        self.names().outboxes.clear();
     }
 
     /// Why the node is closed, or is about to be.
@@ -176,11 +207,6 @@ impl Shared {
         }
     }
 
-    /// The one state of this role.
-    pub(crate) fn role(&self, name: &RoleName) -> Arc<Role> {
-        self.names().role(name)
-    }
-
     /// The one state of this role, if anybody uses it.
     pub(crate) fn role_in_use(&self, name: &RoleName) -> Option<Arc<Role>> {
         self.names().roles.get(name).and_then(Weak::upgrade)
@@ -191,13 +217,13 @@ impl Shared {
         let mut names = self.names();
         names.prune();
         let role = names.role(&name);
-        let closed = *self.closed.borrow();
-        if let Some(reason) = closed {
-            let outbox = Arc::new(Outbox::new(role, dissemination));
-            outbox.fail(NotSent::Closed(reason));
+        let create = || Arc::new(Outbox::new(role, dissemination));
+        if let Some(reason) = names.closing {
+            let outbox = create();
+            outbox.refuse(NotSent::Closed(reason));
+            outbox.close();
             return outbox;
         }
-        let create = || Arc::new(Outbox::new(role, dissemination));
         Arc::clone(
             names
                 .outboxes
@@ -206,15 +232,9 @@ impl Shared {
         )
     }
 
-    fn wake_if(&self, idle: bool) {
-        if idle {
-            self.wake.notify_one();
-        }
-    }
-
     // A panic while one of the locks is held leaves lists that are still well-formed.
-    fn work(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn names(&self) -> MutexGuard<'_, Names> {
@@ -225,6 +245,15 @@ impl Shared {
 impl Work {
     pub(crate) fn is_empty(&self) -> bool {
         self.commands.is_empty() && self.outboxes.is_empty() && self.tickets.is_empty()
+    }
+}
+
+/// Wakes the driver if it sleeps, after the lock was released so that it does not run into it.
+fn wake(mut gate: MutexGuard<'_, Gate>) {
+    let driver = gate.driver.take();
+    drop(gate);
+    if let Some(driver) = driver {
+        driver.wake();
     }
 }
 

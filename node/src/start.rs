@@ -1,10 +1,97 @@
 //! From a description to a running node.
 
-use crate::builder::NodeBuilder;
+use std::path::Path;
+use std::sync::Arc;
+
+use rolecast_membership::{Epoch, Identity, Record};
+use rolecast_protocol::{Config, Engine};
+use rolecast_transport::{NodeKey, Transport, TransportConfig, Trust};
+
+use crate::builder::{NodeBuilder, TrustSource};
+use crate::clock::Clock;
+use crate::driver::Driver;
+use crate::entropy;
 use crate::error::StartError;
 use crate::node::Node;
+use crate::resolve;
+use crate::shared::Shared;
+use crate::state_dir::{StateDir, fresh_epoch};
 
+/// Starts what the builder describes.
+///
+/// Everything that can be refused is checked before the socket is opened, and the epoch is used up last.
 pub(crate) async fn start(builder: NodeBuilder) -> Result<Node, StartError> {
-    let _ = builder;
-    Err(StartError::NoTrust)
+    let listen = resolve::own(&builder.listen, "listen").await?;
+    let advertise = match &builder.advertise {
+        Some(text) => Some(resolve::own(text, "advertise").await?),
+        None => None,
+    };
+    let seeds = resolve::seeds(&builder.seeds).await?;
+    let state = builder.state_dir.clone().map(StateDir::open).transpose()?;
+    let trust = trust(&builder.trust, state.as_ref())?;
+    let id = trust.node_id();
+    let mut record = record(
+        &builder,
+        Identity {
+            id,
+            epoch: Epoch(0),
+            addr: listen,
+        },
+    );
+    record.check()?;
+    let epoch = state
+        .as_ref()
+        .map_or_else(|| Ok(fresh_epoch()), StateDir::next_epoch)?;
+
+    let mut config = TransportConfig::new(listen, trust, epoch.0);
+    config.limits.data_frame_bytes_max = builder.limits.payload_bytes_max + FRAME_OVERHEAD_BYTES;
+    let (transport, events) = Transport::bind(config)?;
+    let local = transport.local_addr();
+    let mut addr = advertise.unwrap_or_else(|| resolve::dialable(local, seeds.first().copied()));
+    if addr.port() == 0 {
+        addr.set_port(local.port());
+    }
+    record.identity = Identity { id, epoch, addr };
+
+    let clock = Clock::start();
+    let shared = Arc::new(Shared::new(record.identity, builder.limits.clone()));
+    let config = Config::new(record, seeds, builder.profile, builder.limits);
+    let engine = Engine::new(config, entropy::seed(), clock.now());
+    Driver::new(Arc::clone(&shared), engine, clock, transport, events, state).spawn();
+    Ok(Node::new(shared))
 }
+
+fn trust(source: &TrustSource, state: Option<&StateDir>) -> Result<Trust, StartError> {
+    match source {
+        TrustSource::None => Err(StartError::NoTrust),
+        TrustSource::Secret(secret) => {
+            let secret = secret.as_ref().map_err(Clone::clone)?;
+            let key = state.map_or_else(|| Ok(NodeKey::generate()), StateDir::key)?;
+            Ok(Trust::from_secret(secret, &key))
+        }
+        TrustSource::Pem { ca, chain, key } => Ok(Trust::from_pem(ca, chain, key)?),
+        TrustSource::Files { ca, chain, key } => {
+            Ok(Trust::from_pem(&read(ca)?, &read(chain)?, &read(key)?)?)
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, StartError> {
+    std::fs::read_to_string(path).map_err(|source| StartError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn record(builder: &NodeBuilder, identity: Identity) -> Record {
+    Record {
+        site: builder.site.clone(),
+        host: builder.host.clone(),
+        service: builder.service.clone(),
+        labels: builder.labels.clone(),
+        ..Record::new(identity)
+    }
+}
+
+/// What a frame may have beyond the largest payload.
+const FRAME_OVERHEAD_BYTES: usize = 64 << 10;

@@ -1,0 +1,251 @@
+//! The one task that owns a node's engine.
+//!
+//! In every turn it takes in everything that is ready, in a fixed order, and then carries out what the engine asks for: what happened in the transport (urgent events first), commands, tickets, outboxes, and the deadline.
+//! A turn has no end of its own for a busy node, so the task gives way to others after each.
+//! Nothing here decides anything about messages: roles, orders and routes live in the engine.
+
+mod calls;
+mod commands;
+mod flows;
+mod inboxes;
+mod links;
+mod mesh;
+mod shutdown;
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rolecast_membership::{RoleName, Time};
+use rolecast_protocol::{Engine, Event, Input, LinkId, Output};
+use rolecast_transport::{Events, Link, Transport, TransportEvent};
+use tokio::time::Sleep;
+use tracing::Instrument as _;
+
+use crate::clock::Clock;
+use crate::counters::Counters;
+use crate::driver::calls::Calls;
+use crate::driver::flows::Flows;
+use crate::driver::inboxes::Inboxes;
+use crate::driver::shutdown::Phase;
+use crate::error::ClosedReason;
+use crate::members::WatchQueue;
+use crate::shared::{Shared, Work};
+use crate::state_dir::StateDir;
+
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    engine: Engine,
+    clock: Clock,
+    /// The time of the present turn.
+    now: Time,
+    transport: Transport,
+    events: Events,
+    state: Option<StateDir>,
+    links: BTreeMap<LinkId, Link>,
+    inboxes: Inboxes,
+    flows: Flows,
+    calls: Calls,
+    watchers: Vec<Arc<WatchQueue>>,
+    counters: Counters,
+    phase: Phase,
+}
+
+/// What is ready in one turn; the lists keep their room from turn to turn.
+#[derive(Default)]
+struct Ready {
+    happened: Vec<TransportEvent>,
+    work: Work,
+    due: bool,
+    transport_ended: bool,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        mut engine: Engine,
+        clock: Clock,
+        transport: Transport,
+        events: Events,
+        state: Option<StateDir>,
+    ) -> Self {
+        let now = clock.now();
+        let everyone = engine
+            .take_up(now, RoleName::everyone())
+            .expect("a node that holds nothing can take up a role");
+        let counters = Counters::new(shared.id);
+        Driver {
+            shared,
+            engine,
+            clock,
+            now,
+            transport,
+            events,
+            state,
+            links: BTreeMap::new(),
+            inboxes: Inboxes::new(everyone),
+            flows: Flows::default(),
+            calls: Calls::default(),
+            watchers: Vec::new(),
+            counters,
+            phase: Phase::Running,
+        }
+    }
+
+    /// Starts the task.
+    pub(crate) fn spawn(self) {
+        let span = tracing::info_span!("node", id = %self.shared.id);
+        tokio::spawn(self.run().instrument(span));
+    }
+
+    async fn run(mut self) {
+        let identity = self.engine.identity();
+        tracing::info!(addr = %identity.addr, epoch = %identity.epoch, "the node is up");
+        let mut ready = Ready::default();
+        let mut sleep = Box::pin(tokio::time::sleep_until(self.clock.instant(self.now)));
+        self.carry_out();
+        loop {
+            self.arm(sleep.as_mut());
+            poll_fn(|cx| self.poll_ready(cx, sleep.as_mut(), &mut ready)).await;
+            self.now = self.clock.now();
+            self.turn(&mut ready);
+            if let Some(reason) = self.finished() {
+                self.stop(reason).await;
+                return;
+            }
+            // The transport's own tasks have to move what this turn queued.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Sets the deadline, unless one that comes earlier is set: to wake too early costs less than to set it.
+    fn arm(&self, sleep: Pin<&mut Sleep>) {
+        let engine = self.engine.poll_timeout();
+        let Some(wanted) = engine.into_iter().chain(self.deadline()).min() else {
+            return;
+        };
+        let wanted = self.clock.instant(wanted);
+        if sleep.is_elapsed() || wanted < sleep.deadline() {
+            sleep.reset(wanted);
+        }
+    }
+
+    fn poll_ready(
+        &mut self,
+        cx: &mut Context<'_>,
+        sleep: Pin<&mut Sleep>,
+        ready: &mut Ready,
+    ) -> Poll<()> {
+        let happened = match self
+            .events
+            .poll_recv_many(cx, &mut ready.happened, DATA_FRAMES_MAX)
+        {
+            Poll::Ready(more) => {
+                ready.transport_ended = !more;
+                true
+            }
+            Poll::Pending => false,
+        };
+        let work = self.shared.poll_work(cx, &mut ready.work).is_ready();
+        ready.due = !sleep.is_elapsed() && sleep.poll(cx).is_ready();
+        if happened || work || ready.due {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Takes in everything that is ready, and carries out what follows.
+    fn turn(&mut self, ready: &mut Ready) {
+        for event in ready.happened.drain(..) {
+            self.on_transport(event);
+        }
+        for command in ready.work.commands.drain(..) {
+            self.on_command(command);
+        }
+        for ticket in ready.work.tickets.drain(..) {
+            self.engine.handle(self.now, Input::Consumed { ticket });
+        }
+        for outbox in ready.work.outboxes.drain(..) {
+            self.send_outbox(&outbox);
+        }
+        if ready.due {
+            self.engine.handle(self.now, Input::Timeout);
+        }
+        if ready.transport_ended {
+            self.phase = Phase::Over(ClosedReason::Transport);
+        }
+        self.carry_out();
+    }
+
+    /// Carries out everything that the engine asks for.
+    fn carry_out(&mut self) {
+        loop {
+            while let Some(output) = self.engine.poll_output() {
+                self.on_output(output);
+            }
+            // What became writable fills up again, which may ask for more.
+            if !self.send_writable() {
+                return;
+            }
+        }
+    }
+
+    fn on_output(&mut self, output: Output) {
+        match output {
+            Output::Frame {
+                link,
+                class,
+                head,
+                body,
+            } => self.send_frame(link, class, head, body),
+            Output::Datagram { link, bytes } => self.send_datagram(link, bytes),
+            Output::Deliver { inbox, delivery } => self.deliver(inbox, delivery),
+            Output::Dial { addr, peer } => self.transport.dial(addr, peer),
+            Output::Close { link, reason } => self.close_link(link, &reason),
+            Output::Event(event) => self.on_event(event),
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Membership(event) => self.on_membership(*event),
+            Event::Holders(role) => self.on_holders(&role),
+            Event::Answered {
+                call,
+                node,
+                answer,
+                last,
+            } => {
+                self.on_answered(call, node, answer, last);
+            }
+            Event::Writable(flow) => self.flows.writable(flow),
+            Event::Settled { flow, upto } => self.flows.settled(flow, upto),
+            Event::Lost {
+                flow,
+                node,
+                after,
+                upto,
+            } => self.flows.lost(flow, node, after, upto),
+            Event::Cancelled(to) => self.calls.cancelled(to),
+            Event::Drained => self.on_drained(),
+            Event::Violation { peer, what } => {
+                self.counters.violations.increment(1);
+                tracing::warn!(%peer, what, "a peer broke the protocol");
+            }
+        }
+    }
+}
+
+/// Whatever ends the task, also the end of the runtime, fails what waits for it.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let reason = self.phase.reason().unwrap_or(ClosedReason::Transport);
+        self.close_everything(reason);
+    }
+}
+
+/// So many received data frames are taken in before other work has its turn.
+const DATA_FRAMES_MAX: usize = 256;

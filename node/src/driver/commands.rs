@@ -1,0 +1,39 @@
+//! What the handles ask for.
+
+use super::Driver;
+use crate::command::Command;
+
+impl Driver {
+    pub(super) fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Call {
+                target,
+                kind,
+                payload,
+                deadline,
+                slot,
+                cost,
+            } => {
+                self.call(target, kind, payload, deadline, slot);
+                self.shared.release_calls(cost);
+            }
+            Command::Reply { to, answer, done } => self.reply(to, answer, done),
+            Command::Cancel { call } => self.cancel_call(&call),
+            Command::AwaitCancel { to, done } => self.calls.watch(to, done),
+            Command::Register { role, done } => self.register(role, done),
+            Command::Unregister { inbox, done } => self.unregister(inbox, done),
+            Command::Broadcasts { queue, done } => self.take_broadcasts(queue, done),
+            Command::Follow { role } => {
+                role.set_holders(self.engine.holders(&role.name).len());
+            }
+            Command::Open { outbox, done } => self.open_flow(&outbox, done),
+            Command::Members { done } => {
+                // Whoever asked may have gone.
+                let _ = done.send(self.members());
+            }
+            Command::Watch { queue } => self.watchers.push(queue),
+            Command::Shutdown { patience } => self.begin_shutdown(patience),
+            Command::Abandon => self.abandon(),
+        }
+    }
+}

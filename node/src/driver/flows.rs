@@ -1,0 +1,221 @@
+//! From the outboxes of the application into the engine.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use rolecast_membership::NodeId;
+use rolecast_protocol::{Accepted, Batch, FlowId, MulticastError, OpenFlowError, Seq};
+use tokio::sync::oneshot;
+
+use super::Driver;
+use crate::error::NotSent;
+use crate::outbox::{Content, Gather, Outbox, Parcel};
+
+/// The flows that are open.
+#[derive(Default)]
+pub(super) struct Flows {
+    flows: BTreeMap<FlowId, Flow>,
+    /// Flows that take batches again.
+    writable: BTreeSet<FlowId>,
+}
+
+struct Flow {
+    outbox: Arc<Outbox>,
+    /// What was taken out of the outbox and not yet taken by the engine.
+    parcels: VecDeque<Parcel>,
+    /// Whether the engine has no room for the first of them.
+    full: bool,
+    /// How many numbers the outbox has given out more than the engine: requests to all that were given up or refused.
+    ahead: u64,
+}
+
+impl Flows {
+    pub(super) fn writable(&mut self, flow: FlowId) {
+        self.writable.insert(flow);
+    }
+
+    pub(super) fn settled(&self, flow: FlowId, upto: Seq) {
+        if let Some(flow) = self.flows.get(&flow) {
+            flow.outbox.settlement.settle(flow.outer(upto));
+        }
+    }
+
+    pub(super) fn lost(&self, id: FlowId, node: NodeId, after: Seq, upto: Seq) {
+        if let Some(flow) = self.flows.get(&id) {
+            let (after, upto) = (flow.outer(after), flow.outer(upto));
+            tracing::debug!(role = %flow.outbox.role.name, %node, ?after, ?upto, "a holder is lost");
+            flow.outbox.settlement.lost(node, after, upto);
+        }
+    }
+
+    /// What is to be handed to the engine next.
+    fn next_parcel(&mut self, id: FlowId) -> Option<Parcel> {
+        let flow = self.flows.get_mut(&id)?;
+        flow.full = false;
+        flow.parcels.pop_front()
+    }
+
+    /// The engine has no room for what was to be next.
+    fn put_back(&mut self, id: FlowId, parcel: Parcel) {
+        if let Some(flow) = self.flows.get_mut(&id) {
+            flow.parcels.push_front(parcel);
+            flow.full = true;
+        }
+    }
+
+    /// Whether everything that was taken out of the outboxes has been taken by the engine.
+    pub(super) fn is_empty(&self) -> bool {
+        self.flows.values().all(|flow| flow.parcels.is_empty())
+    }
+}
+
+impl Flow {
+    /// The outbox's number of a message that has this one in the engine.
+    fn outer(&self, seq: Seq) -> Seq {
+        Seq(seq.0 + self.ahead)
+    }
+
+    /// The engine has taken a parcel, or `None` if it never will, so that one number is left out.
+    fn done(&mut self, cost: usize, accepted: Option<&Accepted>) {
+        self.outbox.release(cost);
+        match accepted {
+            None => self.ahead += 1,
+            Some(accepted) => {
+                let first = self.outer(accepted.first);
+                self.outbox.settlement.sent(first, accepted.members);
+            }
+        }
+    }
+}
+
+impl Driver {
+    /// Opens the flow of an outbox, and says so.
+    pub(super) fn open_flow(&mut self, outbox: &Arc<Outbox>, done: oneshot::Sender<()>) {
+        let role = &outbox.role;
+        match self
+            .engine
+            .open_flow(self.now, role.name.clone(), outbox.dissemination)
+        {
+            Ok(id) => {
+                self.flows.flows.entry(id).or_insert_with(|| Flow {
+                    outbox: Arc::clone(outbox),
+                    parcels: VecDeque::new(),
+                    full: false,
+                    ahead: 0,
+                });
+                role.set_holders(self.engine.holders(&role.name).len());
+                outbox.opened(id);
+            }
+            Err(OpenFlowError::TooMany { max }) => outbox.refuse(NotSent::TooManyChannels { max }),
+            Err(_) => outbox.refuse(NotSent::Closed(self.closing_reason())),
+        }
+        // Whoever asked may have gone; the flow stays open.
+        let _ = done.send(());
+    }
+
+    /// Sends what gathered in an outbox, as far as there is room.
+    pub(super) fn send_outbox(&mut self, outbox: &Outbox) {
+        let Some(id) = outbox.flow() else { return };
+        let Some(flow) = self.flows.flows.get_mut(&id) else {
+            return;
+        };
+        // A full flow leaves the rest in the outbox, whose bound holds the senders back.
+        if !flow.full {
+            outbox.take(&mut flow.parcels);
+            self.send_parcels(id);
+        }
+    }
+
+    /// Goes on with the flows that take batches again; says whether there were any.
+    pub(super) fn send_writable(&mut self) -> bool {
+        let mut any = false;
+        while let Some(id) = self.flows.writable.pop_first() {
+            any = true;
+            self.send_parcels(id);
+            if let Some(flow) = self.flows.flows.get_mut(&id)
+                && !flow.full
+            {
+                let outbox = Arc::clone(&flow.outbox);
+                self.send_outbox(&outbox);
+            }
+        }
+        any
+    }
+
+    /// Hands over what was taken out of an outbox, until the engine has no room.
+    fn send_parcels(&mut self, id: FlowId) {
+        while let Some(Parcel { content, cost }) = self.flows.next_parcel(id) {
+            let refused = match content {
+                Content::Batch(batch) => self.send_batch(id, batch, cost),
+                Content::Gather(gather) => self.send_gather(id, gather, cost),
+            };
+            if let Some(content) = refused {
+                self.flows.put_back(id, Parcel { content, cost });
+                self.counters.full.increment(1);
+                return;
+            }
+        }
+    }
+
+    /// Hands a batch to the engine; gives it back if there is no room.
+    fn send_batch(&mut self, id: FlowId, batch: Batch, cost: usize) -> Option<Content> {
+        let flow = self.flows.flows.get_mut(&id)?;
+        match self.engine.multicast(self.now, id, batch.clone()) {
+            Ok(accepted) => {
+                flow.done(cost, Some(&accepted));
+                self.counters
+                    .messages_sent
+                    .increment(u64::from(batch.count()));
+                self.counters.bytes_sent.increment(batch.len_bytes() as u64);
+            }
+            Err(MulticastError::Full) => return Some(Content::Batch(batch)),
+            Err(error) => {
+                let why = NotSent::from_multicast(error, flow.outbox.role.name.as_str());
+                tracing::warn!(%why, "messages were not sent");
+                flow.outbox.refuse(why);
+                flow.outbox.close();
+                flow.parcels.clear();
+            }
+        }
+        None
+    }
+
+    /// Hands a request to all to the engine; gives it back if there is no room.
+    fn send_gather(&mut self, id: FlowId, gather: Gather, cost: usize) -> Option<Content> {
+        let flow = self.flows.flows.get_mut(&id)?;
+        let Gather {
+            payload,
+            deadline,
+            mut slot,
+        } = gather;
+        if slot.state.is_cancelled() {
+            flow.done(cost, None);
+            return None;
+        }
+        let until = self.clock.time(deadline);
+        match self.engine.gather(self.now, id, payload.clone(), until) {
+            Ok((call, accepted)) => {
+                flow.done(cost, Some(&accepted));
+                self.counters.messages_sent.increment(1);
+                self.counters.calls.increment(1);
+                slot.sent(accepted.members);
+                self.begin_call(call, slot);
+            }
+            Err(MulticastError::Full) => {
+                return Some(Content::Gather(Gather {
+                    payload,
+                    deadline,
+                    slot,
+                }));
+            }
+            Err(error) => {
+                flow.done(cost, None);
+                slot.fail(NotSent::from_multicast(
+                    error,
+                    flow.outbox.role.name.as_str(),
+                ));
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,125 @@
+//! From the engine into the inboxes of the application.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rolecast_membership::RoleName;
+use rolecast_protocol::{Delivery, InboxId, Refusal, TakeUpError};
+use tokio::sync::oneshot;
+
+use super::Driver;
+use crate::error::{ClosedReason, RegisterError};
+use crate::inbox::{Arrival, Inbox, InboxQueue, refuse};
+use crate::queue::Queue;
+
+/// Where deliveries go.
+pub(super) struct Inboxes {
+    queues: BTreeMap<InboxId, Arc<InboxQueue>>,
+    /// The inbox of what is broadcast; nobody has to take it.
+    everyone: InboxId,
+}
+
+impl Inboxes {
+    pub(super) fn new(everyone: InboxId) -> Self {
+        Inboxes {
+            queues: BTreeMap::new(),
+            everyone,
+        }
+    }
+
+    /// Ends all inboxes; what was delivered may still be taken.
+    pub(super) fn close(&mut self, reason: ClosedReason) {
+        for queue in std::mem::take(&mut self.queues).into_values() {
+            // Nobody minds if nobody listens.
+            let _ = queue.push(Arrival::Closed(Some(reason)));
+            queue.close();
+        }
+    }
+}
+
+impl Driver {
+    pub(super) fn deliver(&mut self, inbox: InboxId, delivery: Delivery) {
+        match &delivery {
+            Delivery::Messages { batch, .. } => {
+                self.counters
+                    .messages_delivered
+                    .increment(u64::from(batch.count()));
+                self.counters
+                    .bytes_delivered
+                    .increment(batch.len_bytes() as u64);
+            }
+            Delivery::Call { payload, .. } => {
+                self.counters.messages_delivered.increment(1);
+                self.counters
+                    .bytes_delivered
+                    .increment(payload.len() as u64);
+            }
+            Delivery::Gap(gap) => {
+                self.counters.gaps.increment(1);
+                tracing::warn!(?gap, "messages are lost to an inbox");
+            }
+        }
+        let arrival = Arrival::Delivery(delivery);
+        let left = match self.inboxes.queues.get(&inbox) {
+            Some(queue) => queue.push(arrival),
+            None => Err(arrival),
+        };
+        if let Err(arrival) = left {
+            let everyone = inbox == self.inboxes.everyone;
+            let refusal = if everyone {
+                Refusal::Dropped
+            } else {
+                Refusal::NotHolder
+            };
+            refuse(&self.shared, arrival, refusal);
+        }
+    }
+
+    pub(super) fn register(
+        &mut self,
+        role: RoleName,
+        done: oneshot::Sender<Result<Inbox, RegisterError>>,
+    ) {
+        let result = match self.engine.take_up(self.now, role.clone()) {
+            Ok(id) => {
+                tracing::info!(%role, "took up a role");
+                let queue = Arc::new(Queue::new());
+                self.inboxes.queues.insert(id, Arc::clone(&queue));
+                Ok(Inbox::new(Arc::clone(&self.shared), id, role, queue))
+            }
+            Err(TakeUpError::Held) => Err(RegisterError::Held {
+                role: role.to_string(),
+            }),
+            Err(TakeUpError::Record(error)) => Err(error.into()),
+            Err(_) => Err(RegisterError::Closed(self.closing_reason())),
+        };
+        // An inbox that nobody waits for gives its role up as it is dropped.
+        drop(done.send(result));
+    }
+
+    pub(super) fn unregister(&mut self, inbox: InboxId, done: Option<oneshot::Sender<()>>) {
+        if let Some(queue) = self.inboxes.queues.remove(&inbox) {
+            if inbox != self.inboxes.everyone {
+                self.engine.drop_role(self.now, inbox);
+            }
+            // A dropped inbox is closed already.
+            let _ = queue.push(Arrival::Closed(None));
+            queue.close();
+        }
+        if let Some(done) = done {
+            let _ = done.send(());
+        }
+    }
+
+    pub(super) fn take_broadcasts(
+        &mut self,
+        queue: Arc<InboxQueue>,
+        done: oneshot::Sender<Option<InboxId>>,
+    ) {
+        let everyone = self.inboxes.everyone;
+        let free = !self.inboxes.queues.contains_key(&everyone);
+        if done.send(free.then_some(everyone)).is_ok() && free {
+            self.inboxes.queues.insert(everyone, queue);
+        }
+    }
+}

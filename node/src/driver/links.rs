@@ -1,0 +1,102 @@
+//! Between the engine and the transport.
+
+use bytes::Bytes;
+use rolecast_protocol::{Class, CloseReason, Input, LinkId};
+use rolecast_transport::{Class as Stream, CloseCode, TransportEvent};
+
+use super::Driver;
+use crate::members::MeshEvent;
+
+impl Driver {
+    pub(super) fn on_transport(&mut self, event: TransportEvent) {
+        let input = match event {
+            TransportEvent::Frame { id, class, bytes } => {
+                let class = match class {
+                    Stream::Control => Class::Control,
+                    Stream::Data => Class::Data,
+                };
+                Input::Frame {
+                    link: LinkId(id),
+                    class,
+                    bytes,
+                }
+            }
+            TransportEvent::Datagram { id, bytes } => Input::Datagram {
+                link: LinkId(id),
+                bytes,
+            },
+            TransportEvent::Written { id, bytes } => Input::Written {
+                link: LinkId(id),
+                bytes,
+            },
+            TransportEvent::LinkUp {
+                link,
+                peer,
+                addr,
+                dialled,
+            } => {
+                tracing::debug!(%peer, %addr, dialled, "a link is up");
+                let id = LinkId(link.id());
+                self.links.insert(id, link);
+                self.counters.links.set(self.links.len() as f64);
+                self.tell_watchers(&MeshEvent::LinkUp(peer));
+                Input::LinkUp {
+                    link: id,
+                    peer,
+                    addr,
+                }
+            }
+            TransportEvent::LinkDown { id, peer, why } => {
+                tracing::debug!(%peer, %why, "a link is gone");
+                self.links.remove(&LinkId(id));
+                self.counters.links.set(self.links.len() as f64);
+                self.tell_watchers(&MeshEvent::LinkDown(peer));
+                Input::LinkDown { link: LinkId(id) }
+            }
+            TransportEvent::DialFailed { addr, why } => {
+                tracing::debug!(%addr, %why, "a dial failed");
+                self.counters.dials_failed.increment(1);
+                Input::DialFailed { addr }
+            }
+            // The transport has logged who and why.
+            TransportEvent::Refused { .. } => {
+                self.counters.refused.increment(1);
+                return;
+            }
+            _ => return,
+        };
+        self.engine.handle(self.now, input);
+    }
+
+    pub(super) fn send_frame(&self, link: LinkId, class: Class, head: Bytes, body: Bytes) {
+        let class = match class {
+            Class::Control => Stream::Control,
+            Class::Data => Stream::Data,
+        };
+        // What is sent over a link that is gone is sent again over the next one.
+        if let Some(link) = self.links.get(&link) {
+            link.send_frame(class, head, body);
+        }
+    }
+
+    pub(super) fn send_datagram(&self, link: LinkId, bytes: Bytes) {
+        if let Some(link) = self.links.get(&link) {
+            link.send_datagram(bytes);
+        }
+    }
+
+    pub(super) fn close_link(&self, link: LinkId, reason: &CloseReason) {
+        let (code, text) = match reason {
+            CloseReason::Leaving => (CLOSE_LEAVING, LEAVING),
+            CloseReason::Violation(what) => (CLOSE_VIOLATION, *what),
+        };
+        if let Some(link) = self.links.get(&link) {
+            link.close(code, text);
+        }
+    }
+}
+
+/// What peers of a node that leaves are told.
+pub(super) const LEAVING: &str = "the node leaves";
+const CLOSE_LEAVING: CloseCode = CloseCode(1);
+const CLOSE_VIOLATION: CloseCode = CloseCode(2);

@@ -1,0 +1,115 @@
+//! Who is in the mesh, told to the application, the log and the metrics.
+
+use std::sync::Arc;
+
+use rolecast_membership::{Epoch, Event, NodeId, Record, RoleName};
+
+use super::Driver;
+use super::shutdown::Phase;
+use crate::error::ClosedReason;
+use crate::members::{LinkState, MemberInfo, MeshEvent, tell};
+
+impl Driver {
+    pub(super) fn on_membership(&mut self, event: Event) {
+        let event = match event {
+            Event::Joined(record) => {
+                let identity = record.identity;
+                tracing::info!(node = %identity.id, addr = %identity.addr, epoch = %identity.epoch, "a node joined");
+                MeshEvent::Joined(self.member_of(record))
+            }
+            Event::Updated { after, .. } => MeshEvent::Updated(self.member_of(after)),
+            Event::Replaced { after, .. } => {
+                let identity = after.identity;
+                tracing::info!(node = %identity.id, addr = %identity.addr, epoch = %identity.epoch, "a node restarted");
+                MeshEvent::Restarted(self.member_of(after))
+            }
+            Event::Suspected(node) => {
+                tracing::debug!(%node, "a node does not answer");
+                MeshEvent::Suspected(node)
+            }
+            Event::AliveAgain(node) => MeshEvent::AliveAgain(node),
+            Event::Left(identity) => {
+                tracing::info!(node = %identity.id, "a node left");
+                MeshEvent::Left(identity.id)
+            }
+            Event::Down(identity) => {
+                tracing::info!(node = %identity.id, epoch = %identity.epoch, "a node is down");
+                MeshEvent::Down(identity.id)
+            }
+            Event::Renewed(identity) => {
+                self.on_renewed(identity.epoch);
+                MeshEvent::Renewed(identity.epoch)
+            }
+            Event::Superseded(identity) => {
+                self.on_superseded(identity.epoch);
+                return;
+            }
+        };
+        self.tell_watchers(&event);
+    }
+
+    /// Brings the number of holders of a role up to date, if anybody asks for it.
+    pub(super) fn on_holders(&mut self, role: &RoleName) {
+        let holders = self.engine.holders(role).len();
+        if *role == RoleName::everyone() {
+            self.counters.members.set(holders as f64);
+        }
+        if let Some(role) = self.shared.role_in_use(role) {
+            role.set_holders(holders);
+        }
+    }
+
+    pub(super) fn members(&self) -> Vec<MemberInfo> {
+        let members = self.engine.members().into_iter();
+        members
+            .map(|member| {
+                let link = self.link_state(member.record.identity.id);
+                MemberInfo::new(member, link)
+            })
+            .collect()
+    }
+
+    pub(super) fn tell_watchers(&mut self, event: &MeshEvent) {
+        // A watcher that was dropped holds its end no more.
+        self.watchers.retain(|queue| Arc::strong_count(queue) > 1);
+        for queue in &self.watchers {
+            tell(queue, event.clone());
+        }
+    }
+
+    fn member_of(&self, record: Record) -> MemberInfo {
+        let link = self.link_state(record.identity.id);
+        MemberInfo::from_record(record, link)
+    }
+
+    fn link_state(&self, node: NodeId) -> LinkState {
+        if node == self.shared.id {
+            return LinkState::Myself;
+        }
+        let link = self
+            .engine
+            .link_of(node)
+            .and_then(|link| self.links.get(&link));
+        link.map_or(LinkState::Down, |link| LinkState::Direct {
+            rtt: link.stats().rtt,
+        })
+    }
+
+    /// The node goes on in another life, which it has to remember before the next one starts.
+    fn on_renewed(&mut self, epoch: Epoch) {
+        tracing::warn!(%epoch, "this node was declared down while it lived, and goes on in another life");
+        self.shared.set_epoch(epoch);
+        if let Some(state) = self.state.clone() {
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = state.remember(epoch) {
+                    tracing::warn!(%error, "the epoch could not be written to the state directory");
+                }
+            });
+        }
+    }
+
+    fn on_superseded(&mut self, epoch: Epoch) {
+        tracing::error!(%epoch, "another process runs with this node's key in a later life: this node stops");
+        self.phase = Phase::Over(ClosedReason::Superseded { epoch });
+    }
+}
