@@ -1,12 +1,15 @@
 //! What a transport tells its driver.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use rolecast_membership::NodeId;
 
 use crate::link::Link;
+use crate::shared::Shared;
 
 /// Which of a link's reliable streams: control never waits behind data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -184,9 +187,15 @@ pub enum RefusalReason {
 /// One receiver for all links: what is urgent (everything but data frames) comes before data frames, and a link's `LinkUp` before anything else of it.
 /// Data frames that are not taken hold their senders back through QUIC's flow control.
 #[derive(Debug)]
-pub struct Events {}
+pub struct Events {
+    shared: Arc<Shared>,
+}
 
 impl Events {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Events { shared }
+    }
+
     /// Waits until something has happened and appends it: first everything urgent, then at most `data_frames_max` data frames (and ends of links).
     ///
     /// Returns `false`, with nothing appended, when the transport has been closed and all has been taken.
@@ -196,7 +205,7 @@ impl Events {
         into: &mut Vec<TransportEvent>,
         data_frames_max: usize,
     ) -> bool {
-        std::future::poll_fn(|cx| self.poll_recv_many(cx, into, data_frames_max)).await
+        poll_fn(|cx| self.poll_recv_many(cx, into, data_frames_max)).await
     }
 
     /// As [`Events::recv_many`], for callers that poll.
@@ -206,7 +215,6 @@ impl Events {
         into: &mut Vec<TransportEvent>,
         data_frames_max: usize,
     ) -> Poll<bool> {
-        let _ = (cx, into, data_frames_max);
-        Poll::Pending
+        self.shared.queue.poll_take(cx, into, data_frames_max)
     }
 }

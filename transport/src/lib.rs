@@ -9,19 +9,36 @@
 //!
 //! Time comes from tokio's clock, entropy from one module, and nothing depends on hash order, so that the simulator can run whole nodes, QUIC and TLS included, on sockets in memory.
 
+mod authority;
 mod config;
 mod counters;
 mod endpoint;
 mod entropy;
 mod event;
+mod frames;
+mod key;
 mod link;
+mod peers;
+mod preface;
+mod problem;
+mod queue;
+mod quic;
+mod reader;
 mod secret;
+mod session;
+mod setup;
+mod shared;
+mod sync;
+mod timing;
+mod tls;
 mod trust;
+mod writer;
 
 pub use config::{BindError, Limits, Socket, TransportConfig};
 pub use counters::Counters;
 pub use endpoint::Transport;
 pub use event::{Class, DialError, Events, LinkEnd, RefusalReason, TransportEvent};
+pub use key::NodeKey;
 pub use link::{CloseCode, Link, LinkStats};
 pub use secret::{MeshSecret, ParseSecretError};
-pub use trust::{NodeKey, Trust, TrustError};
+pub use trust::{Trust, TrustError};

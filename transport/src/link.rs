@@ -1,65 +1,54 @@
 //! The handle of one connection to one node.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::fmt;
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quinn::{Connection, SendDatagramError, VarInt};
 use rolecast_membership::NodeId;
 
-use crate::event::Class;
+use crate::counters::Tally;
+use crate::event::{Class, LinkEnd};
+use crate::peers::Alive;
+use crate::problem::code;
+use crate::sync::lock;
 
 /// One connection to one node; cheap to clone.
 ///
 /// Nothing here blocks or fails: what is sent over a link that has ended goes nowhere, and the driver hears of the end as [`LinkDown`](crate::TransportEvent::LinkDown).
-#[derive(Clone, Debug)]
-pub struct Link(Arc<Shared>);
+#[derive(Clone)]
+pub struct Link(Arc<Inner>);
 
-#[derive(Debug)]
-struct Shared {
+struct Inner {
     id: u64,
     peer: NodeId,
+    addr: SocketAddr,
+    connection: Connection,
+    outbox: Mutex<Outbox>,
+    tally: Arc<Tally>,
 }
 
-impl Link {
-    /// The name of this connection, used only once within this process.
-    #[must_use]
-    pub fn id(&self) -> u64 {
-        self.0.id
-    }
-
-    /// Who is at the other end.
-    #[must_use]
-    pub fn peer(&self) -> NodeId {
-        self.0.peer
-    }
-
-    /// Queues one frame, whose bytes are `head` followed by `body`; the peer gets them joined.
-    ///
-    /// Frames of one class arrive in order.
-    /// The caller bounds what it hands in, by [`Written`](crate::TransportEvent::Written) for data.
-    /// A frame larger than the peer's limit for its class makes the peer close the link.
-    pub fn send_frame(&self, class: Class, head: Bytes, body: Bytes) {
-        let _ = (class, head, body);
-    }
-
-    /// Sends a datagram, which may get lost; one that is larger than [`LinkStats::datagram_bytes_max`] is dropped and counted.
-    pub fn send_datagram(&self, bytes: Bytes) {
-        let _ = bytes;
-    }
-
-    /// Closes the link with a reason for the peer's log, once what was queued before has been sent (or one second has passed).
-    ///
-    /// `LinkDown` with [`LinkEnd::ClosedHere`](crate::LinkEnd::ClosedHere) follows. Further calls have no effect.
-    pub fn close(&self, code: CloseCode, reason: &str) {
-        let _ = (code, reason);
-    }
-
-    /// How the connection fares at this moment.
-    #[must_use]
-    pub fn stats(&self) -> LinkStats {
-        LinkStats::default()
-    }
+/// What waits for the link's writer.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    pub(crate) control: VecDeque<Frame>,
+    pub(crate) data: VecDeque<Frame>,
+    /// The writer, while it waits.
+    pub(crate) writer: Option<Waker>,
+    pub(crate) closing: Option<(VarInt, String)>,
+    /// Why this end has closed the connection.
+    closed_here: Option<LinkEnd>,
+    /// The connection is gone: nothing is kept.
+    pub(crate) ended: bool,
 }
+
+/// A frame to be sent: the second part follows the first.
+pub(crate) struct Frame(pub(crate) Bytes, pub(crate) Bytes);
 
 /// The code that goes with a driver's reason for closing a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,4 +70,155 @@ pub struct LinkStats {
     pub mtu: u16,
     /// The largest datagram that can be sent, in bytes.
     pub datagram_bytes_max: usize,
+}
+
+impl Link {
+    pub(crate) fn new(
+        id: u64,
+        peer: NodeId,
+        addr: SocketAddr,
+        connection: Connection,
+        tally: Arc<Tally>,
+    ) -> Self {
+        Link(Arc::new(Inner {
+            id,
+            peer,
+            addr,
+            connection,
+            outbox: Mutex::default(),
+            tally,
+        }))
+    }
+
+    /// The name of this connection, used only once by its transport.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> NodeId {
+        self.0.peer
+    }
+
+    /// Where the other end is.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.0.addr
+    }
+
+    /// Queues one frame, whose bytes are `head` followed by `body`; the peer gets them joined.
+    ///
+    /// Frames of one class arrive in order.
+    /// The caller bounds what it hands in, by [`Written`](crate::TransportEvent::Written) for data.
+    /// A frame larger than the peer's limit for its class makes the peer close the link.
+    pub fn send_frame(&self, class: Class, head: Bytes, body: Bytes) {
+        let mut outbox = lock(&self.0.outbox);
+        if outbox.ended || outbox.closing.is_some() {
+            return;
+        }
+        match class {
+            Class::Control => outbox.control.push_back(Frame(head, body)),
+            Class::Data => outbox.data.push_back(Frame(head, body)),
+        }
+        let writer = outbox.writer.take();
+        drop(outbox);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+    }
+
+    /// Sends a datagram, which may get lost; one that is larger than [`LinkStats::datagram_bytes_max`] is dropped and counted.
+    pub fn send_datagram(&self, bytes: Bytes) {
+        if let Err(SendDatagramError::TooLarge) = self.0.connection.send_datagram(bytes) {
+            self.0.tally.datagrams_oversized.up();
+        }
+    }
+
+    /// Closes the link with a reason for the peer's log, once what was queued before has arrived there (or one second has passed).
+    ///
+    /// `LinkDown` with [`LinkEnd::ClosedHere`] follows. Further calls have no effect.
+    pub fn close(&self, code: CloseCode, reason: &str) {
+        self.close_when_flushed(VarInt::from(code.0), reason);
+    }
+
+    /// How the connection fares at this moment.
+    #[must_use]
+    pub fn stats(&self) -> LinkStats {
+        let stats = self.0.connection.stats();
+        LinkStats {
+            rtt: stats.path.rtt,
+            bytes_sent: stats.udp_tx.bytes,
+            bytes_received: stats.udp_rx.bytes,
+            packets_lost: stats.path.lost_packets,
+            mtu: stats.path.current_mtu,
+            datagram_bytes_max: self.0.connection.max_datagram_size().unwrap_or(0),
+        }
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.0.connection
+    }
+
+    /// What waits for the writer, under a lock that must be held for a moment only.
+    pub(crate) fn outbox(&self) -> std::sync::MutexGuard<'_, Outbox> {
+        lock(&self.0.outbox)
+    }
+
+    /// Asks the writer to close the link once it has sent what is queued.
+    pub(crate) fn close_when_flushed(&self, code: VarInt, reason: &str) {
+        let mut outbox = self.outbox();
+        if outbox.closing.is_none() {
+            outbox.closing = Some((code, reason.to_owned()));
+        }
+        let writer = outbox.writer.take();
+        drop(outbox);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+    }
+
+    /// Closes the connection at once; the first reason stands.
+    pub(crate) fn close_now(&self, code: VarInt, reason: &str, why: LinkEnd) {
+        self.outbox().closed_here.get_or_insert(why);
+        self.0.connection.close(code, reason.as_bytes());
+    }
+
+    /// Closes the connection at once because another one took its place.
+    pub(crate) fn close_replaced(&self) {
+        let words = "another connection between the two nodes took its place";
+        self.close_now(code::REPLACED, words, LinkEnd::Replaced);
+    }
+
+    /// Drops what waits for a connection that is gone, sends the writer home, and says why this end closed it, if it did.
+    pub(crate) fn bury(&self) -> Option<LinkEnd> {
+        let mut outbox = self.outbox();
+        outbox.ended = true;
+        let waiting = (mem::take(&mut outbox.control), mem::take(&mut outbox.data));
+        let writer = outbox.writer.take();
+        let why = outbox.closed_here.take();
+        drop(outbox);
+        drop(waiting);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        why
+    }
+}
+
+impl Alive for Link {
+    fn is_alive(&self) -> bool {
+        self.0.connection.close_reason().is_none()
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("id", &self.0.id)
+            .field("peer", &self.0.peer)
+            .field("addr", &self.0.addr)
+            .finish_non_exhaustive()
+    }
 }

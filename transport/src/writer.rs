@@ -1,0 +1,244 @@
+//! What goes out over a link: one task hands frames to QUIC, control before data.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::mem;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use quinn::{SendStream, VarInt, WriteError};
+use tokio::time::timeout;
+
+use crate::event::LinkEnd;
+use crate::frames::PREFIX;
+use crate::link::{Frame, Link};
+use crate::shared::Shared;
+use crate::timing::LINGER;
+
+/// Writes until the connection is gone, or until the link is to be closed; then sends what is queued and closes it.
+///
+/// `preface` precedes all frames on the control stream.
+pub(crate) async fn write_link(
+    link: Link,
+    shared: Arc<Shared>,
+    [control, data]: [SendStream; 2],
+    preface: Bytes,
+) {
+    let mut writer = Writer {
+        link,
+        shared,
+        control: Lane::new(control, preface),
+        data: Lane::new(data, Bytes::new()),
+    };
+    if poll_fn(|cx| writer.poll(cx, Until::Closing)).await.is_err() {
+        // The connection is gone; the reader says why.
+        return;
+    }
+    // If the time is over, or the connection is gone, there is nothing more to be done for what is queued.
+    let _ = timeout(LINGER, writer.flush()).await;
+    writer.close();
+}
+
+struct Writer {
+    link: Link,
+    shared: Arc<Shared>,
+    control: Lane,
+    data: Lane,
+}
+
+/// When a writer has done what it was asked to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// As soon as the link is to be closed.
+    Closing,
+    /// When nothing is queued.
+    Empty,
+}
+
+impl Writer {
+    fn poll(&mut self, cx: &mut Context<'_>, until: Until) -> Poll<Result<(), WriteError>> {
+        for _ in 0..ROUNDS {
+            let took = {
+                let mut outbox = self.link.outbox();
+                if outbox.closing.is_some() && until == Until::Closing {
+                    return Poll::Ready(Ok(()));
+                }
+                if outbox.ended {
+                    return Poll::Ready(Err(WriteError::ClosedStream));
+                }
+                let took =
+                    self.control.take(&mut outbox.control) | self.data.take(&mut outbox.data);
+                outbox.writer = Some(cx.waker().clone());
+                took
+            };
+            let control = self.control.poll(cx)?;
+            let data = self.data.poll(cx)?;
+            let written = mem::take(&mut self.data.taken_on);
+            if written > 0 {
+                self.shared.queue.push_written(self.link.id(), written);
+            }
+            let blocked = control.is_pending() || data.is_pending();
+            if !took && !blocked && until == Until::Empty {
+                return Poll::Ready(Ok(()));
+            }
+            if !took || (control.is_pending() && data.is_pending()) {
+                return Poll::Pending;
+            }
+        }
+        // Other tasks have a right to run too.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Sends what is queued and waits until the peer has it.
+    async fn flush(&mut self) -> Result<(), WriteError> {
+        poll_fn(|cx| self.poll(cx, Until::Empty)).await?;
+        for lane in [&mut self.control, &mut self.data] {
+            lane.stream.finish()?;
+        }
+        self.control.stream.stopped().await?;
+        self.data.stream.stopped().await?;
+        Ok(())
+    }
+
+    fn close(&self) {
+        let (code, reason) = self
+            .link
+            .outbox()
+            .closing
+            .clone()
+            .unwrap_or((VarInt::from_u32(0), String::new()));
+        self.link.close_now(code, &reason, LinkEnd::ClosedHere);
+    }
+}
+
+/// One class of frames on its way into its stream.
+struct Lane {
+    stream: SendStream,
+    /// Frames taken over from the outbox.
+    frames: VecDeque<Frame>,
+    /// What is being written, from `at` on.
+    chunks: Vec<Bytes>,
+    at: usize,
+    /// The frames in `chunks` that are not wholly written yet.
+    unwritten: VecDeque<Unwritten>,
+    /// Where prefixes and small parts are put together.
+    arena: BytesMut,
+    /// Bytes of frames, without prefixes, that QUIC has taken on and that have not been reported.
+    taken_on: usize,
+}
+
+impl Lane {
+    fn new(stream: SendStream, preface: Bytes) -> Self {
+        Lane {
+            stream,
+            frames: VecDeque::new(),
+            at: 0,
+            unwritten: VecDeque::from([Unwritten {
+                stream_bytes: preface.len(),
+                length: 0,
+            }]),
+            chunks: Some(preface)
+                .filter(|bytes| !bytes.is_empty())
+                .into_iter()
+                .collect(),
+            arena: BytesMut::new(),
+            taken_on: 0,
+        }
+    }
+
+    /// Takes over what is queued, unless there is enough to do already; says whether it took anything.
+    fn take(&mut self, queued: &mut VecDeque<Frame>) -> bool {
+        let take = self.frames.is_empty() && !queued.is_empty();
+        if take {
+            mem::swap(&mut self.frames, queued);
+        }
+        take
+    }
+
+    /// Writes all that has been taken over; pending if QUIC does not take it on.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        loop {
+            if self.at == self.chunks.len() {
+                if self.frames.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                self.gather();
+            }
+            let chunks = &mut self.chunks[self.at..];
+            let written = ready!(pin!(self.stream.write_chunks(chunks)).poll(cx))?;
+            self.at += written.chunks;
+            self.count(written.bytes);
+        }
+    }
+
+    /// Lines up the next frames: small parts are copied into few chunks, large ones are chunks of their own.
+    ///
+    /// QUIC's send buffer is a list of chunks that it walks for every packet, so that many small ones would cost more than the copy.
+    fn gather(&mut self) {
+        self.chunks.clear();
+        self.at = 0;
+        let mut bytes = 0;
+        while bytes < GATHERED_BYTES {
+            let Some(Frame(head, body)) = self.frames.pop_front() else {
+                break;
+            };
+            let length = head.len() + body.len();
+            let prefix = u32::try_from(length).expect("no limit lets a frame of 4 GiB through");
+            self.arena.put_u32_le(prefix);
+            self.put(head);
+            self.put(body);
+            self.unwritten.push_back(Unwritten {
+                stream_bytes: PREFIX + length,
+                length,
+            });
+            bytes += PREFIX + length;
+        }
+        self.seal();
+    }
+
+    fn put(&mut self, part: Bytes) {
+        if part.len() <= COPIED_BYTES_MAX {
+            self.arena.extend_from_slice(&part);
+        } else {
+            self.seal();
+            self.chunks.push(part);
+        }
+    }
+
+    fn seal(&mut self) {
+        if !self.arena.is_empty() {
+            self.chunks.push(self.arena.split().freeze());
+        }
+    }
+
+    /// Counts the frames that QUIC has wholly taken on.
+    fn count(&mut self, mut written: usize) {
+        while let Some(first) = self.unwritten.front_mut() {
+            if first.stream_bytes > written {
+                first.stream_bytes -= written;
+                break;
+            }
+            written -= first.stream_bytes;
+            self.taken_on += first.length;
+            self.unwritten.pop_front();
+        }
+    }
+}
+
+/// A frame that is not wholly written yet.
+struct Unwritten {
+    /// What is left of it on the stream, prefix included.
+    stream_bytes: usize,
+    /// Its own length.
+    length: usize,
+}
+
+/// How many bytes are lined up for one write.
+const GATHERED_BYTES: usize = 512 << 10;
+/// Parts of at most this size are copied next to each other.
+const COPIED_BYTES_MAX: usize = 1024;
+/// How often the writer looks into the outbox before it lets other tasks run.
+const ROUNDS: usize = 16;
