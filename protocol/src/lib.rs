@@ -13,6 +13,8 @@ mod flow_out;
 mod peers;
 mod session;
 mod spread;
+#[cfg(test)]
+mod traces;
 mod wire;
 
 #[cfg(feature = "canaries")]
