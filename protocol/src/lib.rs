@@ -10,6 +10,8 @@ mod engine;
 mod error;
 mod flow_in;
 mod flow_out;
+#[cfg(test)]
+mod hostile;
 mod peers;
 mod session;
 mod spread;

@@ -1,0 +1,249 @@
+//! Whatever a peer sends, an engine neither panics nor keeps without bound.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use rolecast_membership::{Epoch, Identity, NodeId, Profile, Record, Tenure, Time};
+
+use crate::api::{
+    CallKind, Class, Config, Delivery, Dissemination, FlowId, Input, Limits, LinkId, Output, Pick,
+    Refusal, Target,
+};
+use crate::batch::Batch;
+use crate::engine::Engine;
+use crate::wire::{
+    Acks, Control, DataHead, DestMember, DestSet, FlowAck, FlowKey, Hello, ViaAck, WireAnswer,
+    encode_control, encode_head,
+};
+
+fn id(number: u8) -> NodeId {
+    NodeId::from_bytes([number; 32])
+}
+
+fn addr() -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], 7400))
+}
+
+/// Numbers near the ones that mean something, and a few that cannot be.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![8 => 0u64..6, 1 => Just(u64::MAX), 1 => Just(1 << 62), 1 => any::<u64>()]
+}
+
+fn node() -> impl Strategy<Value = NodeId> {
+    (1u8..5).prop_map(id)
+}
+
+fn epoch() -> impl Strategy<Value = Epoch> {
+    number().prop_map(Epoch)
+}
+
+fn key() -> impl Strategy<Value = FlowKey> {
+    (node(), epoch(), 0u32..3).prop_map(|(origin, epoch, flow)| FlowKey {
+        origin,
+        epoch,
+        flow: FlowId(flow),
+    })
+}
+
+fn member() -> impl Strategy<Value = DestMember> {
+    (node(), epoch(), number(), number(), number()).prop_map(
+        |(node, epoch, tenure, start, owed_from)| DestMember {
+            node,
+            epoch,
+            tenure: Tenure(tenure),
+            start,
+            owed_from,
+        },
+    )
+}
+
+fn dest_set() -> impl Strategy<Value = DataHead> {
+    let members = proptest::collection::vec(member(), 0..5);
+    (key(), 0u32..4, any::<bool>(), epoch(), members).prop_map(
+        |(key, version, eager, epoch_before, mut members)| {
+            members.sort_by_key(|member| member.node);
+            DataHead::DestSet(DestSet {
+                key,
+                version,
+                role: "r".parse().expect("a role"),
+                dissemination: if eager {
+                    Dissemination::Eager
+                } else {
+                    Dissemination::BestEffort
+                },
+                epoch_before,
+                members,
+            })
+        },
+    )
+}
+
+fn data_frame() -> impl Strategy<Value = Bytes> {
+    let answer = prop_oneof![
+        Just(WireAnswer::Taken),
+        Just(WireAnswer::Reply),
+        Just(WireAnswer::Refused(Refusal::NotHolder)),
+    ];
+    let skipped = proptest::collection::vec((key(), number()), 0..3);
+    let head = prop_oneof![
+        2 => (epoch(), epoch(), number())
+            .prop_map(|(from, to, first)| DataHead::Resume { from, to, first }),
+        3 => dest_set(),
+        4 => (key(), 0u32..4, number(), 0u32..4).prop_map(|(key, version, first, count)| {
+            DataHead::Batch { key, version, first, count }
+        }),
+        1 => (number(), skipped)
+            .prop_map(|(count, flows)| DataHead::Skipped { count, flows }),
+        1 => (number(), any::<bool>()).prop_map(|(call, wants_reply)| DataHead::Call {
+            call,
+            role: "r".parse().expect("a role"),
+            wants_reply,
+        }),
+        1 => (number(), answer).prop_map(|(call, answer)| DataHead::Answer { call, answer }),
+    ];
+    // A body of zeros is as many empty messages as it has bytes.
+    let body = prop_oneof![
+        (0usize..4).prop_map(|len| vec![0; len]),
+        proptest::collection::vec(any::<u8>(), 0..40)
+    ];
+    (head, body).prop_map(|(head, body)| [&encode_head(&head)[..], &body].concat().into())
+}
+
+fn control_frame() -> impl Strategy<Value = Bytes> {
+    let flow_ack = || {
+        (0u32..3, number(), number()).prop_map(|(flow, tenure, upto)| FlowAck {
+            flow: FlowId(flow),
+            tenure: Tenure(tenure),
+            upto,
+        })
+    };
+    let via = (node(), epoch(), node(), epoch(), flow_ack()).prop_map(
+        |(origin, epoch, member, member_epoch, ack)| ViaAck {
+            origin,
+            epoch,
+            member,
+            member_epoch,
+            ack,
+        },
+    );
+    let flows = proptest::collection::vec(flow_ack(), 0..3);
+    let vias = proptest::collection::vec(via, 0..3);
+    let known = proptest::option::of((epoch(), number()));
+    prop_oneof![
+        2 => (epoch(), known).prop_map(|(epoch, known)| {
+            let hello = Hello { epoch, addr: addr(), known };
+            encode_control(&Control::Hello(hello))
+        }),
+        2 => (epoch(), epoch(), number(), flows, vias).prop_map(|(from, to, received, flows, via)| {
+            encode_control(&Control::Acks(Acks { from, to, received, flows, via }))
+        }),
+        1 => number().prop_map(|call| encode_control(&Control::Cancel { call })),
+        1 => proptest::collection::vec(any::<u8>(), 0..60)
+            .prop_map(|bytes| encode_control(&Control::Membership(&bytes))),
+    ]
+}
+
+fn frame() -> impl Strategy<Value = (Class, Bytes)> {
+    prop_oneof![
+        6 => data_frame().prop_map(|bytes| (Class::Data, bytes)),
+        3 => control_frame().prop_map(|bytes| (Class::Control, bytes)),
+        1 => (any::<bool>(), proptest::collection::vec(any::<u8>(), 0..60)).prop_map(
+            |(control, bytes)| {
+                (if control { Class::Control } else { Class::Data }, bytes.into())
+            }
+        ),
+    ]
+}
+
+/// An engine that holds a role, sends to it, and asks.
+fn engine(limits: Limits) -> Engine {
+    let identity = Identity {
+        id: id(1),
+        epoch: Epoch(1),
+        addr: addr(),
+    };
+    let config = Config {
+        record: Record::new(identity),
+        seeds: Vec::new(),
+        profile: Profile::Local,
+        limits,
+        #[cfg(feature = "canaries")]
+        canary: None,
+    };
+    let mut engine = Engine::new(config, 1, Time::ZERO);
+    let role: rolecast_membership::RoleName = "r".parse().expect("a role");
+    engine
+        .take_up(Time::ZERO, role.clone())
+        .expect("it is not held");
+    let flow = engine
+        .open_flow(Time::ZERO, role.clone(), Dissemination::Eager)
+        .expect("few flows");
+    let batch = Batch::single(Bytes::from_static(b"x"), None);
+    engine
+        .multicast(Time::ZERO, flow, batch)
+        .expect("there is room");
+    let target = Target::Any(role, Pick::RoundRobin);
+    engine
+        .call(
+            Time::ZERO,
+            target,
+            CallKind::Request,
+            Bytes::new(),
+            Time::from_millis(50),
+        )
+        .expect("this node holds it");
+    engine
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn arbitrary_frames_of_two_peers_are_survived(
+        frames in proptest::collection::vec((0u8..2, frame(), any::<bool>()), 0..60),
+    ) {
+        let limits = Limits {
+            flow_window_bytes: 64,
+            session_bytes_max: 256,
+            ..Limits::default()
+        };
+        let mut engine = engine(limits.clone());
+        let mut now = Time::ZERO;
+        let mut links: [Option<LinkId>; 2] = [None, None];
+        let mut last_link = 0;
+        for (peer, (class, bytes), consume) in frames {
+            now = Time::from_micros(now.as_micros() + 20_000);
+            let link = *links[peer as usize].get_or_insert_with(|| {
+                last_link += 1;
+                let link = LinkId(last_link);
+                engine.handle(now, Input::LinkUp { link, peer: id(2 + peer), addr: addr() });
+                let hello = Hello { epoch: Epoch(1), addr: addr(), known: None };
+                let bytes = encode_control(&Control::Hello(hello));
+                engine.handle(now, Input::Frame { link, class: Class::Control, bytes });
+                link
+            });
+            engine.handle(now, Input::Frame { link, class, bytes });
+            engine.handle(now, Input::Timeout);
+            while let Some(output) = engine.poll_output() {
+                match output {
+                    Output::Close { link, .. } => {
+                        for known in &mut links {
+                            known.take_if(|known| *known == link);
+                        }
+                    }
+                    Output::Deliver {
+                        delivery: Delivery::Messages { ticket, batch, .. }, ..
+                    } => {
+                        prop_assert_eq!(batch.count() as usize, batch.into_messages().count());
+                        if consume {
+                            engine.handle(now, Input::Consumed { ticket });
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            prop_assert!(engine.usage().early_bytes_max <= limits.flow_window_bytes);
+        }
+    }
+}
