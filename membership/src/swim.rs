@@ -200,6 +200,9 @@ impl Swim {
                 return;
             }
             let timer = entry.remove();
+            if self.is_refuted(&timer) {
+                continue;
+            }
             let probe = matches!(timer, Timer::ProbeRandomMember(_));
             self.doubt |= probe;
             let again = probe.then(|| timer.clone());
@@ -208,6 +211,22 @@ impl Swim {
                 self.keep_probing(now, timer, &error);
             }
         }
+    }
+
+    /// Whether this timer would end a suspicion that was refuted in time.
+    ///
+    /// `foca` leaves such a member alive, but tells it that it is down all the same, and it would go on in another life for nothing.
+    fn is_refuted(&self, timer: &Timer<Life>) -> bool {
+        let Timer::ChangeSuspectToDown {
+            member_id,
+            incarnation,
+            ..
+        } = timer
+        else {
+            return false;
+        };
+        let suspect = Member::new(*member_id, *incarnation, State::Suspect);
+        self.states().all(|state| *state != suspect)
     }
 
     /// Shifts all timers by the time for which this process did not run.
@@ -301,4 +320,46 @@ fn token_of(timer: &Timer<Life>) -> Option<foca::TimerToken> {
 /// Whether SWIM counts a member in this state as alive.
 pub(crate) fn is_active(member: &Member<Life>) -> bool {
     member.state() != State::Down
+}
+
+#[cfg(test)]
+mod tests {
+    use foca::Message;
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::codec::parse;
+    use crate::{Epoch, Profile};
+
+    fn life(number: u8) -> Life {
+        Life(Identity {
+            id: NodeId::from_bytes([number; 32]),
+            epoch: Epoch(1),
+            addr: ([127, 0, 0, 1], 7400 + u16::from(number)).into(),
+        })
+    }
+
+    #[test]
+    fn who_refutes_every_suspicion_is_never_told_that_it_is_down() {
+        let tempo = Tempo::of(Profile::Local);
+        let mut swim = Swim::new(life(1).0, tempo, ChaCha8Rng::seed_from_u64(1));
+        let (mut now, end) = (Time::ZERO, Time::from_millis(20_000));
+        swim.apply(now, [Member::alive(life(2))]);
+        let mut suspicions = 0;
+        while now < end {
+            now = swim.deadline().expect("it probes");
+            swim.on_timeout(now);
+            for (to, bytes) in swim.take_effects().sends {
+                let message = parse(&bytes).expect("well-formed").header.message;
+                assert_ne!(message, Message::TurnUndead, "to {to:?} at {now}");
+            }
+            let other = swim.state(life(2).id()).expect("it is a member").clone();
+            if other.state() == State::Suspect {
+                suspicions += 1;
+                let refuted = Member::new(life(2), other.incarnation() + 1, State::Alive);
+                swim.apply(now, [refuted]);
+            }
+        }
+        assert!(suspicions > 5, "{suspicions}");
+    }
 }
