@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use quinn::{Connecting, Endpoint, Incoming, Runtime, TokioRuntime};
 use rolecast_membership::NodeId;
@@ -134,7 +135,13 @@ impl Transport {
     ///
     /// Afterwards [`Events`] ends once all has been taken.
     pub async fn close(&self, reason: &str) {
-        for link in lock(&self.shared.peers).links() {
+        let present = {
+            // Under the lock, so that no link comes up unseen.
+            let peers = lock(&self.shared.peers);
+            self.shared.closing.store(true, Ordering::Relaxed);
+            peers.links()
+        };
+        for link in present {
             link.close_when_flushed(code::CLOSING, reason);
         }
         let mut links = self.shared.links.subscribe();

@@ -34,6 +34,9 @@ mod tls;
 mod trust;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::{BindError, Limits, Socket, TransportConfig};
 pub use counters::Counters;
 pub use endpoint::Transport;

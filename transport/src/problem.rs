@@ -20,6 +20,8 @@ pub(crate) enum Problem {
     SameKey { same_process: bool },
     /// The address cannot be dialled.
     Unreachable(String),
+    /// This transport is closing.
+    Closing,
 }
 
 /// What this crate's own reasons for closing a connection are called on the wire; what drivers give is below them.
@@ -58,6 +60,7 @@ impl Problem {
                 };
                 (code, "both ends have the same key".into())
             }
+            Problem::Closing => (code::CLOSING, "the node is closing down".into()),
             Problem::TimedOut | Problem::Connection(_) | Problem::Unreachable(_) => {
                 (code::TIMED_OUT, "not ready in time".into())
             }
@@ -91,6 +94,7 @@ impl Problem {
                 same_process: false,
             } => DialError::DuplicateIdentity,
             Problem::Unreachable(why) => DialError::Unreachable(why.clone()),
+            Problem::Closing => DialError::Closed("this node is closing down".to_owned()),
             Problem::Connection(error) => match handshake_failure(error) {
                 Some(Failure::Certificate(why)) => DialError::CertificateRefused(why),
                 Some(Failure::RefusedByPeer(why)) => DialError::RefusedByPeer(why),
@@ -113,7 +117,8 @@ impl Problem {
             } => Some(RefusalReason::DuplicateIdentity),
             Problem::SameKey { same_process: true }
             | Problem::NotExpected(_)
-            | Problem::Unreachable(_) => None,
+            | Problem::Unreachable(_)
+            | Problem::Closing => None,
             Problem::Connection(error) => match handshake_failure(error) {
                 Some(Failure::Certificate(why)) => Some(RefusalReason::Certificate(why)),
                 Some(Failure::RefusedByPeer(why)) => Some(RefusalReason::RefusedByPeer(why)),

@@ -1,7 +1,8 @@
 //! From a QUIC connection to a link: who is there, and is this the connection to keep (see [`crate::peers`]).
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 
 use quinn::{Connection, SendStream, WriteError};
 use rolecast_membership::NodeId;
@@ -9,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, timeout_at};
 
 use crate::link::Link;
-use crate::peers::Proposal;
+use crate::peers::{Peers, Proposal};
 use crate::preface::{MINOR, Preface};
 use crate::problem::{Problem, code};
 use crate::session::Session;
@@ -87,7 +88,7 @@ impl Setup {
         let link = self.link(peer);
         let ours = self.preface(Proposal::default());
         // The link is announced under the lock, so that the driver hears of links in the order in which they take each other's place.
-        let mut peers = lock(&self.shared.peers);
+        let mut peers = self.peers()?;
         match peers.decide(peer, proposal, theirs.instance, link.clone()) {
             Ok(replaced) => {
                 let session = Session::announce(self, link, sends, control, Some(ours));
@@ -117,7 +118,7 @@ impl Setup {
         let theirs = Preface::read(&mut control).await?;
         let link = self.link(peer);
         let attempt = proposed.proposal.attempt;
-        let mut peers = lock(&self.shared.peers);
+        let mut peers = self.peers()?;
         let replaced = peers.accepted(peer, attempt, theirs.instance, link.clone());
         let session = Session::announce(self, link, sends, control, None);
         drop(peers);
@@ -140,6 +141,15 @@ impl Setup {
             },
             Err(problem) => problem,
         }
+    }
+
+    /// The table of peers, in which links are entered unless the transport is closing.
+    fn peers(&self) -> Result<MutexGuard<'_, Peers<Link>>, Problem> {
+        let peers = lock(&self.shared.peers);
+        if self.shared.closing.load(Ordering::Relaxed) {
+            return Err(Problem::Closing);
+        }
+        Ok(peers)
     }
 
     fn preface(&self, proposal: Proposal) -> Preface {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rolecast_membership::NodeId;
@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) dialling: Mutex<BTreeSet<SocketAddr>>,
     /// How many links have been announced whose end has not.
     pub(crate) links: watch::Sender<usize>,
+    /// No connection becomes a link any more.
+    pub(crate) closing: AtomicBool,
     last_link: AtomicU64,
 }
 
@@ -42,6 +44,7 @@ impl Shared {
             peers: Mutex::new(Peers::new(node_id)),
             dialling: Mutex::default(),
             links: watch::Sender::new(0),
+            closing: AtomicBool::new(false),
             last_link: AtomicU64::new(0),
         }
     }

@@ -60,7 +60,7 @@ enum Until {
 impl Writer {
     fn poll(&mut self, cx: &mut Context<'_>, until: Until) -> Poll<Result<(), WriteError>> {
         for _ in 0..ROUNDS {
-            let took = {
+            {
                 let mut outbox = self.link.outbox();
                 if outbox.closing.is_some() && until == Until::Closing {
                     return Poll::Ready(Ok(()));
@@ -68,22 +68,20 @@ impl Writer {
                 if outbox.ended {
                     return Poll::Ready(Err(WriteError::ClosedStream));
                 }
-                let took =
-                    self.control.take(&mut outbox.control) | self.data.take(&mut outbox.data);
+                self.control.take(&mut outbox.control);
+                self.data.take(&mut outbox.data);
                 outbox.writer = Some(cx.waker().clone());
-                took
-            };
-            let control = self.control.poll(cx)?;
-            let data = self.data.poll(cx)?;
+            }
+            if until == Until::Empty && self.control.is_empty() && self.data.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let control = self.control.progress(cx)?;
+            let data = self.data.progress(cx)?;
             let written = mem::take(&mut self.data.taken_on);
             if written > 0 {
                 self.shared.queue.push_written(self.link.id(), written);
             }
-            let blocked = control.is_pending() || data.is_pending();
-            if !took && !blocked && until == Until::Empty {
-                return Poll::Ready(Ok(()));
-            }
-            if !took || (control.is_pending() && data.is_pending()) {
+            if !control && !data {
                 return Poll::Pending;
             }
         }
@@ -149,13 +147,27 @@ impl Lane {
         }
     }
 
-    /// Takes over what is queued, unless there is enough to do already; says whether it took anything.
-    fn take(&mut self, queued: &mut VecDeque<Frame>) -> bool {
-        let take = self.frames.is_empty() && !queued.is_empty();
-        if take {
+    /// Takes over what is queued, unless there is enough to do already.
+    fn take(&mut self, queued: &mut VecDeque<Frame>) {
+        if self.frames.is_empty() {
             mem::swap(&mut self.frames, queued);
         }
-        take
+    }
+
+    fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.at == self.chunks.len()
+    }
+
+    /// Writes all that has been taken over; says whether there may be more to take over, which there is not if there was nothing to write or QUIC does not take it on.
+    fn progress(&mut self, cx: &mut Context<'_>) -> Result<bool, WriteError> {
+        if self.is_empty() {
+            return Ok(false);
+        }
+        match self.poll(cx) {
+            Poll::Ready(Ok(())) => Ok(true),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => Ok(false),
+        }
     }
 
     /// Writes all that has been taken over; pending if QUIC does not take it on.

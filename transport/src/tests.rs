@@ -1,0 +1,6 @@
+//! Transports on loopback, with each other and with peers that misbehave.
+
+mod harness;
+mod links;
+mod rude;
+mod strangers;
