@@ -280,6 +280,8 @@ impl Peers {
             if let Some(link) = &mut peer.link {
                 link.receiving = None;
             }
+            // Two parts of a mesh may have declared each other down: this node goes on in a new life, in which a peer that did not have to renew itself is alive again.
+            peer.dead_epoch = None;
             let session = peer.session.take()?;
             Some((node, session.into_unacknowledged().collect()))
         });
