@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::RECORD_BYTES_MAX;
 use crate::registry::Entry;
-use crate::{Identity, NodeId};
+use crate::{Epoch, Identity, NodeId};
 
 /// The largest frame, in bytes.
 pub(crate) const FRAME_BYTES_MAX: usize = 256 * 1024;
@@ -42,8 +42,19 @@ pub(crate) enum Frame<'a> {
     /// Encoded records.
     #[serde(borrow)]
     Records(Vec<&'a [u8]>),
+    /// Lives that the receiver listed and the sender holds for down.
+    Gone(Vec<Gone>),
     /// The sender leaves.
     Farewell(Identity),
+}
+
+/// A life that is down in the sender's view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gone {
+    pub(crate) id: NodeId,
+    pub(crate) epoch: Epoch,
+    /// It went by its own will, which is no opinion.
+    pub(crate) left: bool,
 }
 
 impl<'a> Frame<'a> {
@@ -105,6 +116,11 @@ mod tests {
             },
             Frame::Pull(vec![NodeId::from_bytes([1; 32]); 3]),
             Frame::Records(vec![b"one", b"", b"three"]),
+            Frame::Gone(vec![Gone {
+                id: NodeId::from_bytes([1; 32]),
+                epoch: Epoch(2),
+                left: true,
+            }]),
         ];
         for frame in frames {
             let mut bytes = frame.encode().to_vec();

@@ -4,12 +4,13 @@ use bytes::Bytes;
 use foca::{Member as SwimMember, Message, State};
 
 use crate::codec::{Parsed, packet, parse};
-use crate::frame::{Frame, PULL_MAX};
+use crate::frame::{Frame, Gone, PULL_MAX};
 use crate::life::Life;
 use crate::membership::{Membership, Phase};
 use crate::packet::{News, Packet, PacketBuilder, Side};
 use crate::registry::{Entry, Stamp};
 use crate::swim::LEFT;
+use crate::tombs::TOMBS_MAX;
 use crate::{Epoch, Event, Identity, NodeId, Output, Record, antientropy};
 
 /// The most members that are taken in, whatever peers say.
@@ -62,6 +63,7 @@ impl Membership {
                     self.on_record(from, encoded, false);
                 }
             }
+            Some(Frame::Gone(gone)) => self.on_gone(&gone),
             Some(Frame::Farewell(identity)) => self.on_farewell(from, identity),
             None => {}
         }
@@ -91,8 +93,8 @@ impl Membership {
         if refused && !self.yields_to(src, side) {
             return;
         }
-        let doubt = !parsed.updates.is_empty() || self.suspects > 0;
-        self.swim.on_packet(self.now, bytes, doubt);
+        self.swim
+            .on_packet(self.now, bytes, !parsed.updates.is_empty());
     }
 
     /// Whether the packet knows a later life of this very node.
@@ -165,10 +167,39 @@ impl Membership {
             }
             return false;
         }
-        for life in self.tombs.pardon_all() {
-            self.swim.forget(self.now, life);
+        let pardoned = self.tombs.pardon_all();
+        for life in &pardoned {
+            self.swim.forget(self.now, *life);
         }
+        // This also takes back what is still to be gossiped of their deaths.
+        self.swim.apply(
+            self.now,
+            pardoned
+                .into_iter()
+                .map(|life| SwimMember::alive(Life(life))),
+        );
         true
+    }
+
+    /// Someone holds lives for down that are alive here: the rumour of their death got lost, or it was false.
+    ///
+    /// A leave is believed; the rest is put under suspicion, and has time to answer.
+    fn on_gone(&mut self, gone: &[Gone]) {
+        for Gone { id, epoch, left } in gone.iter().take(TOMBS_MAX) {
+            if *id == self.swim.life().id() || self.live_epoch(*id) != Some(*epoch) {
+                continue;
+            }
+            let Some(state) = self.swim.state(*id) else {
+                continue;
+            };
+            if *left {
+                let down = SwimMember::new(*state.id(), LEFT, State::Down);
+                self.swim.apply(self.now, [down]);
+            } else {
+                let (life, incarnation) = (*state.id(), state.incarnation());
+                self.swim.accuse(self.now, life, incarnation);
+            }
+        }
     }
 
     fn on_farewell(&mut self, from: NodeId, identity: Identity) {
@@ -194,13 +225,16 @@ impl Membership {
             .filter_map(|id| self.registry.encoded(*id));
         let frames = Frame::records(ours);
         self.send_frames(from, frames);
-        let mut pull = Vec::new();
+        let (mut pull, mut gone) = (Vec::new(), Vec::new());
         for entry in difference.theirs {
-            // Whom someone else holds for alive is worth a call.
-            self.tombs.doubt(self.now, entry.id, entry.stamp.epoch);
+            // Whom one holds for alive and the other for down is worth a call from both.
+            gone.extend(self.tombs.doubt(self.now, entry.id, entry.stamp.epoch));
             if self.is_wanted(entry) {
                 pull.push(entry.id);
             }
+        }
+        if !gone.is_empty() {
+            self.send_frames(from, vec![Frame::Gone(gone).encode()]);
         }
         for ids in pull.chunks(PULL_MAX) {
             let bytes = Frame::Pull(ids.to_vec()).encode();

@@ -15,7 +15,7 @@ use crate::random::{fork, jitter, sample};
 use crate::registry::{Entry, Registry, Stamp};
 use crate::seeds::Seeds;
 use crate::swim::{LEFT, Swim, is_active};
-use crate::tempo::{Tempo, news_transmissions};
+use crate::tempo::{Tempo, transmissions};
 use crate::tombs::Tombs;
 use crate::wants::{Ask, Wants};
 use crate::{
@@ -57,8 +57,6 @@ pub struct Membership {
     next_reach: Time,
     /// When members are looked at for suspicion, if there is a doubt.
     next_watch: Time,
-    /// How many members are under suspicion.
-    pub(crate) suspects: usize,
 }
 
 /// Whether this node takes part.
@@ -101,7 +99,6 @@ impl Membership {
             next_exchange: now + jitter(&mut rng, tempo.exchange_period),
             next_reach: now,
             next_watch: now,
-            suspects: 0,
             rng,
             outputs: VecDeque::new(),
         };
@@ -290,12 +287,12 @@ impl Membership {
         if self.phase == Phase::Over || !self.gossip.begin_round(self.now) {
             return;
         }
-        let transmissions = news_transmissions(self.registry.len() + 1);
+        let limit = transmissions(self.registry.len() + 1);
         let side = self.registry.side();
         let members = self.registry.members().map(|member| member.record.identity);
         for to in sample(&mut self.rng, members, self.tempo.gossip_fanout) {
             let mut packet = PacketBuilder::new(side, &[]);
-            self.gossip.fill(&mut packet, transmissions);
+            self.gossip.fill(&mut packet, limit);
             if !packet.is_empty() {
                 self.outputs.push_back(Output::Datagram {
                     to,
@@ -312,11 +309,10 @@ impl Membership {
             return;
         }
         self.next_watch = self.now + WATCH_PERIOD;
-        self.swim.take_doubt();
-        self.suspects = 0;
+        let mut suspects = 0;
         for state in self.swim.states().filter(|state| is_active(state)) {
             let suspect = state.state() == State::Suspect;
-            self.suspects += usize::from(suspect);
+            suspects += usize::from(suspect);
             let liveness = if suspect {
                 Liveness::Suspect
             } else {
@@ -331,6 +327,22 @@ impl Membership {
                 };
                 self.outputs.push_back(Output::Event(event));
             }
+        }
+        self.swim.set_doubt(suspects > 0);
+        self.challenge();
+    }
+
+    /// Tells those whom this node suspects so, until they answer.
+    ///
+    /// In plain SWIM one rumour has to reach the suspect and another one has to come back; with loss one of them sometimes does not.
+    /// (The "buddy system" of Dadgar, Phillips, Currey: "Lifeguard: Local Health Awareness for More Accurate Failure Detection", 2017, section IV-C.)
+    fn challenge(&mut self) {
+        for suspect in self.swim.accused() {
+            let to = *suspect.id();
+            // The answer counts by its incarnation; no probe is waiting for this number.
+            let ping = Message::Ping(0);
+            let swim = crate::codec::packet(self.swim.life(), to, ping, Some(suspect));
+            self.send_swim(to, &swim);
         }
     }
 

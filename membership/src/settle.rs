@@ -1,14 +1,15 @@
 //! What follows from SWIM's decisions.
 
 use bytes::Bytes;
-use foca::Member as SwimMember;
+use foca::{Member as SwimMember, Message};
 
+use crate::codec::message;
 use crate::life::Life;
 use crate::membership::{Membership, Phase};
 use crate::packet::PacketBuilder;
 use crate::registry::{Entry, Stamp};
 use crate::swim::{LEFT, is_active};
-use crate::tempo::news_transmissions;
+use crate::tempo::transmissions;
 use crate::{Event, Identity, NodeId, Output};
 
 impl Membership {
@@ -127,19 +128,26 @@ impl Membership {
 
     /// Sends one of SWIM's packets, with news if it goes to a live member.
     fn forward(&mut self, to: Life, swim: &Bytes) {
-        if to.id() == self.swim.life().id() {
+        if to.id() == self.swim.life().id() || self.is_false_alarm(to, swim) {
             return;
         }
         let mut packet = PacketBuilder::new(self.registry.side(), swim);
         if self.registry.member(to.id()).is_some() {
-            let transmissions = news_transmissions(self.registry.len() + 1);
-            self.gossip.fill(&mut packet, transmissions);
+            let limit = transmissions(self.registry.len() + 1);
+            self.gossip.fill(&mut packet, limit);
         }
         let bytes = packet.finish();
         self.outputs.push_back(Output::Datagram {
             to: self.reachable(to),
             bytes,
         });
+    }
+
+    /// Whether this tells a life that it is down although it is not.
+    ///
+    /// `foca` 2.0.0 does so at the end of every suspicion, also if it was refuted; each would cost the member a life.
+    fn is_false_alarm(&self, to: Life, swim: &[u8]) -> bool {
+        message(swim) == Some(Message::TurnUndead) && self.tombs.epoch(to.id()) != Some(to.epoch())
     }
 
     /// A life with the address that the node itself gives, if its record is known.

@@ -134,10 +134,8 @@ impl Swim {
     }
 
     /// Takes in a packet that was parsed before.
-    ///
-    /// `doubt` says that it may change who is under suspicion.
-    pub(crate) fn on_packet(&mut self, now: Time, bytes: &[u8], doubt: bool) {
-        self.doubt |= doubt;
+    pub(crate) fn on_packet(&mut self, now: Time, bytes: &[u8], has_updates: bool) {
+        self.doubt |= has_updates;
         self.attempt(now, |foca, effects| foca.handle_data(bytes, effects));
     }
 
@@ -181,12 +179,44 @@ impl Swim {
         self.states().find(|member| member.id().id() == id)
     }
 
-    /// Whether someone may have become suspect, or stopped being it, since the last call.
-    pub(crate) fn take_doubt(&mut self) -> bool {
-        std::mem::take(&mut self.doubt)
+    /// Suspects a member on someone else's word, as if a probe of it had failed.
+    pub(crate) fn accuse(&mut self, now: Time, life: Life, incarnation: foca::Incarnation) {
+        let accused = self.timers.values().any(|timer| {
+            matches!(timer, Timer::ChangeSuspectToDown { member_id, incarnation: at, .. }
+                if *member_id == life && *at == incarnation)
+        });
+        if !accused {
+            self.apply(now, [Member::new(life, incarnation, State::Suspect)]);
+            let token = self.token;
+            let timer = Timer::ChangeSuspectToDown {
+                member_id: life,
+                incarnation,
+                token,
+            };
+            let suspicion = self.tempo.foca(self.active() + 1).suspect_to_down_after;
+            self.submit(now + suspicion, timer);
+            self.doubt = true;
+        }
     }
 
-    /// Whether [`Swim::take_doubt`] would say yes.
+    /// Those whom this node suspects and will declare down, unless they answer.
+    pub(crate) fn accused(&self) -> Vec<Member<Life>> {
+        let accused = self.timers.values().filter_map(|timer| match timer {
+            Timer::ChangeSuspectToDown { member_id, .. } => self.state(member_id.id()),
+            _ => None,
+        });
+        accused
+            .filter(|member| member.state() == State::Suspect)
+            .cloned()
+            .collect()
+    }
+
+    /// Says whether there is a doubt from here on.
+    pub(crate) fn set_doubt(&mut self, doubt: bool) {
+        self.doubt = doubt;
+    }
+
+    /// Whether someone may have become suspect, or may have stopped being it.
     pub(crate) fn in_doubt(&self) -> bool {
         self.doubt
     }

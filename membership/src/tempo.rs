@@ -81,7 +81,7 @@ impl Tempo {
             probe_period: self.probe_period,
             probe_rtt: self.probe_rtt,
             num_indirect_probes: count(3),
-            max_transmissions: NonZeroU8::new(swim_transmissions(size)).expect("at least four"),
+            max_transmissions: NonZeroU8::new(transmissions(size)).expect("at least six"),
             suspect_to_down_after: self.suspicion * suspicion_percent(size) / 100,
             // Whatever `foca` hands out as a timer for this is kept as a tombstone instead.
             remove_down_after: Some(TOMBSTONE_TIME),
@@ -104,17 +104,13 @@ impl Tempo {
 /// How long a life that is down is remembered: longer than any rumour of it lives, and as long as a partition may last and still heal by itself.
 pub(crate) const TOMBSTONE_TIME: Duration = Duration::from_secs(3_600);
 
-/// How often one record is passed on by each node.
+/// How often one record or one SWIM update is passed on by each node.
 ///
-/// Every node of `n` that heard it sends it this often to random others, so that one is missed with probability exp(-transmissions): 6 in a million at 100 nodes, one in ten thousand if a quarter of the packets is lost.
+/// Every node that heard it sends it this often to random others, so that one is missed with probability exp(-transmissions): 6 in a million at 100 nodes, one in ten thousand if a quarter of the packets is lost.
+/// (memberlist's 4·log10(n + 1) gives 8 there: with a hundred nodes every thirtieth rumour misses someone.)
 /// Anti-entropy repairs the rest.
-pub(crate) fn news_transmissions(size: usize) -> u8 {
+pub(crate) fn transmissions(size: usize) -> u8 {
     6 + log2(size + 1)
-}
-
-/// How often one SWIM update is passed on: about memberlist's 4·log10(n + 1), which leaves none out for small n.
-fn swim_transmissions(size: usize) -> u8 {
-    3 + log2(size + 1)
 }
 
 /// memberlist's factor max(1, log10(n)), in percent.
@@ -146,7 +142,6 @@ mod tests {
             [1, 5, 10, 100, 1_000].map(suspicion),
             [4_000, 4_000, 4_000, 7_200, 10_800]
         );
-        assert_eq!([1, 5, 100, 1_000].map(swim_transmissions), [4, 5, 9, 12]);
-        assert_eq!([1, 5, 100, 1_000].map(news_transmissions), [7, 8, 12, 15]);
+        assert_eq!([1, 5, 100, 1_000].map(transmissions), [7, 8, 12, 15]);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
+use crate::frame::Gone;
 use crate::random::jitter;
 use crate::tempo::TOMBSTONE_TIME;
 use crate::{Epoch, Identity, NodeId, Time};
@@ -119,13 +120,20 @@ impl Tombs {
             .collect()
     }
 
-    /// Calls this life at the next occasion, if it is the one that is down: someone saw it alive.
-    pub(crate) fn doubt(&mut self, now: Time, id: NodeId, epoch: Epoch) {
-        if let Some(tomb) = self.tombs.get_mut(&id)
-            && tomb.life.epoch == epoch
-        {
-            tomb.next_call = tomb.next_call.min(now);
-        }
+    /// Calls this life at the next occasion, if it is the one that is down: someone holds it for alive.
+    ///
+    /// Says how that one may be answered.
+    pub(crate) fn doubt(&mut self, now: Time, id: NodeId, epoch: Epoch) -> Option<Gone> {
+        let tomb = self
+            .tombs
+            .get_mut(&id)
+            .filter(|tomb| tomb.life.epoch == epoch)?;
+        tomb.next_call = tomb.next_call.min(now);
+        Some(Gone {
+            id,
+            epoch,
+            left: tomb.left,
+        })
     }
 
     /// Whether this life may be told that it is down, which it is at most once per `pause`.

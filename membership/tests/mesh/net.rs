@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rand::SeedableRng as _;
 use rand::rngs::ChaCha8Rng;
-use rand::{RngExt as _, SeedableRng as _};
 use rolecast_membership::{
     Config, Epoch, Event, Identity, Input, Membership, NodeId, Output, Profile, Record, Time,
 };
@@ -37,19 +37,19 @@ impl Setup {
     }
 }
 
-enum Arrival {
+pub(crate) enum Arrival {
     Datagram {
         from: NodeId,
         bytes: Bytes,
     },
     Frame {
         from: NodeId,
-        link: u64,
+        link: Link,
         bytes: Bytes,
     },
 }
 
-enum Happening {
+pub(crate) enum Happening {
     Arrival {
         to: usize,
         life: u64,
@@ -62,41 +62,56 @@ enum Happening {
     LinkCheck {
         a: usize,
         b: usize,
-        link: u64,
+        link: Link,
     },
 }
 
-struct Node {
+pub(crate) struct Node {
     membership: Membership,
     /// Distinguishes the processes that ran at this place.
-    life: u64,
+    pub(crate) life: u64,
     timeout: Option<Time>,
     /// Until when the process is stopped.
     asleep: Option<Time>,
 }
 
+/// A link between two processes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) number: u64,
+    pub(crate) lives: [u64; 2],
+}
+
 /// A mesh under test.
 pub(crate) struct Net {
-    setup: Setup,
+    pub(crate) setup: Setup,
     pub(crate) now: Time,
-    rng: ChaCha8Rng,
-    nodes: Vec<Option<Node>>,
-    lives: u64,
-    links: BTreeMap<(usize, usize), u64>,
-    dialling: BTreeSet<(usize, usize)>,
-    linked: u64,
+    pub(crate) rng: ChaCha8Rng,
+    pub(crate) nodes: Vec<Option<Node>>,
+    pub(crate) lives: u64,
+    pub(crate) links: BTreeMap<(usize, usize), Link>,
+    pub(crate) dialling: BTreeSet<(usize, usize)>,
+    pub(crate) linked: u64,
     /// When the last frame arrives on each link and direction, which keeps them in order.
-    last_frame: BTreeMap<(usize, usize), Time>,
+    pub(crate) last_frame: BTreeMap<(usize, usize), Time>,
     queue: BTreeMap<(Time, u64), Happening>,
-    queued: u64,
+    pub(crate) queued: u64,
     timeouts: BTreeSet<(Time, usize)>,
     /// The part of the mesh each node is in; only within a part do packets arrive.
-    part: Vec<u32>,
+    pub(crate) part: Vec<u32>,
     pub(crate) events: Vec<(Time, usize, Event)>,
     trace: SipHasher13,
     pub(crate) datagrams: u64,
     pub(crate) frames: u64,
     pub(crate) frame_bytes: u64,
+    /// Frames alone work.
+    pub(crate) drop_datagrams: bool,
+    /// Packets alone work.
+    pub(crate) drop_frames: bool,
+    sent: BTreeMap<usize, u64>,
+    places: BTreeMap<NodeId, usize>,
+    /// Whose key the process at the last place has, which stands beside the mesh.
+    ghost_of: Option<usize>,
 }
 
 pub(crate) fn id(index: usize) -> NodeId {
@@ -106,6 +121,11 @@ pub(crate) fn id(index: usize) -> NodeId {
     bytes[..8].copy_from_slice(&mix.to_be_bytes());
     bytes[8..16].copy_from_slice(&(index as u64).to_be_bytes());
     NodeId::from_bytes(bytes)
+}
+
+/// What tells the records of one node apart.
+fn stamp(record: &Record) -> (Epoch, u64) {
+    (record.identity.epoch, record.version)
 }
 
 pub(crate) fn addr(index: usize) -> SocketAddr {
@@ -118,7 +138,7 @@ impl Net {
             rng: ChaCha8Rng::seed_from_u64(setup.seed ^ 0x6e65_7400),
             setup,
             now: Time::from_millis(1_000),
-            nodes: (0..places).map(|_| None).collect(),
+            nodes: (0..=places).map(|_| None).collect(),
             lives: 0,
             links: BTreeMap::new(),
             dialling: BTreeSet::new(),
@@ -127,12 +147,17 @@ impl Net {
             queue: BTreeMap::new(),
             queued: 0,
             timeouts: BTreeSet::new(),
-            part: vec![0; places],
+            part: vec![0; places + 1],
             events: Vec::new(),
             trace: SipHasher13::new(),
             datagrams: 0,
             frames: 0,
             frame_bytes: 0,
+            drop_datagrams: false,
+            drop_frames: false,
+            sent: BTreeMap::new(),
+            places: (0..places).map(|place| (id(place), place)).collect(),
+            ghost_of: None,
         }
     }
 
@@ -247,6 +272,49 @@ impl Net {
         &self.nodes[index].as_ref().expect("it runs").membership
     }
 
+    /// The place beside the mesh.
+    pub(crate) fn ghost(&self) -> usize {
+        self.nodes.len() - 1
+    }
+
+    /// Starts a second process with the key of this place; the first one goes on as the ghost.
+    pub(crate) fn replace_behind(&mut self, index: usize, record: Record, seeds: &[usize]) {
+        let ghost = self.ghost();
+        self.forget_timeout(index);
+        self.nodes[ghost] = self.nodes[index].take();
+        self.ghost_of = Some(index);
+        let links = std::mem::take(&mut self.links);
+        let place = |place| if place == index { ghost } else { place };
+        let moved = |((a, b), link): ((usize, usize), Link)| {
+            let (a, b) = (place(a), place(b));
+            ((a.min(b), a.max(b)), link)
+        };
+        self.links = links.into_iter().map(moved).collect();
+        self.drain(ghost);
+        self.start_with(index, record, seeds);
+    }
+
+    pub(crate) fn id_at(&self, place: usize) -> NodeId {
+        id(if place == self.ghost() {
+            self.ghost_of.unwrap_or(place)
+        } else {
+            place
+        })
+    }
+
+    /// The place of the process that `from` reaches under this id: the one it has a link to, or the later one.
+    pub(crate) fn place_of(&self, from: usize, id: NodeId) -> Option<usize> {
+        let place = *self.places.get(&id)?;
+        let ghost = self.ghost();
+        let linked = |a: usize, b: usize| self.link(a, b).is_some();
+        let behind = self.ghost_of == Some(place) && linked(from, ghost) && !linked(from, place);
+        Some(if behind { ghost } else { place })
+    }
+
+    pub(crate) fn sent_by(&self, index: usize) -> u64 {
+        self.sent.get(&index).copied().unwrap_or(0)
+    }
+
     pub(crate) fn running(&self) -> Vec<usize> {
         (0..self.nodes.len())
             .filter(|index| self.nodes[*index].is_some())
@@ -277,20 +345,20 @@ impl Net {
             view.members().count() == running.len() - 1
                 && running.iter().filter(|other| *other != index).all(|other| {
                     view.member(id(*other))
-                        .is_some_and(|m| m.record == *self.view(*other).record())
+                        .is_some_and(|m| stamp(&m.record) == stamp(self.view(*other).record()))
                 })
         })
     }
 
     /// How many running nodes have the present record of this one.
     pub(crate) fn knowing(&self, index: usize) -> usize {
-        let record = self.view(index).record();
+        let present = stamp(self.view(index).record());
         let knows = |other: &usize| {
             *other != index
                 && self
                     .view(*other)
                     .member(id(index))
-                    .is_some_and(|m| m.record == *record)
+                    .is_some_and(|m| stamp(&m.record) == present)
         };
         self.running().into_iter().filter(knows).count()
     }
@@ -326,7 +394,7 @@ impl Net {
         events.map(|(at, index, _)| (*at, *index)).collect()
     }
 
-    fn advance(&mut self, end: Time, holds: impl Fn(&Net) -> bool) -> bool {
+    pub(crate) fn advance(&mut self, end: Time, holds: impl Fn(&Net) -> bool) -> bool {
         let mut checked = self.now;
         loop {
             // Conditions are looked at once per millisecond: they cost more than the nodes.
@@ -357,7 +425,7 @@ impl Net {
         }
     }
 
-    fn wake(&mut self, index: usize) {
+    pub(crate) fn wake(&mut self, index: usize) {
         let Some(node) = self.nodes[index].as_mut() else {
             return;
         };
@@ -375,7 +443,7 @@ impl Net {
         }
     }
 
-    fn happen(&mut self, happening: Happening) {
+    pub(crate) fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Arrival { to, life, arrival } => {
                 let Some(node) = &self.nodes[to] else { return };
@@ -405,60 +473,12 @@ impl Net {
         }
     }
 
-    fn link_up(&mut self, a: usize, b: usize) {
-        self.dialling.remove(&(a, b));
-        if self.nodes[a].is_none() || self.nodes[b].is_none() || self.part[a] != self.part[b] {
-            return;
-        }
-        self.linked += 1;
-        if self.links.insert((a, b), self.linked).is_some() {
-            return;
-        }
-        for (one, other) in [(a, b), (b, a)] {
-            let identity = self.view(other).record().identity;
-            self.input(one, Input::PeerConnected(identity));
-        }
-    }
-
-    fn link_check(&mut self, a: usize, b: usize, link: u64) {
-        let works =
-            self.nodes[a].is_some() && self.nodes[b].is_some() && self.part[a] == self.part[b];
-        if self.links.get(&(a, b)) != Some(&link) || works {
-            return;
-        }
-        self.links.remove(&(a, b));
-        for (one, other) in [(a, b), (b, a)] {
-            if self.nodes[one].is_some() {
-                self.input(one, Input::PeerDisconnected(id(other)));
-            }
-        }
-    }
-
-    fn dial(&mut self, from: usize, addr_to: SocketAddr) {
-        let Some(to) = (0..self.nodes.len()).find(|index| addr(*index) == addr_to) else {
-            return;
-        };
-        let pair = (from.min(to), from.max(to));
-        if from == to || self.links.contains_key(&pair) || !self.dialling.insert(pair) {
-            return;
-        }
-        let handshake = self.setup.latency * 4;
-        self.push(
-            handshake,
-            Happening::LinkUp {
-                a: pair.0,
-                b: pair.1,
-            },
-        );
-    }
-
-    fn drain(&mut self, index: usize) {
+    pub(crate) fn drain(&mut self, index: usize) {
         while let Some(output) = self.nodes[index]
             .as_mut()
             .and_then(|n| n.membership.poll_output())
         {
-            self.trace.write_u64(self.now.as_micros());
-            self.trace.write(format!("{index} {output:?}").as_bytes());
+            self.record(index, &output);
             self.carry_out(index, output);
         }
         self.forget_timeout(index);
@@ -472,7 +492,23 @@ impl Net {
         }
     }
 
-    fn forget_timeout(&mut self, index: usize) {
+    fn record(&mut self, index: usize, output: &Output) {
+        self.trace.write_u64(self.now.as_micros());
+        self.trace.write_usize(index);
+        match output {
+            Output::Datagram { to, bytes } => {
+                self.trace.write(to.id.as_bytes());
+                self.trace.write(bytes);
+            }
+            Output::Frame { to, bytes } => {
+                self.trace.write(to.as_bytes());
+                self.trace.write(bytes);
+            }
+            other => self.trace.write(format!("{other:?}").as_bytes()),
+        }
+    }
+
+    pub(crate) fn forget_timeout(&mut self, index: usize) {
         if let Some(timeout) = self.nodes[index]
             .as_mut()
             .and_then(|node| node.timeout.take())
@@ -481,80 +517,35 @@ impl Net {
         }
     }
 
-    fn carry_out(&mut self, from: usize, output: Output) {
+    pub(crate) fn carry_out(&mut self, from: usize, output: Output) {
         match output {
-            Output::Event(event) => self.events.push((self.now, from, event)),
+            Output::Event(event) => {
+                // Whoever drives a node stops it then.
+                let superseded = matches!(event, Event::Superseded(_));
+                self.events.push((self.now, from, event));
+                if superseded {
+                    self.crash(from);
+                }
+            }
             Output::DialSeed { addr } => self.dial(from, addr),
             Output::Datagram { to, bytes } => {
                 assert!(bytes.len() <= 1_100);
+                assert_ne!(to.id, self.id_at(from), "nobody writes to himself");
                 self.datagrams += 1;
-                let Some(index) = (0..self.nodes.len()).find(|index| id(*index) == to.id) else {
-                    return;
-                };
-                let pair = (from.min(index), from.max(index));
-                if !self.links.contains_key(&pair) {
-                    return self.dial(from, to.addr);
-                }
-                if !self.lost(from, index) {
-                    let arrival = Arrival::Datagram {
-                        from: id(from),
-                        bytes,
-                    };
-                    let after = self.latency();
-                    self.arrive(after, index, arrival);
-                }
+                *self.sent.entry(from).or_default() += 1;
+                self.send_datagram(from, to, bytes);
             }
             Output::Frame { to, bytes } => {
                 assert!(bytes.len() <= 256 * 1024);
                 self.frames += 1;
                 self.frame_bytes += bytes.len() as u64;
-                let index = (0..self.nodes.len()).find(|index| id(*index) == to);
-                let Some(index) = index else { return };
-                let pair = (from.min(index), from.max(index));
-                let Some(link) = self.links.get(&pair).copied() else {
-                    return;
-                };
-                if self.part[from] != self.part[index] {
-                    return;
-                }
-                let mut after = self.latency();
-                while self.lost(from, index) {
-                    after += self.setup.latency * 2 + Duration::from_millis(25);
-                }
-                let last = self.last_frame.entry((from, index)).or_default();
-                let at = (self.now + after).max(*last);
-                *last = at;
-                let after = at.since(self.now);
-                self.arrive(
-                    after,
-                    index,
-                    Arrival::Frame {
-                        from: id(from),
-                        link,
-                        bytes,
-                    },
-                );
+                *self.sent.entry(from).or_default() += 1;
+                self.send_frame(from, to, bytes);
             }
         }
     }
 
-    fn arrive(&mut self, after: Duration, to: usize, arrival: Arrival) {
-        if let Some(life) = self.nodes[to].as_ref().map(|node| node.life) {
-            self.push(after, Happening::Arrival { to, life, arrival });
-        }
-    }
-
-    fn lost(&mut self, from: usize, to: usize) -> bool {
-        self.part[from] != self.part[to] || self.rng.random_range(0..100) < self.setup.loss_percent
-    }
-
-    /// Between one and two times the least latency.
-    fn latency(&mut self) -> Duration {
-        let micros = self.setup.latency.as_micros() as u64;
-        Duration::from_micros(micros + self.rng.random_range(0..=micros))
-    }
-
-    fn push(&mut self, after: Duration, happening: Happening) {
+    pub(crate) fn push(&mut self, after: Duration, happening: Happening) {
         self.queued += 1;
         self.queue
             .insert((self.now + after, self.queued), happening);

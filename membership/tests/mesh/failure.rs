@@ -1,0 +1,113 @@
+//! Nodes that die are found out, and nodes that leave are not missed.
+
+use std::time::Duration;
+
+use rolecast_membership::{Event, Profile, RoleName};
+
+use crate::net::{Net, Setup, id};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How long it takes until all others hold a crashed node for down: the median and the most over 10 seeds.
+fn crash_times(profile: Profile, places: usize) -> (Duration, Duration) {
+    let mut times = Vec::new();
+    for seed in 0..10 {
+        let mut net = Net::joined(Setup::new(seed, profile), places);
+        net.run(Duration::from_millis(seed * 137));
+        let since = net.now;
+        net.crash(1);
+        let took = net
+            .run_until(SECOND * 60, |net| net.all_know_all())
+            .expect("it is found out");
+        let downs = net.seen(
+            since,
+            |event| matches!(event, Event::Down(who) if who.id == id(1)),
+        );
+        assert_eq!(downs.len(), places - 1);
+        let suspected = net.seen(since, |event| *event == Event::Suspected(id(1)));
+        assert!(!suspected.is_empty(), "suspicion comes before death");
+        let others = net.seen(
+            since,
+            |event| matches!(event, Event::Down(who) | Event::Left(who) if who.id != id(1)),
+        );
+        assert!(others.is_empty());
+        times.push(took);
+    }
+    times.sort();
+    (times[times.len() / 2], times[times.len() - 1])
+}
+
+#[test]
+fn a_crash_is_found_out() {
+    for (profile, places, most_allowed) in [
+        (Profile::Local, 5, 4),
+        (Profile::Lan, 5, 8),
+        (Profile::Lan, 100, 12),
+    ] {
+        let (median, most) = crash_times(profile, places);
+        println!("crash at {places} nodes, {profile:?}: median {median:?}, most {most:?}");
+        assert!(most < SECOND * most_allowed);
+    }
+}
+
+#[test]
+fn a_leave_is_known_at_once_and_told_from_a_crash() {
+    for (places, loss) in [(2, 0), (5, 0), (100, 0), (100, 25)] {
+        let mut net = Net::joined(Setup::new(2, Profile::Lan), places);
+        net.set_loss(loss);
+        let since = net.now;
+        net.leave(1);
+        let gone = |net: &Net| {
+            net.running()
+                .into_iter()
+                .all(|index| net.view(index).member(id(1)).is_none())
+        };
+        let took = net.run_until(SECOND, gone).expect("within a second");
+        println!("leave at {places} nodes, loss {loss} %: {took:?}");
+        net.run(SECOND * 30);
+        let about = |event: &Event| matches!(event, Event::Left(who) if who.id == id(1));
+        assert_eq!(net.seen(since, about).len(), places - 1);
+        let wrong = |event: &Event| matches!(event, Event::Down(_) | Event::Joined(_));
+        assert_eq!(net.seen(since, wrong), []);
+    }
+}
+
+/// The frames of the farewell are not what makes others tell it from a crash.
+#[test]
+fn a_leave_gets_around_by_packets_alone() {
+    let mut net = Net::joined(Setup::new(2, Profile::Lan), 30);
+    let since = net.now;
+    net.drop_frames = true;
+    net.leave(1);
+    net.run(SECOND);
+    let about = |event: &Event| matches!(event, Event::Left(who) if who.id == id(1));
+    assert_eq!(net.seen(since, about).len(), 29);
+}
+
+#[test]
+fn who_has_left_says_nothing_more() {
+    let mut net = Net::joined(Setup::new(2, Profile::Lan), 3);
+    net.call(1, |node, now| node.leave(now));
+    assert_eq!(net.view(1).poll_timeout(), None);
+    let name = RoleName::new("a").expect("a good name");
+    net.call(1, |node, now| node.take_up(now, name))
+        .expect("few roles");
+    let sent = net.sent_by(1);
+    net.run(SECOND * 10);
+    assert_eq!(net.sent_by(1), sent);
+    assert_eq!(net.view(0).members().count(), 1);
+}
+
+#[test]
+fn loss_alone_kills_nobody() {
+    for seed in 0..5 {
+        let mut net = Net::joined(Setup::new(seed, Profile::Lan), 20);
+        net.set_loss(10);
+        let since = net.now;
+        net.run(SECOND * 60);
+        let downs = net.seen(since, |event| {
+            matches!(event, Event::Down(_) | Event::Renewed(_))
+        });
+        assert_eq!(downs, [], "seed {seed}");
+    }
+}

@@ -1,0 +1,155 @@
+//! What a node says of itself gets around.
+
+use std::time::Duration;
+
+use rolecast_membership::{Event, Profile, RoleName, Tenure};
+
+use crate::net::{Net, Setup, id};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn role(name: &str) -> RoleName {
+    RoleName::new(name).expect("a good name")
+}
+
+/// How long role changes take until all of a hundred nodes know, over 20 seeds: the median and the most.
+fn role_change_times(loss_percent: u32) -> (Duration, Duration) {
+    let mut times = Vec::new();
+    for seed in 0..20 {
+        let mut net = Net::joined(Setup::new(seed, Profile::Lan), 100);
+        net.set_loss(loss_percent);
+        let place = (seed * 7 % 100) as usize;
+        let since = net.now;
+        net.call(place, |node, now| node.take_up(now, role("db:master")))
+            .expect("few roles");
+        let up = net
+            .run_until(SECOND * 20, |net| net.knowing(place) == 99)
+            .expect("all learn");
+        let updated = net.seen(
+            since,
+            |event| matches!(event, Event::Updated { after, .. } if after.identity.id == id(place)),
+        );
+        assert_eq!(updated.len(), 99, "each node reports it once");
+        net.run(SECOND);
+        net.call(place, |node, now| {
+            assert!(node.drop_role(now, &role("db:master")));
+        });
+        let down = net
+            .run_until(SECOND * 20, |net| net.knowing(place) == 99)
+            .expect("all learn");
+        times.extend([up, down]);
+    }
+    times.sort();
+    (times[times.len() / 2], times[times.len() - 1])
+}
+
+#[test]
+fn a_role_change_is_known_to_a_hundred_nodes_within_a_second() {
+    let (median, most) = role_change_times(0);
+    println!("role change at 100 nodes: median {median:?}, most {most:?}");
+    assert!(most < SECOND);
+}
+
+#[test]
+fn a_role_change_gets_through_heavy_loss() {
+    let (median, most) = role_change_times(25);
+    println!("role change at 100 nodes, 25 % loss: median {median:?}, most {most:?}");
+    assert!(median < SECOND && most < SECOND * 5);
+}
+
+#[test]
+fn tenures_tell_holdings_apart() {
+    let mut net = Net::joined(Setup::new(1, Profile::Lan), 2);
+    let a = role("a");
+    let take_up = |net: &mut Net| {
+        net.call(0, |node, now| node.take_up(now, role("a")))
+            .expect("few roles")
+    };
+    let first = take_up(&mut net);
+    assert_eq!(take_up(&mut net), first, "held already");
+    assert!(net.call(0, |node, now| node.drop_role(now, &a)));
+    assert!(!net.call(0, |node, now| node.drop_role(now, &a)));
+    let second = take_up(&mut net);
+    assert_eq!((first, second), (Tenure(2), Tenure(4)));
+    net.run(SECOND);
+    assert_eq!(
+        net.view(1)
+            .member(id(0))
+            .and_then(|m| m.record.roles.get(&a)),
+        Some(&second)
+    );
+}
+
+#[test]
+fn a_record_of_four_thousand_roles_spreads() {
+    let mut net = Net::joined(Setup::new(3, Profile::Lan), 20);
+    for number in 0..4_000 {
+        let name = role(&format!("user-list:shard-{number}"));
+        net.call(4, |node, now| node.take_up(now, name))
+            .expect("below the limit");
+    }
+    let took = net
+        .run_until(SECOND * 10, |net| net.knowing(4) == 19)
+        .expect("all learn");
+    println!("4,000 roles at 20 nodes: {took:?}");
+    let bytes = net.frame_bytes;
+    net.call(4, |node, now| node.take_up(now, role("one-more")))
+        .expect("below the limit");
+    let took = net
+        .run_until(SECOND * 10, |net| net.knowing(4) == 19)
+        .expect("all learn");
+    println!(
+        "one more: {took:?}, {} kB in frames",
+        (net.frame_bytes - bytes) / 1_000
+    );
+    assert!(took < SECOND * 2);
+    // A node that starts afterwards learns it too.
+    net.crash(5);
+    net.start(5, 2, &[0]);
+    let took = net
+        .run_until(SECOND * 10, |net| net.all_know_all())
+        .expect("it learns");
+    println!("a newcomer: {took:?}");
+}
+
+#[test]
+fn too_many_or_too_long_roles_are_refused_and_change_nothing() {
+    let mut net = Net::new(Setup::new(3, Profile::Lan), 1);
+    net.start(0, 1, &[]);
+    let long = |number: u32| role(&format!("{number:0>128}"));
+    let refused = (0..4_096)
+        .map(|number| {
+            (
+                number,
+                net.call(0, |node, now| node.take_up(now, long(number))),
+            )
+        })
+        .find(|(_, result)| result.is_err());
+    let (number, result) = refused.expect("the record gets too large");
+    println!("{number}: {result:?}");
+    assert_eq!(net.view(0).record().roles.len(), number as usize);
+    assert_eq!(net.view(0).record().version, u64::from(number) + 1);
+    assert!(net.view(0).record().check().is_ok());
+}
+
+#[test]
+fn anti_entropy_brings_what_every_packet_lost() {
+    let mut times = Vec::new();
+    for seed in 0..10 {
+        let mut net = Net::joined(Setup::new(seed, Profile::Lan), 10);
+        net.drop_datagrams = true;
+        net.call(3, |node, now| node.take_up(now, role("a")))
+            .expect("few roles");
+        // By then every rumour has been told as often as it is, and nobody was declared down yet.
+        net.run(SECOND);
+        net.drop_datagrams = false;
+        let took = net
+            .run_until(SECOND * 20, |net| net.knowing(3) == 9)
+            .expect("all learn");
+        times.push(SECOND + took);
+    }
+    println!(
+        "role change by anti-entropy alone at 10 nodes: {:?}",
+        times.iter().max()
+    );
+}
