@@ -55,7 +55,7 @@ pub struct Limits {
     pub inbox_bytes_max: usize,
     /// Calls that this node may have outstanding.
     pub calls_max: usize,
-    /// How long a receiver waits for a missing message before it says `Gap`.
+    /// How long a receiver waits for a missing message of an origin that is gone before it says `Gap`.
     pub gap_after: Duration,
     /// How long what is known of a dead origin's flows is kept.
     pub forget_after: Duration,

@@ -230,9 +230,11 @@ impl FlowIn {
         }
     }
 
-    /// When the missing messages are given up, if some are missing.
+    /// When the missing messages are given up, if some are missing and the origin's life is over.
+    /// As long as it lives, its session brings everything in the end.
     pub(crate) fn gives_up_at(&self, gap_after: Duration) -> Option<Time> {
-        self.missing_since.map(|since| since + gap_after)
+        let since = self.missing_since?.max(self.dead_since?);
+        Some(since + gap_after)
     }
 
     /// Gives up what is missing before the next batch that is there; says what that was.
@@ -374,7 +376,9 @@ mod tests {
         assert_eq!(arrive(&mut flow, 4, 6), Arrival::First);
         assert!(ready(&mut flow).is_empty());
         assert_eq!(arrive(&mut flow, 4, 6), Arrival::Duplicate);
-        assert!(flow.gives_up_at(Duration::ZERO).is_some());
+        assert_eq!(flow.gives_up_at(Duration::ZERO), None);
+        flow.dead_since = Some(NOW);
+        assert_eq!(flow.gives_up_at(Duration::ZERO), Some(NOW));
         assert_eq!(arrive(&mut flow, 1, 3), Arrival::First);
         assert_eq!(ready(&mut flow), [(1, 3, 0), (4, 6, 0)]);
         assert_eq!(flow.gives_up_at(Duration::ZERO), None);
