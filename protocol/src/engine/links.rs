@@ -165,7 +165,8 @@ impl Engine {
             .as_ref()
             .is_some_and(|session| session.peer_epoch > hello.epoch)
         {
-            return Err("a hello from an earlier life of this node");
+            // The peer went on in a later life, and what it sent as data since overtook what it said before.
+            return Ok(());
         }
         peer.link.as_mut().expect("a frame came over it").hello = Some(hello.epoch);
         let ended = self.peers.enter_life(node, hello.epoch);
