@@ -1,7 +1,9 @@
 //! Links: hello, frames in both directions, and what is done when they come and go.
 
 use bytes::Bytes;
-use rolecast_membership::{Epoch, Identity, Input as MembershipInput, NodeId, Time};
+use rolecast_membership::{
+    Epoch, Event as MembershipEvent, Identity, Input as MembershipInput, NodeId, Time,
+};
 
 use super::{ACK_DELAY, Engine};
 use crate::api::{CallId, Class, CloseReason, Event, LinkId, Origin, Output, ReplyTo};
@@ -159,6 +161,14 @@ impl Engine {
     }
 
     fn on_hello(&mut self, now: Time, node: NodeId, hello: &Hello) -> Result<(), &'static str> {
+        if let Some((epoch, _)) = hello.known
+            && epoch > self.me.epoch
+        {
+            // The peer is in session with a later life of this node's key, which another process lives: it would refuse whatever this one says.
+            let by = Identity { epoch, ..self.me };
+            self.event(Event::Membership(Box::new(MembershipEvent::Superseded(by))));
+            return Ok(());
+        }
         let peer = self.peers.get_mut(node).expect("a frame came from it");
         if peer
             .session
