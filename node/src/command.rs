@@ -68,9 +68,10 @@ pub(crate) enum Command {
     /// Tell this queue what changes in the mesh.
     Watch { queue: Arc<WatchQueue> },
     /// Drain, leave and stop.
-    Shutdown { patience: Duration },
-    /// The last handle is gone: leave and stop.
-    Abandon,
+    Shutdown {
+        reason: ClosedReason,
+        patience: Duration,
+    },
 }
 
 impl Command {

@@ -17,6 +17,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rolecast_membership::{RoleName, Time};
 use rolecast_protocol::{Engine, Event, Input, LinkId, Output};
@@ -123,10 +124,8 @@ impl Driver {
     /// Sets the deadline, unless one that comes earlier is set: to wake too early costs less than to set it.
     fn arm(&self, sleep: Pin<&mut Sleep>) {
         let engine = self.engine.poll_timeout();
-        let Some(wanted) = engine.into_iter().chain(self.deadline()).min() else {
-            return;
-        };
-        let wanted = self.clock.instant(wanted);
+        let wanted = engine.into_iter().chain(self.deadline()).min();
+        let wanted = self.clock.instant(wanted.unwrap_or(self.now + IDLE_WAIT));
         if sleep.is_elapsed() || wanted < sleep.deadline() {
             sleep.reset(wanted);
         }
@@ -149,7 +148,7 @@ impl Driver {
             Poll::Pending => false,
         };
         let work = self.shared.poll_work(cx, &mut ready.work).is_ready();
-        ready.due = !sleep.is_elapsed() && sleep.poll(cx).is_ready();
+        ready.due = sleep.poll(cx).is_ready();
         if happened || work || ready.due {
             Poll::Ready(())
         } else {
@@ -249,3 +248,5 @@ impl Drop for Driver {
 
 /// So many received data frames are taken in before other work has its turn.
 const DATA_FRAMES_MAX: usize = 256;
+/// How long the task sleeps when nothing has a deadline.
+const IDLE_WAIT: Duration = Duration::from_secs(60);

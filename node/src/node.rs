@@ -22,6 +22,7 @@ use crate::shared::Shared;
 /// A process's membership of the mesh; cheap to clone.
 ///
 /// The node lives until [`Node::shutdown`] or until its last `Node` handle is dropped; channels and inboxes do not keep it alive.
+/// A node that was dropped leaves the mesh as in a shutdown, with a patience of one second, as long as the runtime runs; nobody learns whether what it sent arrived.
 /// Several nodes may live in one process.
 #[derive(Clone)]
 pub struct Node {
@@ -37,7 +38,10 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         // A closed node needs no telling.
-        let _ = self.shared.submit(Command::Abandon);
+        let _ = self.shared.submit(Command::Shutdown {
+            reason: ClosedReason::Dropped,
+            patience: DROP_PATIENCE,
+        });
     }
 }
 
@@ -179,7 +183,10 @@ impl Node {
     /// As [`Node::shutdown`], with another patience.
     pub async fn shutdown_within(&self, patience: Duration) -> ClosedReason {
         // A closed node has nothing left to do.
-        let _ = self.shared().submit(Command::Shutdown { patience });
+        let _ = self.shared().submit(Command::Shutdown {
+            reason: ClosedReason::Shutdown,
+            patience,
+        });
         self.closed().await
     }
 
@@ -210,3 +217,5 @@ impl fmt::Debug for Node {
 
 /// How long [`Node::shutdown`] waits for acknowledgements.
 pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a node whose last handle was dropped waits for acknowledgements.
+const DROP_PATIENCE: Duration = Duration::from_secs(1);

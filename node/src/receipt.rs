@@ -14,7 +14,6 @@ use crate::outbox::Outbox;
 /// To drop it costs nothing and changes nothing.
 /// [`Receipt::acked`] waits until every holder has taken the message.
 #[derive(Clone)]
-#[must_use = "to learn whether every holder took the message, call `acked` on the receipt"]
 pub struct Receipt {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) origin: NodeId,

@@ -32,8 +32,7 @@ impl Driver {
                 let _ = done.send(self.members());
             }
             Command::Watch { queue } => self.watchers.push(queue),
-            Command::Shutdown { patience } => self.begin_shutdown(patience),
-            Command::Abandon => self.abandon(),
+            Command::Shutdown { reason, patience } => self.begin_shutdown(reason, patience),
         }
     }
 }

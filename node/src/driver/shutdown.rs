@@ -18,9 +18,9 @@ pub(super) enum Phase {
     /// It takes work.
     Running,
     /// What gathered in the outboxes is handed over, until this time at the latest.
-    Emptying { until: Time },
+    Emptying { reason: ClosedReason, until: Time },
     /// What was sent is being acknowledged, until this time at the latest.
-    Draining { until: Time },
+    Draining { reason: ClosedReason, until: Time },
     /// Nothing is left to wait for.
     Over(ClosedReason),
 }
@@ -30,63 +30,52 @@ impl Phase {
     pub(super) fn reason(self) -> Option<ClosedReason> {
         match self {
             Phase::Running => None,
-            Phase::Emptying { .. } | Phase::Draining { .. } => Some(ClosedReason::Shutdown),
-            Phase::Over(reason) => Some(reason),
+            Phase::Emptying { reason, .. }
+            | Phase::Draining { reason, .. }
+            | Phase::Over(reason) => Some(reason),
         }
     }
 }
 
 impl Driver {
-    pub(super) fn begin_shutdown(&mut self, patience: Duration) {
+    pub(super) fn begin_shutdown(&mut self, reason: ClosedReason, patience: Duration) {
         if self.phase != Phase::Running {
             return;
         }
-        tracing::info!("the node is shutting down");
-        self.phase = Phase::Emptying {
-            until: self.now + patience,
-        };
-        for outbox in self.shared.refuse_multicasts(ClosedReason::Shutdown) {
+        tracing::info!(%reason, "the node is shutting down");
+        let until = self.now + patience;
+        self.phase = Phase::Emptying { reason, until };
+        for outbox in self.shared.refuse_multicasts(reason) {
             self.send_outbox(&outbox);
         }
-    }
-
-    /// The last handle is gone: what gathered in the outboxes goes out as far as there is room.
-    pub(super) fn abandon(&mut self) {
-        if self.phase != Phase::Running {
-            return;
-        }
-        for outbox in self.shared.refuse_multicasts(ClosedReason::Dropped) {
-            self.send_outbox(&outbox);
-        }
-        self.phase = Phase::Over(ClosedReason::Dropped);
     }
 
     pub(super) fn on_drained(&mut self) {
-        if let Phase::Draining { .. } = self.phase {
-            self.phase = Phase::Over(ClosedReason::Shutdown);
+        if let Phase::Draining { reason, .. } = self.phase {
+            self.phase = Phase::Over(reason);
         }
     }
 
     /// When the patience of a shutdown is over.
     pub(super) fn deadline(&self) -> Option<Time> {
         match self.phase {
-            Phase::Emptying { until } | Phase::Draining { until } => Some(until),
+            Phase::Emptying { until, .. } | Phase::Draining { until, .. } => Some(until),
             Phase::Running | Phase::Over(_) => None,
         }
     }
 
     /// Goes on with a shutdown; gives the reason when nothing is left to wait for.
     pub(super) fn finished(&mut self) -> Option<ClosedReason> {
-        if let Phase::Emptying { until } = self.phase
+        if let Phase::Emptying { reason, until } = self.phase
             && self.flows.is_empty()
         {
-            self.phase = Phase::Draining { until };
+            self.phase = Phase::Draining { reason, until };
             self.engine.drain(self.now);
             self.carry_out();
         }
         if self.deadline().is_some_and(|until| until <= self.now) {
             tracing::warn!("not everything was acknowledged before the patience was over");
-            self.phase = Phase::Over(ClosedReason::Shutdown);
+            self.phase = Phase::Over(self.closing_reason());
         }
         match self.phase {
             Phase::Over(reason) => Some(reason),

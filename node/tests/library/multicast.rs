@@ -1,0 +1,210 @@
+//! Sending to every holder.
+
+use std::collections::BTreeMap;
+
+use rolecast::{Dissemination, InboxItem, NotSent, SendError, Seq};
+
+use crate::mesh::{mesh, message, payloads, register_on, within};
+
+#[tokio::test]
+async fn every_holder_gets_every_message_in_order() {
+    within(async {
+        let mesh = mesh(4).await;
+        let mut inboxes = register_on(&mesh, &[1, 2, 3], "news").await;
+        let senders = [mesh[0].channel("news"), mesh[1].channel("news")];
+        let mut receipts = Vec::new();
+        for number in 0..500u32 {
+            for channel in &senders {
+                let receipt = channel.multicast(number.to_string()).await;
+                receipts.push(receipt.expect("there are holders"));
+            }
+        }
+        for inbox in &mut inboxes {
+            let mut taken = BTreeMap::new();
+            for _ in 0..1_000 {
+                let message = message(inbox).await;
+                let count: &mut u64 = taken.entry(message.origin()).or_default();
+                assert_eq!(message.payload(), count.to_string().as_bytes());
+                *count += 1;
+                assert_eq!(message.seq(), Some(Seq(*count)));
+            }
+            assert!(taken.values().all(|count| *count == 500), "{taken:?}");
+        }
+        for receipt in receipts.split_off(998) {
+            assert_eq!((receipt.seq(), receipt.holders()), (Seq(500), 3));
+            let outcome = receipt.acked().await.expect("the node is not closed");
+            assert_eq!((outcome.acknowledged, outcome.is_complete()), (3, true));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_holder_that_sends_gets_its_own_messages_too() {
+    within(async {
+        let mesh = mesh(2).await;
+        let mut inboxes = register_on(&mesh, &[0, 1], "chat").await;
+        let receipt = mesh[0]
+            .channel("chat")
+            .multicast("hello")
+            .await
+            .expect("there are holders");
+        for inbox in &mut inboxes {
+            let message = message(inbox).await;
+            assert_eq!(message.payload(), "hello");
+            assert_eq!(
+                (message.origin(), message.epoch()),
+                (mesh[0].id(), mesh[0].epoch())
+            );
+            assert_eq!(message.role().as_str(), "chat");
+            assert!(!message.is_request());
+        }
+        assert_eq!(receipt.acked().await.expect("not closed").acknowledged, 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn payloads_of_all_sizes_arrive_unchanged_and_in_order() {
+    within(async {
+        let mesh = mesh(2).await;
+        let mut inboxes = register_on(&mesh, &[1], "sink").await;
+        for dissemination in [Dissemination::Eager, Dissemination::BestEffort] {
+            let channel = mesh[0].channel("sink").dissemination(dissemination);
+            let sizes = [
+                0, 1, 127, 128, 5_000, 16_383, 16_384, 16_385, 70_000, 3_000_000, 1, 0,
+            ];
+            let sent: Vec<Vec<u8>> = sizes
+                .iter()
+                .map(|&size| (0..size).map(|byte| byte as u8).collect())
+                .collect();
+            for payload in sent.clone() {
+                channel.multicast(payload).await.expect("there is a holder");
+            }
+            assert!(payloads(&mut inboxes[0], sent.len()).await == sent);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_holder_nothing_is_sent() {
+    within(async {
+        let mesh = mesh(2).await;
+        let channel = mesh[0].channel("nobody");
+        let error = channel.multicast("x").await.expect_err("nobody holds it");
+        assert_eq!(
+            error,
+            SendError::NotSent(NotSent::NoHolder {
+                role: "nobody".into()
+            })
+        );
+        assert!(!error.may_have_arrived());
+        let inboxes = register_on(&mesh, &[1], "nobody").await;
+        let first = channel.multicast("x").await.expect("there is a holder");
+        assert_eq!(first.seq(), Seq(1));
+        drop(inboxes);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn broadcasts_reach_every_node_that_takes_them_and_are_acknowledged_by_the_others() {
+    within(async {
+        let mesh = mesh(3).await;
+        let mut taken = mesh[2].broadcasts().await.expect("nobody has it");
+        assert!(mesh[2].broadcasts().await.is_none());
+        let receipt = mesh[0].broadcast("all").await.expect("there are nodes");
+        assert_eq!(message(&mut taken).await.payload(), "all");
+        assert_eq!(receipt.acked().await.expect("not closed").acknowledged, 3);
+        drop(taken);
+        let receipt = mesh[0]
+            .broadcast("discarded")
+            .await
+            .expect("there are nodes");
+        assert_eq!(receipt.acked().await.expect("not closed").acknowledged, 3);
+        let mut taken = mesh[2].broadcasts().await.expect("it was given back");
+        mesh[1].broadcast("again").await.expect("there are nodes");
+        assert_eq!(message(&mut taken).await.payload(), "again");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_role_given_up_amid_traffic_ends_its_inbox_after_what_was_delivered() {
+    within(async {
+        let mesh = mesh(3).await;
+        let mut inboxes = register_on(&mesh, &[1, 2], "work").await;
+        let channel = mesh[0].channel("work");
+        let sender = tokio::spawn({
+            let channel = channel.clone();
+            async move {
+                for number in 0..20_000u64 {
+                    channel
+                        .multicast(number.to_be_bytes().to_vec())
+                        .await
+                        .expect("one stays");
+                }
+            }
+        });
+        let mut moving = inboxes.pop().expect("there are two");
+        let mut next = 0u64;
+        let check = |payload: &[u8], next: &mut u64| {
+            assert_eq!(payload, next.to_be_bytes());
+            *next += 1;
+        };
+        while next < 1_000 {
+            check(message(&mut moving).await.payload(), &mut next);
+        }
+        moving.unregister().await.expect("the node is not closed");
+        while let Some(item) = moving.next().await {
+            let InboxItem::Message(message) = item else {
+                panic!("{item:?}")
+            };
+            check(message.payload(), &mut next);
+        }
+        let mut staying = 0u64;
+        while staying < 20_000 {
+            check(message(&mut inboxes[0]).await.payload(), &mut staying);
+        }
+        sender.await.expect("every message was sent");
+        mesh[2]
+            .register("work")
+            .await
+            .expect("the role is free again");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_role_moves_from_node_to_node() {
+    within(async {
+        let mesh = mesh(3).await;
+        let channel = mesh[0].channel("master");
+        for (round, holder) in [1, 2, 1].into_iter().enumerate() {
+            let mut inboxes = register_on(&mesh, &[holder], "master").await;
+            channel
+                .multicast(round.to_string())
+                .await
+                .expect("there is a holder");
+            assert_eq!(
+                message(&mut inboxes[0]).await.payload(),
+                round.to_string().as_bytes()
+            );
+            inboxes[0]
+                .unregister()
+                .await
+                .expect("the node is not closed");
+            let mut watch = mesh[0].watch();
+            while mesh[0]
+                .members()
+                .await
+                .iter()
+                .any(|member| member.holds("master"))
+            {
+                watch.next().await.expect("the node is not closed");
+            }
+        }
+    })
+    .await;
+}
