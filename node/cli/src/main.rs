@@ -1,10 +1,34 @@
 //! The `rolecast` command: nodes, messages to roles, a demo and benchmarks.
 
+mod acknowledgements;
+mod answerer;
 mod args;
+mod arrivals;
 mod bench;
+mod config_file;
+mod duration;
 mod failure;
+mod human;
+mod interrupt;
+mod lines;
+mod listen;
+mod log;
+mod members;
+mod mesh_log;
+mod messages;
+mod nearest;
+mod node;
+mod node_options;
 mod output;
+mod request;
+mod secret;
+mod secret_source;
+mod send;
+mod session;
+mod singles;
 mod style;
+mod table;
+mod view;
 
 use std::process::ExitCode;
 
@@ -17,14 +41,22 @@ use crate::output::Output;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = Output::new(cli.json);
-    match run(cli, &output) {
+    log::init(cli.verbose);
+    match run(cli.command, &output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => output.fail(&failure),
     }
 }
 
-fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
-    match cli.command {
+fn run(command: Command, output: &Output) -> Result<(), Failure> {
+    match command {
+        Command::Node(args) => node::run(args, output),
+        Command::Listen(args) => listen::run(args, output),
+        Command::Send(args) => send::run(args, output),
+        Command::Broadcast(args) => send::run_broadcast(args, output),
+        Command::Request(args) => request::run(args, output),
+        Command::Members(args) => members::run(args, output),
+        Command::Secret(args) => secret::run(args, output),
         Command::Bench(args) => bench::run(args, output),
     }
 }

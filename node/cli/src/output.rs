@@ -12,7 +12,7 @@ use crate::style;
 /// The command's standard output, and the form in which it is wanted.
 ///
 /// Text may carry colours: they are taken out again unless a terminal shows it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Output {
     json: bool,
 }
@@ -40,11 +40,22 @@ impl Output {
 
     /// Prints text that consists of whole lines, with one write.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
+        if text.is_empty() {
+            return Ok(());
+        }
         let mut stdout = anstream::stdout().lock();
         let written = stdout
             .write_all(text.as_bytes())
             .and_then(|()| stdout.flush());
         written.map_err(write_failure)
+    }
+
+    /// Adds a remark on the standard error for people; programs do not need it.
+    pub(crate) fn note(&self, remark: impl fmt::Display) {
+        if !self.json {
+            // Who closed the standard error does not want to know.
+            let _ = writeln!(anstream::stderr().lock(), "{remark}");
+        }
     }
 
     /// Tells the person at the terminal something that is no result.
@@ -79,7 +90,8 @@ pub(crate) fn to_json(object: &impl Serialize) -> Result<String, Failure> {
         .map_err(|error| Failure::failed(format!("the result cannot be written as JSON: {error}")))
 }
 
-fn write_failure(error: io::Error) -> Failure {
+/// What it means that the standard output cannot be written.
+pub(crate) fn write_failure(error: io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::OutputClosed,
         _ => Failure::failed(format!("the standard output cannot be written: {error}")),

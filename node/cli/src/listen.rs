@@ -1,0 +1,95 @@
+//! `rolecast listen`: hold a role, show what arrives, answer requests.
+
+use clap::Args;
+use futures_util::StreamExt as _;
+use rolecast::{Inbox, Node, RegisterError, RoleName};
+use serde_json::json;
+
+use crate::answerer::Answerer;
+use crate::arrivals::{Arrivals, batches};
+use crate::failure::Failure;
+use crate::node_options::{NodeOptions, Part};
+use crate::output::Output;
+use crate::session::{OnInterrupt, parse_role, with_node};
+use crate::style::{DIM, NAME};
+
+/// What `rolecast listen` is told.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ListenArgs {
+    /// The role to hold, such as db:master; '*' shows what is broadcast
+    role: String,
+    /// Answer every request with this text
+    #[arg(long, value_name = "TEXT", conflicts_with = "reply_with")]
+    reply: Option<String>,
+    /// Answer every request with what `sh -c CMD` writes; the request is its input, and a command that fails refuses it
+    #[arg(long, value_name = "CMD")]
+    reply_with: Option<String>,
+    #[command(flatten)]
+    node: NodeOptions,
+}
+
+/// Holds the role until Ctrl-C.
+pub(crate) fn run(args: ListenArgs, output: &Output) -> Result<(), Failure> {
+    let role = parse_role(&args.role)?;
+    let settings = args.node.settings(Part::Companion("listen"), output)?;
+    let alone = settings.seeds.is_empty();
+    let answerer = match (args.reply, args.reply_with) {
+        (Some(text), _) => Answerer::text(text, output),
+        (None, Some(command)) => Answerer::command(command, output),
+        (None, None) => Answerer::refuse(output),
+    };
+    with_node(settings, OnInterrupt::Done, async |node| {
+        let inbox = take_up(node, &role).await?;
+        announce(node, &role, alone, output)?;
+        let mut arrivals = Arrivals::new(output, answerer, false);
+        let mut batches = batches(vec![inbox]);
+        while let Some(batch) = batches.next().await {
+            arrivals.take(batch).await?;
+        }
+        Err(Failure::failed("the node is closed"))
+    })
+}
+
+/// Takes up a role; for the role of everyone, takes what is broadcast.
+pub(crate) async fn take_up(node: &Node, role: &RoleName) -> Result<Inbox, Failure> {
+    if *role == RoleName::everyone() {
+        let inbox = node.broadcasts().await;
+        return inbox.ok_or_else(|| Failure::failed("the node is closed"));
+    }
+    node.register(role.as_str())
+        .await
+        .map_err(|error| match error {
+            RegisterError::Held { .. } => Failure::usage(format!("the role {role} is named twice")),
+            error => Failure::failed(error.to_string()),
+        })
+}
+
+fn announce(node: &Node, role: &RoleName, alone: bool, output: &Output) -> Result<(), Failure> {
+    if output.is_json() {
+        return output.object(&json!({
+            "event": "started", "node": node.id().to_hex(), "addr": node.addr(), "roles": [role.as_str()],
+        }));
+    }
+    let (id, addr) = (node.id(), node.addr());
+    output.line(format_args!(
+        "{NAME}{role}{NAME:#} is held by {NAME}{id}{NAME:#} at {addr} {DIM}(Ctrl-C gives it up){DIM:#}"
+    ))?;
+    if alone {
+        output.line(format_args!(
+            "no seed was given, so this is a mesh of its own; others join it with --seed {addr}"
+        ))?;
+    }
+    Ok(())
+}
+
+const EXAMPLES: &str = "Examples:
+  rolecast listen chat --seed 10.0.0.1:7400 --secret-file mesh.secret
+      shows what is sent to the role chat
+  rolecast listen db:master --reply 'not today' ...
+      answers every request with the same text
+  rolecast listen upper --reply-with 'tr a-z A-Z' ...
+      answers each request with what the command makes of it
+      (the command sees ROLECAST_ROLE and ROLECAST_ORIGIN in its environment)
+  rolecast listen chat --json ... | jq -r .payload
+      one JSON object for every message, request and gap";

@@ -1,0 +1,140 @@
+//! `rolecast node`: a node of the mesh that runs until it is told to stop.
+
+use clap::Args;
+use futures_util::StreamExt as _;
+use rolecast::{Node, RoleName};
+use serde_json::json;
+
+use crate::answerer::Answerer;
+use crate::arrivals::{Arrivals, batches};
+use crate::failure::Failure;
+use crate::listen::take_up;
+use crate::mesh_log::MeshLog;
+use crate::node_options::{NodeOptions, Part};
+use crate::output::Output;
+use crate::secret_source::SecretSource;
+use crate::session::{OnInterrupt, parse_role, with_node};
+use crate::style::{DIM, NAME};
+
+/// What `rolecast node` is told.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct NodeArgs {
+    /// A role to hold; may be repeated
+    #[arg(long = "role", value_name = "ROLE")]
+    roles: Vec<String>,
+    #[command(flatten)]
+    node: NodeOptions,
+}
+
+/// What the node says of itself when it starts.
+struct Banner {
+    seeds: Vec<String>,
+    secret: SecretSource,
+    roles: Vec<RoleName>,
+    listens_everywhere: bool,
+}
+
+/// Runs the node until Ctrl-C, and shows what happens in the mesh and what its roles receive.
+pub(crate) fn run(args: NodeArgs, output: &Output) -> Result<(), Failure> {
+    let settings = args.node.settings(Part::Daemon, output)?;
+    let named = if args.roles.is_empty() {
+        &settings.roles
+    } else {
+        &args.roles
+    };
+    let mut roles = named
+        .iter()
+        .map(|role| parse_role(role))
+        .collect::<Result<Vec<RoleName>, Failure>>()?;
+    roles.sort();
+    roles.dedup();
+    let banner = Banner {
+        seeds: settings.seeds.clone(),
+        secret: settings.secret.clone(),
+        roles: roles.clone(),
+        listens_everywhere: ["0.0.0.0:", "[::]:"]
+            .iter()
+            .any(|any| settings.listen.starts_with(any)),
+    };
+    with_node(settings, OnInterrupt::Done, async |node| {
+        let mut events = node.watch();
+        let mut log = MeshLog::new(node.members().await, output);
+        let mut inboxes = vec![take_up(node, &RoleName::everyone()).await?];
+        for role in roles.iter().filter(|role| **role != RoleName::everyone()) {
+            inboxes.push(take_up(node, role).await?);
+        }
+        banner.show(node, output)?;
+        let mut arrivals = Arrivals::new(output, Answerer::refuse(output), true);
+        let mut batches = batches(inboxes);
+        loop {
+            tokio::select! {
+                biased;
+                event = events.next() => match event {
+                    Some(event) => log.take(event)?,
+                    None => return Err(Failure::failed("the node is closed")),
+                },
+                Some(batch) = batches.next() => arrivals.take(batch).await?,
+            }
+        }
+    })
+}
+
+impl Banner {
+    fn show(&self, node: &Node, output: &Output) -> Result<(), Failure> {
+        let (id, addr) = (node.id(), node.addr());
+        if output.is_json() {
+            let roles: Vec<&str> = self.roles.iter().map(RoleName::as_str).collect();
+            return output.object(&json!({
+                "event": "started", "node": id.to_hex(), "addr": addr, "roles": roles, "seeds": self.seeds,
+            }));
+        }
+        let holds = match &self.roles[..] {
+            [] => String::new(),
+            roles => {
+                let roles: Vec<&str> = roles.iter().map(RoleName::as_str).collect();
+                format!(", holds {NAME}{}{NAME:#}", roles.join(" "))
+            }
+        };
+        output.line(format_args!(
+            "node {NAME}{id}{NAME:#} at {addr}{holds} {DIM}(Ctrl-C leaves the mesh){DIM:#}"
+        ))?;
+        if !self.seeds.is_empty() {
+            return output.line(format_args!(
+                "looking for the mesh at {}",
+                self.seeds.join(", ")
+            ));
+        }
+        let secret = match &self.secret {
+            SecretSource::File(path) => format!(" --secret-file {}", path.display()),
+            SecretSource::Variable(_) => String::new(),
+        };
+        output.line("no seed was given, so this is a mesh of its own; others join it with")?;
+        output.line(format_args!("  rolecast node --seed {addr}{secret}"))?;
+        if self.listens_everywhere && addr.ip().is_loopback() {
+            output.line(format_args!(
+                "others on this machine, that is: for the rest say with --advertise HOST:{} how they reach it",
+                addr.port()
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+const EXAMPLES: &str = "Examples:
+  rolecast secret new --out mesh.secret
+  rolecast node --listen 127.0.0.1:7400 --secret-file mesh.secret
+      starts a mesh
+  rolecast node --listen 127.0.0.1:7401 --seed 127.0.0.1:7400 --secret-file mesh.secret --role db:master
+      joins it and holds a role
+  rolecast node --config node.toml
+      takes everything from a file, such as
+        listen = \"0.0.0.0:7400\"
+        advertise = \"10.0.0.1:7400\"
+        seeds = [\"10.0.0.2:7400\"]
+        secret-file = \"mesh.secret\"
+        roles = [\"db:master\"]
+      (further keys: site, service, instance, labels, state-dir, profile;
+      relative paths start at the file's directory)
+
+What is sent to its roles is shown; requests are refused, since nobody answers them here.";

@@ -1,0 +1,202 @@
+//! `rolecast send` and `rolecast broadcast`: messages without a reply.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use rolecast::{Channel, RoleName};
+
+use crate::acknowledgements::Acknowledgements;
+use crate::duration::parse_duration;
+use crate::failure::Failure;
+use crate::messages::Messages;
+use crate::node_options::{NodeOptions, Part};
+use crate::output::Output;
+use crate::session::{OnInterrupt, parse_role, with_node};
+use crate::singles::send_singles;
+use crate::view::{View, find_holders, find_member};
+
+/// What `rolecast send` is told.
+#[derive(Debug, Args)]
+#[command(after_help = SEND_EXAMPLES)]
+pub(crate) struct SendArgs {
+    /// The role to send to
+    role: String,
+    /// The message; without it, every line of the standard input is one
+    message: Option<String>,
+    /// Send to every holder of the role (the default)
+    #[arg(long, group = "mode")]
+    multicast: bool,
+    /// Send each message to any one holder
+    #[arg(long, group = "mode")]
+    anycast: bool,
+    /// Send to this node, if it holds the role; the first digits of its id are enough
+    #[arg(long, group = "mode", value_name = "NODE", value_parser = parse_prefix)]
+    to: Option<String>,
+    #[command(flatten)]
+    patience: SendPatience,
+    #[command(flatten)]
+    node: NodeOptions,
+}
+
+/// What `rolecast broadcast` is told.
+#[derive(Debug, Args)]
+#[command(after_help = BROADCAST_EXAMPLES)]
+pub(crate) struct BroadcastArgs {
+    /// The message; without it, every line of the standard input is one
+    message: Option<String>,
+    #[command(flatten)]
+    patience: SendPatience,
+    #[command(flatten)]
+    node: NodeOptions,
+}
+
+/// How long a sender waits.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct SendPatience {
+    /// Wait this long for somebody who holds the role
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
+    wait: Duration,
+    /// Wait this long for room to send, and for the acknowledgements at the end
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    timeout: Duration,
+}
+
+/// What is sent, and how.
+struct Sending {
+    role: RoleName,
+    message: Option<String>,
+    mode: Mode,
+    patience: SendPatience,
+}
+
+/// To whom a message goes.
+enum Mode {
+    /// To every holder.
+    Multicast,
+    /// To any one holder.
+    Anycast,
+    /// To the node whose id starts so.
+    To(String),
+}
+
+/// Sends to a role.
+pub(crate) fn run(args: SendArgs, output: &Output) -> Result<(), Failure> {
+    let mode = match (args.anycast, args.to) {
+        (true, _) => Mode::Anycast,
+        (false, Some(prefix)) => Mode::To(prefix),
+        (false, None) => Mode::Multicast,
+    };
+    let sending = Sending {
+        role: parse_role(&args.role)?,
+        message: args.message,
+        mode,
+        patience: args.patience,
+    };
+    sending.run(&args.node, "send", output)
+}
+
+/// Sends to every node.
+pub(crate) fn run_broadcast(args: BroadcastArgs, output: &Output) -> Result<(), Failure> {
+    let sending = Sending {
+        role: RoleName::everyone(),
+        message: args.message,
+        mode: Mode::Multicast,
+        patience: args.patience,
+    };
+    sending.run(&args.node, "broadcast", output)
+}
+
+impl Sending {
+    fn run(
+        self,
+        options: &NodeOptions,
+        part: &'static str,
+        output: &Output,
+    ) -> Result<(), Failure> {
+        let settings = options.settings(Part::Visitor(part), output)?;
+        let seeds = settings.seeds.clone();
+        with_node(settings, OnInterrupt::Incomplete, async |node| {
+            let mut view = View::of(node);
+            let role = self.role.as_str();
+            let members = find_holders(&mut view, role, &seeds, self.patience.wait).await?;
+            let timeout = self.patience.timeout;
+            let messages = Messages::new(self.message, self.role.clone());
+            let channel = node.channel(role);
+            match self.mode {
+                Mode::Multicast => multicast(&channel, messages, timeout, output).await,
+                Mode::Anycast => {
+                    let send = |payload| channel.anycast(payload).timeout(timeout);
+                    send_singles(messages, send, output).await
+                }
+                Mode::To(prefix) => {
+                    let to = find_member(&prefix, &members)?.id;
+                    let send = |payload| channel.unicast(to, payload).timeout(timeout);
+                    send_singles(messages, send, output).await
+                }
+            }
+        })
+    }
+}
+
+/// Sends every message to every holder, and reports who acknowledged them.
+async fn multicast(
+    channel: &Channel,
+    mut messages: Messages,
+    patience: Duration,
+    output: &Output,
+) -> Result<(), Failure> {
+    let start = Instant::now();
+    let acknowledgements = Acknowledgements::collect();
+    let sent = multicast_all(channel, &mut messages, patience, &acknowledgements).await;
+    let tally = acknowledgements.finish(patience).await;
+    tally.report(messages.role(), start.elapsed(), output)?;
+    sent?;
+    tally.verdict(messages.role(), patience)
+}
+
+async fn multicast_all(
+    channel: &Channel,
+    messages: &mut Messages,
+    patience: Duration,
+    acknowledgements: &Acknowledgements,
+) -> Result<(), Failure> {
+    while let Some(payload) = messages.next().await? {
+        match channel.multicast(payload).timeout(patience).await {
+            Ok(receipt) => acknowledgements.expect(receipt, patience).await?,
+            Err(error) => return Err(messages.failure(&error)),
+        }
+    }
+    Ok(())
+}
+
+fn parse_prefix(text: &str) -> Result<String, String> {
+    let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if text.is_empty() || text.len() > NODE_ID_DIGITS || !is_hex {
+        return Err(
+            "a node is named by its id or the first digits of it, as `rolecast members` shows them"
+                .to_owned(),
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// A whole node id.
+const NODE_ID_DIGITS: usize = 64;
+
+const SEND_EXAMPLES: &str = "Examples:
+  rolecast send chat 'hello' --seed 10.0.0.1:7400 --secret-file mesh.secret
+      sends one message to every holder, and says who acknowledged it
+  tail -f app.log | rolecast send logs ...
+      sends every line, as fast as the slowest holder takes them
+  rolecast send jobs 'resize 17' --anycast ...
+      sends to any one holder
+  rolecast send chat 'psst' --to 3fa2 ...
+      sends to the one node whose id starts with 3fa2
+
+Exit code 0 means that every holder has taken every message.";
+
+const BROADCAST_EXAMPLES: &str = "Examples:
+  rolecast broadcast 'going down at 18:00' --seed 10.0.0.1:7400 --secret-file mesh.secret
+      sends to every node of the mesh, whatever it holds
+  rolecast listen '*' ...
+      shows what is broadcast";
