@@ -1,5 +1,6 @@
 //! Meshes of memberships in virtual time.
 
+mod bytes;
 mod failure;
 mod heal;
 mod join;

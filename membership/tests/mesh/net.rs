@@ -104,6 +104,8 @@ pub(crate) struct Net {
     pub(crate) datagrams: u64,
     pub(crate) frames: u64,
     pub(crate) frame_bytes: u64,
+    /// All that was sent, if it is to be kept; `true` marks a frame.
+    pub(crate) kept: Option<Vec<(bool, Bytes)>>,
     /// Frames alone work.
     pub(crate) drop_datagrams: bool,
     /// Packets alone work.
@@ -153,6 +155,7 @@ impl Net {
             datagrams: 0,
             frames: 0,
             frame_bytes: 0,
+            kept: None,
             drop_datagrams: false,
             drop_frames: false,
             sent: BTreeMap::new(),
@@ -499,12 +502,20 @@ impl Net {
             Output::Datagram { to, bytes } => {
                 self.trace.write(to.id.as_bytes());
                 self.trace.write(bytes);
+                self.keep(false, bytes);
             }
             Output::Frame { to, bytes } => {
                 self.trace.write(to.as_bytes());
                 self.trace.write(bytes);
+                self.keep(true, bytes);
             }
             other => self.trace.write(format!("{other:?}").as_bytes()),
+        }
+    }
+
+    fn keep(&mut self, frame: bool, bytes: &Bytes) {
+        if let Some(kept) = &mut self.kept {
+            kept.push((frame, bytes.clone()));
         }
     }
 
