@@ -16,7 +16,7 @@ use crate::{NodeId, Time};
 
 /// Records up to this size, in bytes, travel in datagrams; of larger ones only a hint does.
 pub(crate) const NEWS_BYTES_MAX: usize = 600;
-/// The least time between two rounds: what comes in between is sent together.
+/// The least time between a round and one that something new brings forward: what comes in between is sent together.
 const ROUND_GAP: Duration = Duration::from_millis(10);
 /// How many news are tried before a packet counts as full.
 const TRIES_MAX: usize = 16;
@@ -28,8 +28,8 @@ struct Rumour {
 }
 
 /// At most one rumour per node: the newest.
-#[derive(Default)]
 pub(crate) struct Gossip {
+    period: Duration,
     rumours: BTreeMap<NodeId, Rumour>,
     /// The least often sent first, then the oldest.
     queue: BTreeSet<(u8, u64, NodeId)>,
@@ -39,13 +39,26 @@ pub(crate) struct Gossip {
 }
 
 impl Gossip {
+    /// Goes on once per `period`, as long as there are news.
+    pub(crate) fn new(period: Duration) -> Self {
+        Gossip {
+            period,
+            rumours: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            pushed: 0,
+            last_round: None,
+            next_round: None,
+        }
+    }
+
     /// Passes on that a record exists; the record itself, if it is small enough.
     pub(crate) fn push(&mut self, now: Time, entry: Entry, encoded: &[u8]) {
         self.remove(entry.id);
-        let news = if encoded.len() <= NEWS_BYTES_MAX {
-            News::Record(encoded).encode()
+        // Every hint makes all others fetch a large record: of quick changes, most versions are left out.
+        let (news, gap) = if encoded.len() <= NEWS_BYTES_MAX {
+            (News::Record(encoded).encode(), ROUND_GAP)
         } else {
-            News::Hint(entry).encode()
+            (News::Hint(entry).encode(), self.period)
         };
         self.pushed += 1;
         let rumour = Rumour {
@@ -55,9 +68,7 @@ impl Gossip {
         };
         self.queue.insert((0, rumour.order, entry.id));
         self.rumours.insert(entry.id, rumour);
-        let soonest = self
-            .last_round
-            .map_or(now, |last| now.max(last + ROUND_GAP));
+        let soonest = self.last_round.map_or(now, |last| now.max(last + gap));
         self.next_round = Some(self.next_round.map_or(soonest, |next| next.min(soonest)));
     }
 
@@ -103,8 +114,77 @@ impl Gossip {
         due
     }
 
-    /// Ends a round: the next one follows after `period`, if there is anything left.
-    pub(crate) fn end_round(&mut self, now: Time, period: Duration) {
-        self.next_round = (!self.rumours.is_empty()).then(|| now + period);
+    /// Ends a round: the next one follows after the period, if there is anything left.
+    pub(crate) fn end_round(&mut self, now: Time) {
+        self.next_round = (!self.rumours.is_empty()).then(|| now + self.period);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Epoch;
+    use crate::packet::{Packet, Side};
+    use crate::registry::Stamp;
+
+    fn entry(number: u8, version: u64) -> Entry {
+        let stamp = Stamp {
+            epoch: Epoch(1),
+            version,
+        };
+        Entry {
+            id: NodeId::from_bytes([number; 32]),
+            stamp,
+        }
+    }
+
+    fn fill(gossip: &mut Gossip, limit: u8) -> Bytes {
+        let mut packet = PacketBuilder::new(Side { live: 1, low: 0 }, &[]);
+        gossip.fill(&mut packet, limit);
+        packet.finish()
+    }
+
+    #[test]
+    fn every_rumour_is_told_as_often_as_it_may_and_no_more() {
+        let mut gossip = Gossip::new(Duration::from_millis(200));
+        for number in 0..20 {
+            gossip.push(Time::ZERO, entry(number, 1), &[number; 300]);
+        }
+        gossip.push(Time::ZERO, entry(0, 2), &[77; 300]);
+        let mut told = BTreeMap::new();
+        for _ in 0..100 {
+            let bytes = fill(&mut gossip, 3);
+            for news in Packet::decode(&bytes).expect("it is whole").news {
+                let News::Record(record) = news else {
+                    panic!("all are small")
+                };
+                *told.entry(record[0]).or_insert(0) += 1;
+            }
+        }
+        let expected: BTreeMap<u8, i32> = (1..20).chain([77]).map(|number| (number, 3)).collect();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn news_go_out_at_once_and_large_ones_at_the_pace_of_the_rounds() {
+        let period = Duration::from_millis(200);
+        let mut gossip = Gossip::new(period);
+        gossip.push(Time::ZERO, entry(1, 1), &[0; 300]);
+        assert!(gossip.begin_round(Time::ZERO));
+        gossip.end_round(Time::ZERO);
+        assert_eq!(gossip.deadline(), Some(Time::ZERO + period));
+        gossip.push(Time::from_millis(1), entry(2, 1), &[0; 300]);
+        assert_eq!(gossip.deadline(), Some(Time::ZERO + ROUND_GAP));
+        assert!(gossip.begin_round(Time::from_millis(10)));
+        gossip.end_round(Time::from_millis(10));
+        gossip.push(Time::from_millis(20), entry(3, 1), &[0; NEWS_BYTES_MAX + 1]);
+        assert_eq!(gossip.deadline(), Some(Time::from_millis(210)));
+        gossip.remove(entry(2, 1).id);
+        for _ in 0..3 {
+            fill(&mut gossip, 1);
+        }
+        assert!(gossip.begin_round(Time::from_millis(210)));
+        gossip.end_round(Time::from_millis(210));
+        assert_eq!(gossip.deadline(), None);
     }
 }

@@ -23,7 +23,7 @@ impl Membership {
         if id == self.registry.own().identity.id {
             return;
         }
-        let stranger = self.live_epoch(id) != Some(identity.epoch) && !self.tombs.left(identity);
+        let stranger = self.live_epoch(id) < Some(identity.epoch) && !self.tombs.left(identity);
         self.peers.connect(self.now, identity, stranger);
         let bytes = self.own_frame();
         self.outputs.push_back(Output::Frame { to: id, bytes });
@@ -341,5 +341,140 @@ impl Membership {
     pub(crate) fn send_swim(&mut self, to: Life, swim: &[u8]) {
         let bytes = PacketBuilder::new(self.registry.side(), swim).finish();
         self.outputs.push_back(Output::Datagram { to: to.0, bytes });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::PacketBuilder;
+    use crate::tombs::TOMBS_MAX;
+    use crate::{Config, Input, Profile, Time};
+
+    fn identity(number: u32) -> Identity {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        let addr = ([10, 0, 0, 1], 7400).into();
+        Identity {
+            id: NodeId::from_bytes(id),
+            epoch: Epoch(1),
+            addr,
+        }
+    }
+
+    fn membership() -> Membership {
+        let record = Record::new(identity(1));
+        let config = Config {
+            record,
+            seeds: Vec::new(),
+            profile: Profile::Lan,
+        };
+        let mut membership = Membership::new(config, 1, Time::ZERO);
+        membership.handle(Time::ZERO, Input::PeerConnected(identity(2)));
+        membership
+    }
+
+    fn packet_from(peer: u32, updates: impl Iterator<Item = SwimMember<Life>>) -> Bytes {
+        let (src, dst) = (Life(identity(peer)), Life(identity(1)));
+        let mut swim = packet(src, dst, Message::Gossip, None);
+        let updates: Vec<_> = updates.collect();
+        swim.extend_from_slice(&u16::try_from(updates.len()).expect("few").to_be_bytes());
+        for update in updates {
+            foca::Codec::encode_member(&mut crate::codec::PacketCodec, &update, &mut swim)
+                .expect("a vector has room");
+        }
+        PacketBuilder::new(Side { live: 2, low: 0 }, &swim).finish()
+    }
+
+    fn drain(membership: &mut Membership) {
+        while membership.poll_output().is_some() {}
+    }
+
+    #[test]
+    fn a_peer_cannot_make_a_node_keep_records_without_bound() {
+        let mut membership = membership();
+        let records: Vec<Bytes> = (2..MEMBERS_MAX as u32 + 1_000)
+            .map(|n| Record::new(identity(n)).encode())
+            .collect();
+        let from = identity(2).id;
+        for bytes in Frame::records(records.iter()) {
+            membership.handle(Time::ZERO, Input::Frame { from, bytes });
+            drain(&mut membership);
+        }
+        assert_eq!(membership.members().count(), MEMBERS_MAX);
+        // Packets bring in nobody either, but those who are in are still heard.
+        let strangers = (20_000..20_010).map(|n| SwimMember::alive(Life(identity(n))));
+        let bytes = packet_from(2, strangers);
+        membership.handle(Time::ZERO, Input::Datagram { from, bytes });
+        assert_eq!(membership.swim.states().count(), MEMBERS_MAX);
+        let bytes = packet_from(2, [SwimMember::down(Life(identity(3)))].into_iter());
+        membership.handle(Time::ZERO, Input::Datagram { from, bytes });
+        assert_eq!(membership.members().count(), MEMBERS_MAX - 1);
+    }
+
+    #[test]
+    fn a_peer_cannot_make_a_node_remember_the_dead_or_want_records_without_bound() {
+        let mut membership = membership();
+        let from = identity(2).id;
+        for start in (0..4_000).step_by(10) {
+            let dead = (start..start + 10).map(|n| SwimMember::down(Life(identity(n + 100))));
+            let bytes = packet_from(2, dead);
+            membership.handle(Time::ZERO, Input::Datagram { from, bytes });
+            drain(&mut membership);
+        }
+        assert_eq!(membership.swim.states().count(), TOMBS_MAX + 1);
+        for number in 10_000..14_000 {
+            let stamp = Stamp {
+                epoch: Epoch(1),
+                version: 1,
+            };
+            let bytes = Frame::Hint(Entry {
+                id: identity(number).id,
+                stamp,
+            })
+            .encode();
+            membership.handle(Time::ZERO, Input::Frame { from, bytes });
+            drain(&mut membership);
+        }
+        assert!(membership.wants.len() <= crate::wants::HINTS_MAX + 1);
+    }
+
+    #[test]
+    fn nobody_speaks_for_another_node() {
+        let mut membership = membership();
+        let bytes = packet_from(3, std::iter::empty());
+        membership.handle(
+            Time::ZERO,
+            Input::Datagram {
+                from: identity(2).id,
+                bytes: bytes.clone(),
+            },
+        );
+        assert_eq!(membership.swim.active(), 0);
+        membership.handle(
+            Time::ZERO,
+            Input::Datagram {
+                from: identity(3).id,
+                bytes,
+            },
+        );
+        assert_eq!(membership.swim.active(), 1);
+        let bytes = Frame::Farewell(identity(3)).encode();
+        membership.handle(
+            Time::ZERO,
+            Input::Frame {
+                from: identity(2).id,
+                bytes: bytes.clone(),
+            },
+        );
+        assert_eq!(membership.swim.active(), 1);
+        membership.handle(
+            Time::ZERO,
+            Input::Frame {
+                from: identity(3).id,
+                bytes,
+            },
+        );
+        assert_eq!(membership.swim.active(), 0);
     }
 }

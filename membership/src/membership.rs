@@ -92,7 +92,7 @@ impl Membership {
             swim: Swim::new(record.identity, tempo, fork(seed, 2)),
             seeds: Seeds::new(now, seeds, record.identity.addr),
             registry: Registry::new(record, encoded),
-            gossip: Gossip::default(),
+            gossip: Gossip::new(tempo.gossip_period),
             peers: Peers::default(),
             tombs: Tombs::default(),
             wants: Wants::default(),
@@ -300,7 +300,7 @@ impl Membership {
                 });
             }
         }
-        self.gossip.end_round(self.now, self.tempo.gossip_period);
+        self.gossip.end_round(self.now);
     }
 
     /// Compares SWIM's suspicions with what was reported, if there is a doubt.

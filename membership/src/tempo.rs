@@ -115,7 +115,7 @@ pub(crate) fn transmissions(size: usize) -> u8 {
 
 /// memberlist's factor max(1, log10(n)), in percent.
 fn suspicion_percent(size: usize) -> u32 {
-    (u32::from(log2(size)) * 30).max(100)
+    (u32::from(log2(size + 1)) * 30).max(100)
 }
 
 fn log2(size: usize) -> u8 {

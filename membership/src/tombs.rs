@@ -148,3 +148,70 @@ impl Tombs {
         may
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::fork;
+
+    fn life(number: u32, epoch: u64) -> Identity {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        let addr = ([10, 0, 0, 1], 7400).into();
+        Identity {
+            id: NodeId::from_bytes(id),
+            epoch: Epoch(epoch),
+            addr,
+        }
+    }
+
+    #[test]
+    fn the_longer_a_life_is_down_the_rarer_it_is_called() {
+        let (mut tombs, mut rng) = (Tombs::default(), fork(1, 1));
+        tombs.bury(Time::ZERO, life(1, 1), false);
+        tombs.bury(Time::ZERO, life(2, 1), true);
+        let period = Duration::from_secs(4);
+        let mut calls = Vec::new();
+        for second in 0..3_600 {
+            let now = Time::from_millis(second * 1_000);
+            for called in tombs.take_calls(now, period, &mut rng) {
+                assert_eq!(called, life(1, 1), "who left is not called");
+                calls.push(second);
+            }
+        }
+        let within = |from, to| calls.iter().filter(|at| (from..to).contains(*at)).count();
+        assert!((8..=15).contains(&within(0, 40)), "{calls:?}");
+        assert!((1..=4).contains(&within(1_000, 1_200)), "{calls:?}");
+        assert_eq!(tombs.take_expired(Time::ZERO + TOMBSTONE_TIME).len(), 2);
+        assert!(tombs.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_tomb_makes_room() {
+        let mut tombs = Tombs::default();
+        for number in 0..TOMBS_MAX as u32 {
+            let now = Time::from_millis(10_000 - u64::from(number));
+            assert_eq!(tombs.bury(now, life(number, 1), false), None);
+        }
+        let oldest = TOMBS_MAX as u32 - 1;
+        let now = Time::from_millis(20_000);
+        assert_eq!(
+            tombs.bury(now, life(5_000, 1), false),
+            Some(life(oldest, 1))
+        );
+        assert_eq!(tombs.epoch(life(oldest, 1).id), None);
+    }
+
+    #[test]
+    fn a_pardon_leaves_out_who_left() {
+        let mut tombs = Tombs::default();
+        tombs.bury(Time::ZERO, life(1, 1), false);
+        tombs.bury(Time::ZERO, life(2, 1), true);
+        assert_eq!(tombs.pardon_all(), [life(1, 1)]);
+        assert!(tombs.left(life(2, 1)) && !tombs.left(life(2, 2)));
+        let pause = Duration::from_secs(1);
+        assert!(tombs.may_refuse(Time::ZERO, life(2, 1).id, pause));
+        assert!(!tombs.may_refuse(Time::from_millis(999), life(2, 1).id, pause));
+        assert!(tombs.may_refuse(Time::from_millis(1_000), life(2, 1).id, pause));
+    }
+}

@@ -7,7 +7,7 @@ use crate::registry::{Entry, Stamp};
 use crate::{NodeId, Time};
 
 /// The most wants that come from hints alone.
-const HINTS_MAX: usize = 1_024;
+pub(crate) const HINTS_MAX: usize = 1_024;
 const PAUSE_MIN: Duration = Duration::from_millis(300);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How often a newer version is asked for before it is left to anti-entropy.
@@ -106,6 +106,11 @@ impl Wants {
             .map(|want| want.stamp)
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.wants.len()
+    }
+
     /// When the next question is due.
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.wants.values().map(|want| want.next).min()
@@ -131,5 +136,61 @@ impl Wants {
         self.wants
             .retain(|_, want| want.vital || want.tries <= TRIES_MAX);
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Epoch;
+
+    fn entry(number: u8, epoch: u64, version: u64) -> Entry {
+        let stamp = Stamp {
+            epoch: Epoch(epoch),
+            version,
+        };
+        Entry {
+            id: NodeId::from_bytes([number; 32]),
+            stamp,
+        }
+    }
+
+    fn asks(wants: &mut Wants, count: usize) -> Vec<Ask> {
+        let mut asks = Vec::new();
+        while let Some(due) = wants.deadline().filter(|_| asks.len() < count) {
+            asks.extend(wants.take_due(due).into_iter().map(|(_, ask)| ask));
+        }
+        asks
+    }
+
+    #[test]
+    fn a_vital_record_is_asked_for_until_it_comes() {
+        let mut wants = Wants::default();
+        wants.add_vital(Time::ZERO, entry(1, 1, 1));
+        assert_eq!(asks(&mut wants, 3), [Ask::Itself, Ask::Anyone, Ask::Itself]);
+        assert_eq!(asks(&mut wants, 50).len(), 50);
+        let source = NodeId::from_bytes([9; 32]);
+        wants.add_hint(Time::ZERO, entry(1, 1, 5), true, source);
+        assert_eq!(asks(&mut wants, 2), [Ask::Source(source), Ask::Anyone]);
+        assert!(
+            wants
+                .remove(entry(1, 1, 1).id)
+                .is_some_and(|want| want.relay)
+        );
+        assert_eq!(wants.deadline(), None);
+    }
+
+    #[test]
+    fn a_hint_is_given_up_and_does_not_say_which_life_is_alive() {
+        let mut wants = Wants::default();
+        let source = NodeId::from_bytes([9; 32]);
+        wants.add_hint(Time::ZERO, entry(1, 1, 5), false, source);
+        assert_eq!(asks(&mut wants, 100).len(), TRIES_MAX as usize + 1);
+        wants.add_vital(Time::ZERO, entry(2, 3, 1));
+        wants.add_hint(Time::ZERO, entry(2, 7, 1), false, source);
+        assert_eq!(
+            wants.vital(entry(2, 0, 0).id).map(|stamp| stamp.epoch),
+            Some(Epoch(3))
+        );
     }
 }
