@@ -45,14 +45,6 @@ pub(crate) fn parse(mut bytes: &[u8]) -> Option<Parsed> {
     bytes.is_empty().then_some(Parsed { header, updates })
 }
 
-/// What a packet is.
-pub(crate) fn message(mut bytes: &[u8]) -> Option<Message<Life>> {
-    PacketCodec
-        .decode_header(&mut bytes)
-        .ok()
-        .map(|header| header.message)
-}
-
 /// Writes a packet with one update, which `foca` has no call for.
 pub(crate) fn packet(
     src: Life,

@@ -1,9 +1,8 @@
 //! What follows from SWIM's decisions.
 
 use bytes::Bytes;
-use foca::{Member as SwimMember, Message};
+use foca::Member as SwimMember;
 
-use crate::codec::message;
 use crate::life::Life;
 use crate::membership::{Membership, Phase};
 use crate::packet::PacketBuilder;
@@ -128,7 +127,7 @@ impl Membership {
 
     /// Sends one of SWIM's packets, with news if it goes to a live member.
     fn forward(&mut self, to: Life, swim: &Bytes) {
-        if to.id() == self.swim.life().id() || self.is_false_alarm(to, swim) {
+        if to.id() == self.swim.life().id() {
             return;
         }
         let mut packet = PacketBuilder::new(self.registry.side(), swim);
@@ -141,13 +140,6 @@ impl Membership {
             to: self.reachable(to),
             bytes,
         });
-    }
-
-    /// Whether this tells a life that it is down although it is not.
-    ///
-    /// `foca` 2.0.0 does so at the end of every suspicion, also if it was refuted; each would cost the member a life.
-    fn is_false_alarm(&self, to: Life, swim: &[u8]) -> bool {
-        message(swim) == Some(Message::TurnUndead) && self.tombs.epoch(to.id()) != Some(to.epoch())
     }
 
     /// A life with the address that the node itself gives, if its record is known.
