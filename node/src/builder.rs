@@ -12,6 +12,28 @@ use crate::node::Node;
 use crate::start::start;
 
 /// Says what a node is, and starts it; see [`Node::builder`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use rolecast::{MeshSecret, Node, Profile};
+///
+/// let state = tempfile::tempdir()?;
+/// let node = Node::builder()
+///     .secret(MeshSecret::generate())
+///     .listen("127.0.0.1:0")
+///     .site("ams")
+///     .host("rack-7")
+///     .service("db", 1)
+///     .label("version", "1.2")
+///     .state_dir(state.path())
+///     .profile(Profile::Lan)
+///     .start()
+///     .await?;
+/// assert_eq!(node.members().await[0].service.name, "db");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing happens before `start` is awaited"]
 pub struct NodeBuilder {
@@ -91,6 +113,20 @@ impl NodeBuilder {
     }
 
     /// Trusts every node that has this secret: a [`MeshSecret`], or its text, which is checked by [`NodeBuilder::start`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rolecast::{MeshSecret, Node};
+    ///
+    /// let text = MeshSecret::generate().to_string();
+    /// let node = Node::builder().secret(text).listen("127.0.0.1:0").start().await?;
+    /// let mistyped = Node::builder().secret("rolecast1-oops").listen("127.0.0.1:0").start().await;
+    /// assert!(mistyped.is_err());
+    /// # drop(node);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn secret(self, secret: impl Into<SecretText>) -> Self {
         NodeBuilder {
             trust: TrustSource::Secret(secret.into().0),
@@ -132,6 +168,22 @@ impl NodeBuilder {
     ///
     /// A name with several addresses counts as all of them.
     /// One reachable seed is enough, the order in which nodes start does not matter, and without any seed the node starts a mesh of its own.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rolecast::{MeshSecret, Node, StartError};
+    ///
+    /// let secret = MeshSecret::generate();
+    /// let first = Node::builder().secret(&secret).listen("127.0.0.1:0").start().await?;
+    /// let second = Node::builder().secret(&secret).listen("127.0.0.1:0").seeds([first.addr()]).start().await?;
+    /// second.wait_for("*", 2).await?;
+    ///
+    /// let malformed = Node::builder().secret(&secret).seeds(["10.0.0.1"]).start().await;
+    /// assert!(matches!(malformed, Err(StartError::Seed { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn seeds(mut self, seeds: impl IntoIterator<Item: ToString>) -> Self {
         self.seeds
             .extend(seeds.into_iter().map(|seed| seed.to_string()));
@@ -154,6 +206,22 @@ impl NodeBuilder {
     ///
     /// By default it is the address that the node listens at; if that is `0.0.0.0` or `[::]`, the address of the interface that leads to the first seed, or the loopback address when there is no seed.
     /// A port of 0 stands for the port that the node listens at.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rolecast::{MeshSecret, Node};
+    ///
+    /// let node = Node::builder()
+    ///     .secret(MeshSecret::generate())
+    ///     .listen("0.0.0.0:0")
+    ///     .advertise("127.0.0.1:0")
+    ///     .start()
+    ///     .await?;
+    /// assert!(node.addr().ip().is_loopback());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a caller has an address or a text"
@@ -215,6 +283,24 @@ impl NodeBuilder {
     }
 
     /// Sets the bounds of everything that the node keeps.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rolecast::{Limits, MeshSecret, Node};
+    ///
+    /// let limits = Limits { payload_bytes_max: 1 << 20, ..Limits::default() };
+    /// let node = Node::builder()
+    ///     .secret(MeshSecret::generate())
+    ///     .listen("127.0.0.1:0")
+    ///     .limits(limits)
+    ///     .start()
+    ///     .await?;
+    /// let _inbox = node.register("sink").await?;
+    /// assert!(node.channel("sink").multicast(vec![0; 2 << 20]).await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn limits(self, limits: Limits) -> Self {
         NodeBuilder { limits, ..self }
     }

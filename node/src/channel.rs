@@ -20,6 +20,20 @@ use crate::shared::Shared;
 ///
 /// Cheap to clone; any number of tasks may send over clones of one channel.
 /// All channels of a node with the same role and [`Dissemination`] share one sequence of multicasts, which every holder gets in order.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// let _inbox = node.register("news").await?;
+/// let channel = node.channel("news");
+/// for number in 0..10 {
+///     channel.multicast(format!("story {number}")).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Channel {
     pub(crate) shared: Arc<Shared>,
@@ -45,6 +59,20 @@ impl Channel {
     }
 
     /// The same channel with another way of spreading multicasts.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use rolecast::Dissemination;
+    ///
+    /// let _inbox = node.register("telemetry").await?;
+    /// let channel = node.channel("telemetry").dissemination(Dissemination::BestEffort);
+    /// channel.multicast("temperature 21").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn dissemination(self, dissemination: Dissemination) -> Self {
         let shared = self.shared;
@@ -59,6 +87,20 @@ impl Channel {
     }
 
     /// The same channel with another way of choosing one holder for [`Channel::anycast`] and [`Channel::request`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use rolecast::Pick;
+    ///
+    /// let _inbox = node.register("worker").await?;
+    /// let channel = node.channel("worker").pick(Pick::LeastOutstanding);
+    /// channel.anycast("resize image 4").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn pick(self, pick: Pick) -> Self {
         Channel { pick, ..self }
@@ -69,6 +111,21 @@ impl Channel {
     /// Resolves as soon as the message is on its way, to a [`Receipt`](crate::Receipt) that can be asked for the acknowledgements.
     /// Waits while the slowest holder has too much before it; [`Multicast::timeout`] bounds that.
     /// Cancel safe: a multicast that was dropped before it resolved was not sent.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use std::time::Duration;
+    ///
+    /// let inbox = node.register("news").await?;
+    /// let receipt = node.channel("news").multicast("hello").timeout(Duration::from_secs(1)).await?;
+    /// assert_eq!((receipt.holders(), receipt.seq().0), (1, 1));
+    /// # drop(inbox);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn multicast(&self, payload: impl Into<Bytes>) -> Multicast<'_> {
         Multicast::new(self, payload.into())
     }
@@ -77,6 +134,19 @@ impl Channel {
     ///
     /// Resolves when the message is in the holder's inbox.
     /// Dropped before it resolved, the message may have been sent or not.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let inbox = node.register("worker").await?;
+    /// let delivered = node.channel("worker").anycast("resize image 4").await?;
+    /// assert_eq!(delivered.node, node.id());
+    /// # drop(inbox);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn anycast(&self, payload: impl Into<Bytes>) -> Anycast<'_> {
         Anycast::new(self, payload.into())
     }
@@ -84,6 +154,18 @@ impl Channel {
     /// Sends to one certain node, if it holds the role, without a reply.
     ///
     /// The same as [`Channel::anycast`] with [`Anycast::to`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let inbox = node.register("worker").await?;
+    /// node.channel("worker").unicast(node.id(), "drain").await?;
+    /// # drop(inbox);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn unicast(&self, node: NodeId, payload: impl Into<Bytes>) -> Anycast<'_> {
         self.anycast(payload).to(node)
     }
@@ -91,16 +173,80 @@ impl Channel {
     /// Asks any one holder, and awaits its reply.
     ///
     /// Dropped before it resolved, the request is given up: the holder is told, and may have acted on it or not.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::InboxItem;
+    /// use std::time::Duration;
+    ///
+    /// let mut inbox = node.register("db:master").await?;
+    /// tokio::spawn(async move {
+    ///     while let Some(item) = inbox.next().await {
+    ///         if let InboxItem::Message(message) = item {
+    ///             let answer = format!("value of {:?}", message.payload());
+    ///             if let Err(error) = message.reply(answer).await {
+    ///                 eprintln!("no reply was sent: {error}");
+    ///             }
+    ///         }
+    ///     }
+    /// });
+    /// let reply = node.channel("db:master").request("17").timeout(Duration::from_secs(2)).await?;
+    /// assert_eq!(reply.payload, r#"value of b"17""#);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn request(&self, payload: impl Into<Bytes>) -> Request<'_> {
         Request::new(self, payload.into())
     }
 
     /// Asks every holder: resolves to the stream of their replies, in which each one is named exactly once.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::InboxItem;
+    /// # let mut inbox = node.register("cache").await?;
+    /// # tokio::spawn(async move {
+    /// #     while let Some(InboxItem::Message(message)) = inbox.next().await {
+    /// #         let _ = message.reply("3 entries").await;
+    /// #     }
+    /// # });
+    /// let mut answers = node.channel("cache").request_all("how many entries?").await?;
+    /// while let Some(answer) = answers.next().await {
+    ///     match answer.result {
+    ///         Ok(payload) => println!("{} has {payload:?}", answer.node),
+    ///         Err(why) => println!("{} did not answer: {why}", answer.node),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn request_all(&self, payload: impl Into<Bytes>) -> RequestAll<'_> {
         RequestAll::new(self, payload.into())
     }
 
     /// Waits until at least `holders` nodes hold the role, as seen by this node; resolves to how many do.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use std::time::Duration;
+    ///
+    /// let channel = node.channel("db:master");
+    /// let nobody = channel.wait_for_holders(1).timeout(Duration::from_millis(10)).await;
+    /// assert!(nobody.is_err());
+    /// let _inbox = node.register("db:master").await?;
+    /// assert_eq!(channel.wait_for_holders(1).await?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait_for_holders(&self, holders: usize) -> WaitForHolders<'_> {
         WaitForHolders {
             channel: self,

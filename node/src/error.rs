@@ -98,6 +98,24 @@ pub enum RegisterError {
 }
 
 /// Why something was not sent, or not known to have arrived.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::SendError;
+///
+/// match node.channel("nobody").request("hello?").await {
+///     Ok(reply) => println!("{:?}", reply.payload),
+///     Err(SendError::NotSent(why)) => println!("try again: {why}"),
+///     Err(SendError::Unknown(why)) => println!("it may have been done: {why}"),
+///     Err(SendError::Refused { node, reason }) => println!("{node} refused: {reason:?}"),
+///     Err(_) => {}
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {

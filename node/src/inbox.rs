@@ -56,6 +56,28 @@ impl InboxItem {
 ///
 /// Dropping it gives the role up at once; requests that were not taken out are refused.
 /// Whoever holds an inbox should keep reading: what is not taken holds the senders back.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::InboxItem;
+///
+/// let mut inbox = node.register("news").await?;
+/// node.channel("news").multicast("hello").await?;
+/// node.shutdown().await;
+/// while let Some(item) = inbox.next().await {
+///     match item {
+///         InboxItem::Message(message) => println!("{} says {:?}", message.origin(), message.payload()),
+///         InboxItem::Gap(gap) => println!("messages are lost: {gap:?}"),
+///         InboxItem::Closed(reason) => println!("the end: {reason}"),
+///         _ => {}
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Inbox {
     shared: Arc<Shared>,
     id: InboxId,
@@ -112,6 +134,23 @@ impl Inbox {
     /// Waits for at least one item and appends what is there, at most `limit` items; says how many, 0 only after the end.
     ///
     /// Cancel safe, and the fastest way to take many messages.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let mut inbox = node.register("news").await?;
+    /// let channel = node.channel("news");
+    /// channel.multicast("one").await?;
+    /// channel.multicast("two").await?;
+    /// let mut items = Vec::new();
+    /// while items.len() < 2 {
+    ///     inbox.next_many(&mut items, 100).await;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn next_many(&mut self, into: &mut Vec<InboxItem>, limit: usize) -> usize {
         std::future::poll_fn(|cx| self.poll_many(cx, into, limit)).await
     }
@@ -120,6 +159,20 @@ impl Inbox {
     ///
     /// What was delivered before may still be taken; then the inbox ends.
     /// Cancel safe: the role is given up even if the future is dropped.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let mut inbox = node.register("master").await?;
+    /// inbox.unregister().await?;
+    /// assert!(inbox.next().await.is_none());
+    /// let again = node.register("master").await?;
+    /// # drop(again);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ClosedReason`] if the node is closed, and so holds no role anyway.

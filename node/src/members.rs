@@ -123,6 +123,27 @@ pub enum MeshEvent {
 pub(crate) type WatchQueue = Queue<MeshEvent>;
 
 /// The stream of what changes in the mesh; see [`Node::watch`](crate::Node::watch).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::MeshEvent;
+///
+/// let mut watch = node.watch();
+/// let _inbox = node.register("db:master").await?;
+/// node.shutdown().await;
+/// while let Some(event) = watch.next().await {
+///     match event {
+///         MeshEvent::Joined(member) => println!("{} is there", member.id),
+///         MeshEvent::Down(node) | MeshEvent::Left(node) => println!("{node} is gone"),
+///         _ => {}
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct MeshEvents {
     queue: Arc<WatchQueue>,
     arrived: VecDeque<MeshEvent>,

@@ -15,6 +15,23 @@ use crate::shared::Shared;
 /// A message, or a request, that came to a role.
 ///
 /// A request that is dropped without a reply is refused: whoever asked learns it at once.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// # use rolecast::InboxItem;
+/// let mut inbox = node.register("news").await?;
+/// node.channel("news").multicast("hello").await?;
+/// let Some(InboxItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+/// assert_eq!((message.origin(), message.epoch()), (node.id(), node.epoch()));
+/// assert_eq!(message.role().as_str(), "news");
+/// assert_eq!(message.seq().map(|seq| seq.0), Some(1));
+/// assert!(!message.is_request());
+/// # Ok(())
+/// # }
+/// ```
 pub struct Message {
     pub(crate) payload: Bytes,
     pub(crate) source: Arc<Source>,
@@ -122,6 +139,27 @@ impl fmt::Debug for Message {
 /// The right to answer one request.
 ///
 /// Dropped without a reply, it refuses the request.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// # use rolecast::InboxItem;
+/// let mut inbox = node.register("slow").await?;
+/// let channel = node.channel("slow");
+/// let asking = tokio::spawn(async move { channel.request("think").await });
+/// let Some(InboxItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+/// let (payload, Some(responder)) = message.into_parts() else { panic!("it is a request") };
+/// tokio::select! {
+///     () = responder.cancelled() => println!("nobody wants to know any more"),
+///     () = tokio::task::yield_now() => {}
+/// }
+/// responder.reply(payload).await?;
+/// assert_eq!(asking.await??.payload, "think");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Responder {
     source: Arc<Source>,
     call: CallId,

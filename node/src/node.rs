@@ -24,6 +24,26 @@ use crate::shared::Shared;
 /// The node lives until [`Node::shutdown`] or until its last `Node` handle is dropped; channels and inboxes do not keep it alive.
 /// A node that was dropped leaves the mesh as in a shutdown, with a patience of one second, as long as the runtime runs; nobody learns whether what it sent arrived.
 /// Several nodes may live in one process.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use rolecast::{InboxItem, MeshSecret, Node};
+///
+/// let secret = MeshSecret::generate();
+/// let first = Node::builder().secret(&secret).listen("127.0.0.1:0").start().await?;
+/// let second = Node::builder().secret(&secret).listen("127.0.0.1:0").seeds([first.addr()]).start().await?;
+///
+/// let mut inbox = second.register("user-list:listener").await?;
+/// first.wait_for("user-list:listener", 1).await?;
+/// first.channel("user-list:listener").multicast("user 17 changed").await?;
+///
+/// let Some(InboxItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+/// assert_eq!(message.payload(), "user 17 changed");
+/// assert_eq!(message.origin(), first.id());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Node {
     handle: Arc<Handle>,
@@ -47,6 +67,21 @@ impl Drop for Handle {
 
 impl Node {
     /// Starts to describe a node.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rolecast::{MeshSecret, Node};
+    ///
+    /// let node = Node::builder()
+    ///     .secret(MeshSecret::generate())
+    ///     .listen("127.0.0.1:0")
+    ///     .start()
+    ///     .await?;
+    /// assert!(node.addr().ip().is_loopback());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder() -> NodeBuilder {
         NodeBuilder::new()
     }
@@ -59,18 +94,48 @@ impl Node {
     }
 
     /// Which node this is.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// assert_eq!(node.members().await[0].id, node.id());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn id(&self) -> NodeId {
         self.shared().id
     }
 
     /// Where the other nodes dial this one.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// assert_ne!(node.addr().port(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.shared().addr
     }
 
     /// In which of its lives it is: rises with every start, and when it was declared down while it lived.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// assert_eq!(node.members().await[0].epoch, node.epoch());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.shared().epoch()
@@ -80,6 +145,19 @@ impl Node {
     ///
     /// The rest of the mesh knows within about a second.
     /// Cancel safe: if the future is dropped, the role is given up again.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let inbox = node.register("db:master").await?;
+    /// assert_eq!(inbox.role().as_str(), "db:master");
+    /// assert!(node.register("db:master").await.is_err());
+    /// drop(inbox);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`RegisterError`] if the name is invalid, the node holds the role already or too many roles, or is closed.
@@ -97,6 +175,20 @@ impl Node {
     ///
     /// `None` if it is in use already.
     /// As long as nobody takes it, what is broadcast to this node is discarded, and requests are refused.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::InboxItem;
+    /// let mut inbox = node.broadcasts().await.expect("nobody has taken it");
+    /// node.broadcast("to all").await?;
+    /// let Some(InboxItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+    /// assert_eq!(message.payload(), "to all");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn broadcasts(&self) -> Option<Inbox> {
         let queue: Arc<InboxQueue> = Arc::new(Queue::new());
         let (done, taken) = oneshot::channel();
@@ -118,6 +210,18 @@ impl Node {
     /// A handle to send to a role.
     ///
     /// A name that is not valid is reported by whatever is sent first.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let channel = node.channel("db:master");
+    /// let another = channel.clone();
+    /// assert_eq!(another.role().map(|role| role.as_str()), Some("db:master"));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn channel(&self, role: impl AsRef<str>) -> Channel {
         Channel::new(Arc::clone(self.shared()), RoleName::new(role.as_ref()))
@@ -127,6 +231,17 @@ impl Node {
     ///
     /// As [`Channel::multicast`] to the role `*`.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let receipt = node.broadcast("a new configuration is there").await?;
+    /// assert_eq!(receipt.acked().await?.acknowledged, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`SendError::NotSent`] only.
     pub async fn broadcast(&self, payload: impl Into<Bytes>) -> Result<Receipt, SendError> {
@@ -134,6 +249,18 @@ impl Node {
     }
 
     /// The live members as this node sees them, itself first; empty once the node is closed.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// for member in node.members().await {
+    ///     println!("{} at {} holds {:?}", member.id, member.addr, member.roles);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn members(&self) -> Vec<MemberInfo> {
         let (done, members) = oneshot::channel();
         if self.shared().submit(Command::Members { done }).is_err() {
@@ -143,6 +270,24 @@ impl Node {
     }
 
     /// What changes in the mesh from here on.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use rolecast::MeshEvent;
+    ///
+    /// let mut watch = node.watch();
+    /// node.shutdown().await;
+    /// while let Some(event) = watch.next().await {
+    ///     if let MeshEvent::Closed(reason) = event {
+    ///         println!("{reason}");
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn watch(&self) -> MeshEvents {
         let queue = Arc::new(Queue::new());
         if self
@@ -162,6 +307,16 @@ impl Node {
     /// Every node holds the role `*`, so that `wait_for("*", 3)` waits for a mesh of three.
     /// Bound it with [`Channel::wait_for_holders`] and its `timeout`.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// assert_eq!(node.wait_for("*", 1).await?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`WaitError`] if the name is invalid or the node is closed.
     pub async fn wait_for(
@@ -176,11 +331,34 @@ impl Node {
     ///
     /// Takes no new work, waits up to [`SHUTDOWN_PATIENCE`] until every live peer has acknowledged what was sent, tells the mesh that it leaves, and closes every link.
     /// Cancel safe: the node stops even if the future is dropped.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use rolecast::ClosedReason;
+    ///
+    /// assert_eq!(node.shutdown().await, ClosedReason::Shutdown);
+    /// assert!(node.register("too-late").await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn shutdown(&self) -> ClosedReason {
         self.shutdown_within(SHUTDOWN_PATIENCE).await
     }
 
     /// As [`Node::shutdown`], with another patience.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// node.shutdown_within(std::time::Duration::from_millis(100)).await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn shutdown_within(&self, patience: Duration) -> ClosedReason {
         // A closed node has nothing left to do.
         let _ = self.shared().submit(Command::Shutdown {
@@ -193,6 +371,19 @@ impl Node {
     /// Resolves when the node is closed, to the reason.
     ///
     /// Cancel safe.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let watched = node.clone();
+    /// let closed = tokio::spawn(async move { watched.closed().await });
+    /// node.shutdown().await;
+    /// println!("closed: {}", closed.await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn closed(&self) -> ClosedReason {
         let mut closed = self.shared().watch_closed();
         match closed.wait_for(Option::is_some).await {

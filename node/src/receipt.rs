@@ -13,6 +13,23 @@ use crate::outbox::Outbox;
 ///
 /// To drop it costs nothing and changes nothing.
 /// [`Receipt::acked`] waits until every holder has taken the message.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// # use rolecast::InboxItem;
+/// let mut inbox = node.register("news").await?;
+/// let receipt = node.channel("news").multicast("hello").await?;
+/// let Some(InboxItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+/// assert_eq!((Some(receipt.seq()), receipt.origin()), (message.seq(), message.origin()));
+/// let outcome = receipt.acked().await?;
+/// assert!(outcome.is_complete());
+/// assert_eq!(outcome.acknowledged, 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Receipt {
     pub(crate) outbox: Arc<Outbox>,

@@ -27,6 +27,27 @@ use crate::request::{Delivered, Request, RequestAll};
 
 impl Node {
     /// A handle to send values of type `T` to a role.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::TypedItem;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    /// enum Event {
+    ///     UserAdded { id: u32 },
+    /// }
+    ///
+    /// let mut inbox = node.register_of::<Event>("users").await?;
+    /// node.channel_of("users").multicast(&Event::UserAdded { id: 17 }).await?;
+    /// let Some(TypedItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+    /// assert_eq!(message.value, Event::UserAdded { id: 17 });
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn channel_of<T: Serialize>(&self, role: impl AsRef<str>) -> TypedChannel<T> {
         TypedChannel {
@@ -36,6 +57,23 @@ impl Node {
     }
 
     /// Takes up a role that receives values of type `T`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use rolecast::TypedItem;
+    ///
+    /// let mut inbox = node.register_of::<(u32, String)>("pairs").await?;
+    /// node.channel("pairs").multicast("rubbish").await?;
+    /// match inbox.next().await {
+    ///     Some(TypedItem::Undecodable { message, error }) => println!("{}: {error}", message.origin()),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Node::register`].
@@ -51,6 +89,19 @@ impl Node {
 }
 
 /// A [`Channel`] for values of type `T`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// let _inbox = node.register_of::<u64>("numbers").await?;
+/// let channel = node.channel_of::<u64>("numbers");
+/// channel.multicast(&42).await?;
+/// channel.unicast(node.id(), &43).await?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct TypedChannel<T> {
     channel: Channel,
     marker: PhantomData<fn(&T)>,
@@ -97,6 +148,25 @@ impl<T: Serialize> TypedChannel<T> {
     }
 
     /// Asks any one holder, and awaits its reply of type `R`; see [`Channel::request`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::TypedItem;
+    /// let mut inbox = node.register_of::<(u32, u32)>("sum").await?;
+    /// tokio::spawn(async move {
+    ///     while let Some(TypedItem::Message(message)) = inbox.next().await {
+    ///         let (a, b) = message.value;
+    ///         let _ = message.reply(&(a + b)).await;
+    ///     }
+    /// });
+    /// let reply = node.channel_of("sum").request::<u32>(&(40u32, 2u32)).await?;
+    /// assert_eq!(reply.value, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn request<R: DeserializeOwned>(&self, value: &T) -> TypedRequest<'_, R> {
         let request = encode(value).map(|payload| self.channel.request(payload));
         TypedRequest {
@@ -378,8 +448,7 @@ impl<T> TypedMessage<T> {
     /// # Errors
     /// [`ReplyError`] says why no answer was sent.
     pub async fn reply<R: Serialize>(self, value: &R) -> Result<(), ReplyError> {
-        let payload = postcard::to_stdvec(value).map_err(ReplyError::Encode)?;
-        self.message.reply(payload).await
+        self.message.reply_with(value).await
     }
 
     /// As [`Message::cancelled`].
@@ -391,6 +460,17 @@ impl<T> TypedMessage<T> {
     #[must_use = "dropping a request without a reply refuses it"]
     pub fn into_parts(self) -> (T, Message) {
         (self.value, self.message)
+    }
+}
+
+impl Message {
+    /// Answers a request with a value; as [`Message::reply`].
+    ///
+    /// # Errors
+    /// [`ReplyError`] says why no answer was sent.
+    pub async fn reply_with<R: Serialize>(self, value: &R) -> Result<(), ReplyError> {
+        let payload = postcard::to_stdvec(value).map_err(ReplyError::Encode)?;
+        self.reply(payload).await
     }
 }
 
