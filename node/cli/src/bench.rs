@@ -1,17 +1,247 @@
 //! Measures how fast messages and requests go between processes on this machine.
+//!
+//! A benchmark is a coordinator, which is the process that was started, and processes of the same program that send and receive over loopback.
+//! The coordinator talks to them over their standard input and output and takes no part itself, so that what they use is what the mesh uses.
 
-use clap::Args;
+mod ceiling;
+mod ends;
+mod fleet;
+mod histogram;
+mod measure;
+mod mesh;
+mod part;
+mod payload;
+mod plan;
+mod progress;
+mod publish;
+mod result;
+mod roundtrip;
+mod subscribe;
+mod table;
+mod usage;
+mod words;
 
+use clap::{Args, Subcommand, ValueEnum};
+use rolecast::Dissemination;
+
+use crate::bench::plan::{Plan, Scenario, System};
+use crate::bench::progress::Progress;
+use crate::bench::result::{Measured, compare};
 use crate::failure::Failure;
 use crate::output::Output;
 
 /// What `rolecast bench` is told.
 #[derive(Debug, Args)]
-pub(crate) struct BenchArgs {}
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    scenario: ScenarioArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum ScenarioArgs {
+    /// Send to all subscribers as fast as they take it: how many deliveries a second
+    Fanout {
+        #[command(flatten)]
+        group: GroupArgs,
+        /// Bytes of each message
+        #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = size(0))]
+        size: u32,
+        /// Messages to send
+        #[arg(long, value_name = "M", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+        count: u64,
+        #[command(flatten)]
+        run: RunArgs,
+    },
+    /// Send to all subscribers at a rate: how long deliveries take
+    Latency {
+        #[command(flatten)]
+        group: GroupArgs,
+        /// Bytes of each message, at least 8 for the time at which it was sent
+        #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = size(payload::STAMP_BYTES))]
+        size: u32,
+        /// Messages a second
+        #[arg(long, value_name = "R", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+        rate: u64,
+        /// Seconds
+        #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        secs: u64,
+        #[command(flatten)]
+        run: RunArgs,
+    },
+    /// Send requests from one process to another: how long until the reply
+    Reqrep {
+        /// Bytes of each request and of its reply
+        #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = size(0))]
+        size: u32,
+        /// Requests to send
+        #[arg(long, value_name = "M", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
+        count: u64,
+        /// Requests on the way at once
+        #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        inflight: u32,
+        #[command(flatten)]
+        run: RunArgs,
+    },
+    /// What the processes of a benchmark are started with
+    #[command(hide = true)]
+    Part,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+struct GroupArgs {
+    /// Subscriber processes
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
+    subs: u32,
+    /// Let every receiver relay, so that all get a message or none, whatever happens to the sender (the default)
+    #[arg(long)]
+    eager: bool,
+    /// Let only the sender send: no agreement if it dies
+    #[arg(long, conflicts_with = "eager")]
+    best_effort: bool,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+struct RunArgs {
+    /// What to measure
+    #[arg(
+        long,
+        value_enum,
+        default_value = "rolecast",
+        conflicts_with = "against"
+    )]
+    system: System,
+    /// Also measure bare QUIC connections in turn, and give the median ratio to them
+    #[arg(long, value_enum)]
+    against: Option<Reference>,
+    /// With --against: how many pairs of runs
+    #[arg(long, value_name = "P", default_value_t = 3, requires = "against", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pairs: u32,
+    /// Worker threads of each process; 0 keeps everything in the main thread
+    #[arg(long, value_name = "T", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=64))]
+    threads: u32,
+}
+
+/// What can be measured against.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Reference {
+    /// Bare QUIC connections with the same settings
+    Ceiling,
+}
 
 /// Runs one benchmark and prints its result.
 pub(crate) fn run(args: BenchArgs, output: &Output) -> Result<(), Failure> {
-    let BenchArgs {} = args;
-    let _ = output;
-    Ok(())
+    let (scenario, size, run) = match args.scenario {
+        ScenarioArgs::Part => return part::run(),
+        ScenarioArgs::Fanout {
+            group,
+            size,
+            count,
+            run,
+        } => {
+            let (subs, dissemination) = group.settle();
+            let scenario = Scenario::Fanout {
+                subs,
+                count,
+                dissemination,
+            };
+            (scenario, size, run)
+        }
+        ScenarioArgs::Latency {
+            group,
+            size,
+            rate,
+            secs,
+            run,
+        } => {
+            let (subs, dissemination) = group.settle();
+            let scenario = Scenario::Latency {
+                subs,
+                rate,
+                secs,
+                dissemination,
+            };
+            (scenario, size, run)
+        }
+        ScenarioArgs::Reqrep {
+            size,
+            count,
+            inflight,
+            run,
+        } => {
+            let inflight = inflight as usize;
+            (Scenario::Reqrep { count, inflight }, size, run)
+        }
+    };
+    let plan = Plan {
+        system: run.system,
+        scenario,
+        size: size as usize,
+        threads: run.threads as usize,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("the runtime cannot be started: {error}")))?;
+    let measured = runtime.block_on(carry_out(plan, run))?;
+    show(&measured, output)
+}
+
+impl GroupArgs {
+    fn settle(self) -> (usize, Dissemination) {
+        let dissemination = match self.best_effort {
+            true => Dissemination::BestEffort,
+            false => Dissemination::Eager,
+        };
+        (self.subs as usize, dissemination)
+    }
+}
+
+/// Measures once, or in pairs.
+async fn carry_out(plan: Plan, run: RunArgs) -> Result<Measured, Failure> {
+    let mut progress = Progress::new();
+    if run.against.is_none() {
+        progress.title(format!("{} {}", plan.system_name(), plan.scenario_name()));
+        return measure::measure(plan, &progress).await;
+    }
+    let mut pairs = Vec::new();
+    for pair in 1..=run.pairs {
+        let title = |plan: Plan| {
+            format!(
+                "{} {}, pair {pair} of {}",
+                plan.system_name(),
+                plan.scenario_name(),
+                run.pairs
+            )
+        };
+        let ceiling = Plan {
+            system: System::Ceiling,
+            ..plan
+        };
+        progress.title(title(plan));
+        let measured = measure::measure(plan, &progress).await?;
+        progress.title(title(ceiling));
+        pairs.push((measured, measure::measure(ceiling, &progress).await?));
+    }
+    compare(pairs).ok_or_else(|| Failure::failed("there was nothing to compare"))
+}
+
+/// Prints the result; a loss is a failure.
+fn show(measured: &Measured, output: &Output) -> Result<(), Failure> {
+    if output.is_json() {
+        output.object(measured)?;
+    } else {
+        output.text(&table::table(measured))?;
+    }
+    match measured.lost {
+        0 => Ok(()),
+        lost => Err(Failure::failed(format!(
+            "{lost} messages were lost, which must not happen; please report it"
+        ))),
+    }
+}
+
+/// Payloads from so many bytes on up to the most that a message may have.
+fn size(bytes_min: usize) -> clap::builder::RangedI64ValueParser<u32> {
+    let bytes_max = rolecast::Limits::default().payload_bytes_max;
+    clap::value_parser!(u32).range(bytes_min as i64..=bytes_max as i64)
 }

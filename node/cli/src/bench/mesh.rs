@@ -1,0 +1,167 @@
+//! A benchmark's ends as nodes of a mesh.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use rolecast::{Channel, Inbox, InboxItem, Node, Profile, Receipt};
+
+use crate::bench::ends::{Caller, Replier, Sink, Source};
+use crate::bench::part::Desk;
+use crate::bench::payload::Stray;
+use crate::bench::plan::{Plan, Scenario};
+use crate::bench::words::{Access, Job, Part, Word};
+use crate::bench::{publish, roundtrip, subscribe};
+use crate::failure::Failure;
+
+/// Takes part as a node.
+pub(crate) async fn run(job: &Job, desk: &mut Desk) -> Result<(), Failure> {
+    let node = start(job).await?;
+    match job.part {
+        Part::Publisher => publisher(&node, &job.plan, desk).await,
+        Part::Subscriber => {
+            let mut ends = hold_role(&node).await?;
+            desk.say(&Word::Listening(node.addr()))?;
+            match job.plan.scenario {
+                Scenario::Reqrep { .. } => roundtrip::answer(&mut ends, desk).await?,
+                _ => subscribe::run(&mut ends, &job.plan, desk).await?,
+            }
+            // The role has to be held until the coordinator ends all processes: what others have not acknowledged is still relayed.
+            std::future::pending().await
+        }
+    }
+}
+
+async fn start(job: &Job) -> Result<Node, Failure> {
+    let Access::Secret(secret) = &job.access else {
+        return Err(Failure::failed("a node needs a mesh secret"));
+    };
+    let started = Node::builder()
+        .secret(secret.as_str())
+        .seeds(&job.peers)
+        .listen("127.0.0.1:0")
+        .profile(Profile::Local)
+        .start();
+    started
+        .await
+        .map_err(|error| Failure::failed(error.to_string()))
+}
+
+async fn publisher(node: &Node, plan: &Plan, desk: &mut Desk) -> Result<(), Failure> {
+    let channel = node.channel(ROLE);
+    let found = channel.wait_for_holders(plan.subs()).timeout(FOUND_WITHIN);
+    found
+        .await
+        .map_err(|error| Failure::failed(format!("the subscribers were not found: {error}")))?;
+    if let Scenario::Reqrep { inflight, .. } = plan.scenario {
+        let callers = vec![channel; inflight];
+        return roundtrip::ask(callers, plan, desk).await;
+    }
+    let channel = channel.dissemination(plan.dissemination().unwrap_or_default());
+    let last = None;
+    publish::run(MeshSink { channel, last }, plan, desk).await
+}
+
+async fn hold_role(node: &Node) -> Result<MeshEnd, Failure> {
+    let registered = node.register(ROLE).await;
+    let inbox = registered.map_err(|error| Failure::failed(error.to_string()))?;
+    let items = Vec::with_capacity(ITEMS_AT_ONCE);
+    Ok(MeshEnd { inbox, items })
+}
+
+struct MeshSink {
+    channel: Channel,
+    /// The receipt of what was sent last.
+    last: Option<Receipt>,
+}
+
+impl Sink for MeshSink {
+    #[inline]
+    async fn send(&mut self, payload: Bytes) -> Result<(), Failure> {
+        let sent = self.channel.multicast(payload).await;
+        self.last = Some(sent.map_err(|error| Failure::failed(error.to_string()))?);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(), Failure> {
+        let Some(receipt) = &self.last else {
+            return Ok(());
+        };
+        let outcome = receipt
+            .acked()
+            .await
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        match outcome.is_complete() {
+            true => Ok(()),
+            false => Err(Failure::failed(format!(
+                "{} subscribers went away in the middle of the measurement",
+                outcome.lost.len()
+            ))),
+        }
+    }
+}
+
+impl Caller for Channel {
+    async fn call(&mut self, payload: Bytes) -> Result<(), Failure> {
+        let reply = self
+            .request(payload.clone())
+            .await
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        match reply.payload == payload {
+            true => Ok(()),
+            false => Err(Failure::failed("a reply came to another request")),
+        }
+    }
+}
+
+struct MeshEnd {
+    inbox: Inbox,
+    items: Vec<InboxItem>,
+}
+
+impl Source for MeshEnd {
+    #[inline]
+    async fn take(
+        &mut self,
+        mut each: impl FnMut(&[u8]) -> Result<(), Stray>,
+    ) -> Result<(), Failure> {
+        self.inbox.next_many(&mut self.items, ITEMS_AT_ONCE).await;
+        for item in self.items.drain(..) {
+            match item {
+                InboxItem::Message(message) => each(message.payload())
+                    .map_err(|stray| Failure::failed(format!("a promise was broken: {stray}")))?,
+                InboxItem::Closed(reason) => return Err(Failure::failed(reason.to_string())),
+                // What is missing shows in the numbers of what follows, or at the end.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Replier for MeshEnd {
+    async fn serve(&mut self) -> Result<(), Failure> {
+        while self.inbox.next_many(&mut self.items, ITEMS_AT_ONCE).await > 0 {
+            let requests = self.items.drain(..).filter_map(InboxItem::into_message);
+            let replies = requests.map(|request| {
+                let payload = request.payload().clone();
+                request.reply(payload)
+            });
+            for replied in join_all(replies).await {
+                replied.map_err(|error| Failure::failed(error.to_string()))?;
+            }
+        }
+        Err(Failure::failed("the node was closed"))
+    }
+}
+
+/// What all subscribers hold.
+const ROLE: &str = "bench:subscriber";
+/// How many messages are taken out of the inbox at once.
+const ITEMS_AT_ONCE: usize = 256;
+/// How long the nodes may take to find each other.
+const FOUND_WITHIN: Duration = Duration::from_secs(30);

@@ -1,0 +1,122 @@
+//! What is measured.
+
+use rolecast::Dissemination;
+use serde::{Deserialize, Serialize};
+
+/// One measurement, as all processes of it know it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub(crate) system: System,
+    pub(crate) scenario: Scenario,
+    /// Bytes of every payload.
+    pub(crate) size: usize,
+    /// Worker threads of each process; with 0 everything runs in its main thread.
+    pub(crate) threads: usize,
+}
+
+/// What carries the messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum System {
+    /// Nodes of a mesh
+    Rolecast,
+    /// Bare QUIC connections with the same settings, and nothing above them: what the machine can do at most
+    Ceiling,
+}
+
+/// What the processes do.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Scenario {
+    /// One publisher sends `count` messages to all subscribers, as fast as they take them.
+    Fanout {
+        subs: usize,
+        count: u64,
+        dissemination: Dissemination,
+    },
+    /// One publisher sends `rate` messages a second to all subscribers, for `secs` seconds.
+    Latency {
+        subs: usize,
+        rate: u64,
+        secs: u64,
+        dissemination: Dissemination,
+    },
+    /// One process sends `count` requests to another, with `inflight` of them on the way at once.
+    Reqrep { count: u64, inflight: usize },
+}
+
+impl Plan {
+    /// The name of the scenario.
+    pub(crate) fn scenario_name(&self) -> &'static str {
+        match self.scenario {
+            Scenario::Fanout { .. } => "fanout",
+            Scenario::Latency { .. } => "latency",
+            Scenario::Reqrep { .. } => "reqrep",
+        }
+    }
+
+    /// The name of the system.
+    pub(crate) fn system_name(&self) -> &'static str {
+        match self.system {
+            System::Rolecast => "rolecast",
+            System::Ceiling => "quinn",
+        }
+    }
+
+    /// What is promised to the messages.
+    pub(crate) fn mode(&self) -> &'static str {
+        match (self.system, self.dissemination()) {
+            (System::Ceiling, _) => "bare QUIC streams, fifo, encrypted",
+            (System::Rolecast, Some(Dissemination::Eager)) => {
+                "eager, fifo, acknowledged, encrypted"
+            }
+            (System::Rolecast, Some(Dissemination::BestEffort)) => {
+                "best effort, fifo, acknowledged, encrypted"
+            }
+            (System::Rolecast, None) => "request/reply, encrypted",
+        }
+    }
+
+    pub(crate) fn dissemination(&self) -> Option<Dissemination> {
+        match self.scenario {
+            Scenario::Fanout { dissemination, .. } | Scenario::Latency { dissemination, .. } => {
+                Some(dissemination)
+            }
+            Scenario::Reqrep { .. } => None,
+        }
+    }
+
+    /// How many processes receive.
+    pub(crate) fn subs(&self) -> usize {
+        match self.scenario {
+            Scenario::Fanout { subs, .. } | Scenario::Latency { subs, .. } => subs,
+            Scenario::Reqrep { .. } => 1,
+        }
+    }
+
+    /// How many messages or requests are sent and measured.
+    pub(crate) fn count(&self) -> u64 {
+        match self.scenario {
+            Scenario::Fanout { count, .. } | Scenario::Reqrep { count, .. } => count,
+            Scenario::Latency { rate, secs, .. } => rate * secs,
+        }
+    }
+
+    /// How many are sent before, so that connections are open and have found their pace.
+    pub(crate) fn warm_up(&self) -> u64 {
+        let count = match self.scenario {
+            Scenario::Fanout { count, .. } => count / 10,
+            Scenario::Latency { rate, .. } => rate / 2,
+            Scenario::Reqrep { .. } => WARM_UP_REQUESTS,
+        };
+        let by_bytes = WARM_UP_BYTES_MAX / (self.size as u64 + 1);
+        count.clamp(1, by_bytes.max(1))
+    }
+
+    /// Whether payloads carry the time at which they were sent.
+    pub(crate) fn is_stamped(&self) -> bool {
+        matches!(self.scenario, Scenario::Latency { .. })
+    }
+}
+
+const WARM_UP_REQUESTS: u64 = 1_000;
+const WARM_UP_BYTES_MAX: u64 = 64 << 20;
