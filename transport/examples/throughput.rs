@@ -33,14 +33,17 @@ fn main() -> Result<(), Failure> {
         .build()?;
     println!("{receivers} receivers, frames of {size} bytes");
     let before = cpu_seconds();
-    let frames = runtime.block_on(transport_fanout(receivers, size, span))?;
+    let frames = runtime.block_on(runtime.spawn(transport_fanout(receivers, size, span)))??;
     report("transport", frames, size, span, before);
     let before = cpu_seconds();
-    let frames = runtime.block_on(bare_fanout(receivers, size, span))?;
+    let frames = runtime.block_on(runtime.spawn(bare_fanout(receivers, size, span)))??;
     report("bare QUIC", frames, size, span, before);
     println!("round trips of 64 bytes");
-    report_trips("transport", runtime.block_on(transport_trips())?);
-    report_trips("bare QUIC", runtime.block_on(bare_trips())?);
+    report_trips(
+        "transport",
+        runtime.block_on(runtime.spawn(transport_trips()))??,
+    );
+    report_trips("bare QUIC", runtime.block_on(runtime.spawn(bare_trips()))??);
     Ok(())
 }
 
