@@ -477,4 +477,39 @@ mod tests {
         );
         assert_eq!(membership.swim.active(), 0);
     }
+
+    #[test]
+    fn a_rumour_of_death_from_elsewhere_is_put_to_question() {
+        let mut membership = membership();
+        let from = identity(2).id;
+        let records: Vec<Bytes> = (2..5).map(|n| Record::new(identity(n)).encode()).collect();
+        let bytes = Frame::records(records.iter()).remove(0);
+        membership.handle(Time::ZERO, Input::Frame { from, bytes });
+        drain(&mut membership);
+        let gone = |number, left| Gone {
+            id: identity(number).id,
+            epoch: Epoch(1),
+            left,
+        };
+        let bytes = Frame::Gone(vec![gone(3, false), gone(4, true)]).encode();
+        membership.handle(Time::ZERO, Input::Frame { from, bytes });
+        let events = |membership: &mut Membership| {
+            let mut events = Vec::new();
+            while let Some(output) = membership.poll_output() {
+                if let Output::Event(event) = output {
+                    events.push(event);
+                }
+            }
+            events
+        };
+        let expected = [Event::Left(identity(4)), Event::Suspected(identity(3).id)];
+        assert_eq!(events(&mut membership), expected, "a leave is no opinion");
+        while let Some(now) = membership
+            .poll_timeout()
+            .filter(|now| *now < Time::from_millis(4_100))
+        {
+            membership.handle(now, Input::Timeout);
+        }
+        assert!(events(&mut membership).contains(&Event::Down(identity(3))));
+    }
 }

@@ -131,6 +131,33 @@ fn a_short_stop_harms_nobody() {
     }
 }
 
+/// Who suspects others when it is stopped has to hear them out when it goes on.
+#[test]
+fn a_node_that_sleeps_on_its_suspicions_kills_nobody() {
+    for seed in 0..10 {
+        let mut net = Net::joined(Setup::new(seed, Profile::Lan), 5);
+        let since = net.now;
+        net.drop_datagrams = true;
+        net.run(SECOND * 5 / 2);
+        net.pause(2, SECOND * 10);
+        net.drop_datagrams = false;
+        let suspected = |event: &Event| matches!(event, Event::Suspected(_));
+        assert!(
+            net.seen(since, suspected)
+                .iter()
+                .any(|(_, index)| *index == 2),
+            "seed {seed}"
+        );
+        net.run(SECOND * 20);
+        let down = |event: &Event| matches!(event, Event::Down(_));
+        assert!(
+            net.seen(since, down).iter().all(|(_, index)| *index != 2),
+            "seed {seed}"
+        );
+        assert!(net.all_know_all(), "seed {seed}");
+    }
+}
+
 #[test]
 fn of_two_processes_with_one_key_the_earlier_stops() {
     for seed in 0..10 {
