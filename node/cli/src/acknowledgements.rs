@@ -130,7 +130,7 @@ impl Tally {
         } else {
             format!("{BAD}acknowledged by {}{BAD:#}", self.acknowledged_min)
         };
-        let to = match &role.as_str()[..] {
+        let to = match role.as_str() {
             "*" => human::number_of(self.holders_max, "node"),
             role => format!(
                 "{} of {NAME}{role}{NAME:#}",

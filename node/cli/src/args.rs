@@ -3,6 +3,7 @@
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::bench::BenchArgs;
+use crate::demo::{ActorArgs, DemoArgs};
 use crate::listen::ListenArgs;
 use crate::members::MembersArgs;
 use crate::node::NodeArgs;
@@ -28,6 +29,11 @@ pub(crate) struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Show what a mesh does: five processes, two senders, one of them killed, every promise checked
+    Demo(DemoArgs),
+    /// One node of the demo
+    #[command(hide = true)]
+    DemoNode(ActorArgs),
     /// Run a node of the mesh
     Node(NodeArgs),
     /// Hold a role, show what arrives, answer requests
@@ -46,7 +52,10 @@ pub(crate) enum Command {
     Bench(BenchArgs),
 }
 
-const EXAMPLES: &str = "A mesh in three terminals:
+const EXAMPLES: &str = "The main job in a few seconds:
+  rolecast demo
+
+A mesh in three terminals:
   rolecast secret new --out mesh.secret
   export ROLECAST_SECRET_FILE=$PWD/mesh.secret ROLECAST_SEED=127.0.0.1:7400
   rolecast node --listen 127.0.0.1:7400

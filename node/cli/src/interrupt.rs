@@ -32,7 +32,7 @@ impl Interrupt {
     pub(crate) async fn wait(&mut self) {
         // The sender lives as long as the runtime.
         if self.asked.wait_for(|asked| *asked).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

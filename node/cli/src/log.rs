@@ -6,13 +6,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts to log: warnings, and more for every `-v`; [`LOG_VARIABLE`] says it in detail.
 pub(crate) fn init(verbose: u8) {
-    let level = match verbose {
-        0 => "warn",
-        1 => "info,quinn=warn,rustls=warn",
-        2 => "debug,quinn=info,rustls=info",
-        _ => "trace",
-    };
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(level));
+    let filter =
+        EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(filter(verbose)));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -21,5 +16,15 @@ pub(crate) fn init(verbose: u8) {
         .init();
 }
 
+/// What so many `-v` let through.
+pub(crate) fn filter(verbose: u8) -> &'static str {
+    match verbose {
+        0 => "warn",
+        1 => "info,quinn=warn,rustls=warn",
+        2 => "debug,quinn=info,rustls=info",
+        _ => "trace",
+    }
+}
+
 /// The environment variable with a filter such as `warn,rolecast=debug`.
-const LOG_VARIABLE: &str = "ROLECAST_LOG";
+pub(crate) const LOG_VARIABLE: &str = "ROLECAST_LOG";

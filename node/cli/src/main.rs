@@ -6,6 +6,7 @@ mod args;
 mod arrivals;
 mod bench;
 mod config_file;
+mod demo;
 mod duration;
 mod failure;
 mod human;
@@ -42,14 +43,16 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = Output::new(cli.json);
     log::init(cli.verbose);
-    match run(cli.command, &output) {
+    match run(cli.command, cli.verbose, &output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => output.fail(&failure),
     }
 }
 
-fn run(command: Command, output: &Output) -> Result<(), Failure> {
+fn run(command: Command, verbose: u8, output: &Output) -> Result<(), Failure> {
     match command {
+        Command::Demo(args) => demo::run(args, verbose, output),
+        Command::DemoNode(args) => demo::run_actor(args),
         Command::Node(args) => node::run(args, output),
         Command::Listen(args) => listen::run(args, output),
         Command::Send(args) => send::run(args, output),
