@@ -227,7 +227,9 @@ async fn answer(shared: &Arc<Shared>, incoming: Incoming, settings: &Settings) -
                 Some(why) => {
                     tracing::warn!(%addr, %why, "incoming connection refused");
                     shared.tally.refused.up();
-                    shared.queue.push(TransportEvent::Refused { addr, why });
+                    shared
+                        .queue
+                        .push_minor(TransportEvent::Refused { addr, why });
                 }
                 None => tracing::debug!(%addr, ?problem, "incoming connection given up"),
             }

@@ -21,7 +21,7 @@ pub enum Class {
 }
 
 /// What happened.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TransportEvent {
     /// A link is open: frames and datagrams may be sent.

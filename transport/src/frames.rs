@@ -113,6 +113,9 @@ const ALLOCATED_AT_ONCE: usize = 128 << 10;
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::{any, prop_assert, proptest};
+
     use super::*;
 
     fn stream(frames: &[Vec<u8>]) -> Bytes {
@@ -178,5 +181,33 @@ mod tests {
             panic!("a frame has begun");
         };
         assert!(part.capacity() <= ALLOCATED_AT_ONCE);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_arrives_gives_frames_within_the_limit_or_is_refused(
+            chunks in vec(vec(any::<u8>(), 0..40), 0..40),
+            length_high in 0u8..2,
+        ) {
+            let mut deframer = Deframer::new(64);
+            let mut given = 0;
+            let mut taken = 0;
+            for mut chunk in chunks {
+                // Mostly plausible lengths, so that not every case ends at its first prefix.
+                for byte in chunk.iter_mut().skip(1).step_by(2) {
+                    *byte &= length_high;
+                }
+                given += chunk.len();
+                let pushed = deframer.push(chunk.into(), |frame| {
+                    assert!(frame.len() <= 64);
+                    taken += PREFIX + frame.len();
+                });
+                if pushed.is_err() {
+                    return Ok(());
+                }
+            }
+            prop_assert!(taken <= given);
+            prop_assert!(given - taken < PREFIX + 64);
+        }
     }
 }

@@ -99,6 +99,9 @@ const BODY_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
     use super::*;
 
     fn decode(bytes: &[u8]) -> Result<Preface, Problem> {
@@ -137,6 +140,24 @@ mod tests {
     fn rubbish_is_refused() {
         for head in [*b"HTTP\0\0\x18\0", *b"RLCT\0\0\x17\0", *b"RLCT\0\0\xff\xff"] {
             assert!(matches!(decode_head(head), Err(Problem::Violation(_))));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_arrives_is_a_preface_or_is_refused(
+            head in any::<[u8; HEAD]>(),
+            magic in any::<bool>(),
+            body in vec(any::<u8>(), BODY_MIN..BODY_MAX),
+        ) {
+            let mut head = head;
+            if magic {
+                head[..4].copy_from_slice(MAGIC);
+            }
+            if let Ok((minor, length)) = decode_head(head) {
+                prop_assert!(magic && (BODY_MIN..=BODY_MAX).contains(&length));
+                prop_assert_eq!(decode_body(minor, &body).minor, minor);
+            }
         }
     }
 }

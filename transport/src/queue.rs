@@ -5,6 +5,7 @@
 //! Readers stop reading when their lane is full, which holds their peers back through QUIC's flow control.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
@@ -30,8 +31,10 @@ struct State {
     data_bytes: usize,
     /// The driver, while it waits.
     driver: Option<Waker>,
-    /// Readers that wait for room, by their link's id.
-    readers: BTreeMap<u64, Waker>,
+    /// Readers that wait for room for control frames, by their link's id.
+    control_readers: BTreeMap<u64, Waker>,
+    /// Readers that wait for room for data frames.
+    data_readers: BTreeMap<u64, Waker>,
     closed: bool,
 }
 
@@ -48,6 +51,15 @@ impl Queue {
     /// Adds something urgent.
     pub(crate) fn push(&self, event: TransportEvent) {
         self.add(|state| state.urgent.push(event));
+    }
+
+    /// Adds something that is counted and logged as well, and forgets it if the driver has far too much to do.
+    pub(crate) fn push_minor(&self, event: TransportEvent) {
+        self.add(|state| {
+            if state.urgent.len() < URGENT_MAX {
+                state.urgent.push(event);
+            }
+        });
     }
 
     /// Adds the end of a link, behind the data frames that have arrived.
@@ -99,11 +111,15 @@ impl Queue {
             Class::Control => state.control_bytes >= self.control_bytes_max,
             Class::Data => state.data_bytes >= self.data_bytes_max,
         };
-        if full && !state.closed {
-            state.readers.insert(link, cx.waker().clone());
-            return Poll::Pending;
+        if !full || state.closed {
+            return Poll::Ready(());
         }
-        Poll::Ready(())
+        let readers = match class {
+            Class::Control => &mut state.control_readers,
+            Class::Data => &mut state.data_readers,
+        };
+        readers.insert(link, cx.waker().clone());
+        Poll::Pending
     }
 
     /// Takes everything urgent and then at most `data_max` of the data lane; `false` at the end.
@@ -124,27 +140,32 @@ impl Queue {
         into.append(&mut state.urgent);
         state.control_bytes = 0;
         state.datagram_bytes = 0;
+        let control_readers = mem::take(&mut state.control_readers);
         let count = state.data.len().min(data_max);
         let from = into.len();
         into.extend(state.data.drain(..count));
         state.data_bytes -= into[from..].iter().map(frame_bytes).sum::<usize>();
-        let readers = if state.data_bytes <= self.data_bytes_max / 2 {
-            std::mem::take(&mut state.readers)
+        // Readers that were woken for every bit of room would hand over a frame at a time.
+        let data_readers = if state.data_bytes <= self.data_bytes_max / 2 {
+            mem::take(&mut state.data_readers)
         } else {
             BTreeMap::new()
         };
         drop(state);
-        readers.into_values().for_each(Waker::wake);
+        wake(control_readers);
+        wake(data_readers);
         Poll::Ready(true)
     }
 
     /// Says that nothing more will come: [`Queue::poll_take`] ends once all has been taken.
     pub(crate) fn close(&self) {
-        let readers = self.add(|state| {
+        let (control_readers, data_readers) = self.add(|state| {
             state.closed = true;
-            std::mem::take(&mut state.readers)
+            let control_readers = mem::take(&mut state.control_readers);
+            (control_readers, mem::take(&mut state.data_readers))
         });
-        readers.into_values().for_each(Waker::wake);
+        wake(control_readers);
+        wake(data_readers);
     }
 
     fn add<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
@@ -159,9 +180,129 @@ impl Queue {
     }
 }
 
+fn wake(readers: BTreeMap<u64, Waker>) {
+    readers.into_values().for_each(Waker::wake);
+}
+
 fn frame_bytes(event: &TransportEvent) -> usize {
     match event {
         TransportEvent::Frame { bytes, .. } => bytes.len(),
         _ => 0,
+    }
+}
+
+/// So many urgent events may wait before minor ones are forgotten.
+const URGENT_MAX: usize = 16_384;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::event::RefusalReason;
+
+    fn frames(class: Class, count: usize) -> Vec<TransportEvent> {
+        let bytes = Bytes::from_static(&[0; 100]);
+        let frame = TransportEvent::Frame {
+            id: 1,
+            class,
+            bytes,
+        };
+        (0..count).map(|_| frame.clone()).collect()
+    }
+
+    fn queue() -> Queue {
+        Queue::new(&Limits {
+            data_queue_bytes: 1000,
+            control_queue_bytes: 500,
+            datagram_queue_bytes: 250,
+            ..Limits::default()
+        })
+    }
+
+    #[test]
+    fn urgent_events_come_first_and_data_in_portions() {
+        let queue = queue();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut out = Vec::new();
+        assert_eq!(queue.poll_take(&mut cx, &mut out, 9), Poll::Pending);
+        queue.push_frames(Class::Data, &mut frames(Class::Data, 3), 300);
+        queue.push_frames(Class::Control, &mut frames(Class::Control, 2), 200);
+        let mut classes = || {
+            let mut out = Vec::new();
+            let _ = queue.poll_take(&mut cx, &mut out, 2);
+            let classes = out.iter().map(|event| match event {
+                TransportEvent::Frame { class, .. } => *class,
+                other => panic!("{other:?}"),
+            });
+            classes.collect::<Vec<_>>()
+        };
+        use Class::{Control, Data};
+        assert_eq!(classes(), [Control, Control, Data, Data]);
+        assert_eq!(classes(), [Data]);
+        assert_eq!(classes(), []);
+    }
+
+    #[test]
+    fn readers_wait_while_their_lane_is_full() {
+        let queue = queue();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut out = Vec::new();
+        queue.push_frames(Class::Data, &mut frames(Class::Data, 10), 1000);
+        assert!(queue.poll_room(Class::Data, 1, &mut cx).is_pending());
+        assert!(queue.poll_room(Class::Control, 1, &mut cx).is_ready());
+        queue.push_frames(Class::Control, &mut frames(Class::Control, 5), 500);
+        assert!(queue.poll_room(Class::Control, 1, &mut cx).is_pending());
+        let _ = queue.poll_take(&mut cx, &mut out, 0);
+        assert!(queue.poll_room(Class::Control, 1, &mut cx).is_ready());
+        assert!(queue.poll_room(Class::Data, 1, &mut cx).is_pending());
+        let _ = queue.poll_take(&mut cx, &mut out, 1);
+        assert!(queue.poll_room(Class::Data, 1, &mut cx).is_ready());
+    }
+
+    #[test]
+    fn what_was_written_is_reported_together() {
+        let queue = queue();
+        let mut cx = Context::from_waker(Waker::noop());
+        for (link, bytes) in [(1, 10), (1, 5), (2, 7), (1, 1)] {
+            queue.push_written(link, bytes);
+        }
+        let mut out = Vec::new();
+        let _ = queue.poll_take(&mut cx, &mut out, 0);
+        let written = out.iter().map(|event| match event {
+            TransportEvent::Written { id, bytes } => (*id, *bytes),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(written.collect::<Vec<_>>(), [(1, 15), (2, 7), (1, 1)]);
+    }
+
+    #[test]
+    fn what_nobody_takes_is_bounded() {
+        let queue = queue();
+        let datagram = || TransportEvent::Datagram {
+            id: 1,
+            bytes: Bytes::from_static(&[0; 100]),
+        };
+        assert!(queue.push_datagram(datagram(), 100));
+        assert!(queue.push_datagram(datagram(), 100));
+        assert!(!queue.push_datagram(datagram(), 100));
+        for _ in 0..2 * URGENT_MAX {
+            queue.push_minor(TransportEvent::Refused {
+                addr: ([127, 0, 0, 1], 1).into(),
+                why: RefusalReason::TimedOut,
+            });
+        }
+        assert_eq!(lock(&queue.state).urgent.len(), URGENT_MAX);
+    }
+
+    #[test]
+    fn the_end_comes_after_everything_else() {
+        let queue = queue();
+        let mut cx = Context::from_waker(Waker::noop());
+        queue.push_frames(Class::Data, &mut frames(Class::Data, 1), 100);
+        queue.close();
+        let mut out = Vec::new();
+        assert_eq!(queue.poll_take(&mut cx, &mut out, 9), Poll::Ready(true));
+        assert_eq!(queue.poll_take(&mut cx, &mut out, 9), Poll::Ready(false));
     }
 }

@@ -117,6 +117,8 @@ const DIGITS: usize = 52;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{prop_assert_eq, proptest};
+
     use super::*;
 
     #[test]
@@ -156,5 +158,14 @@ mod tests {
     #[test]
     fn generated_secrets_differ() {
         assert_ne!(MeshSecret::generate(), MeshSecret::generate());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_given_is_a_secret_or_is_refused(text in "(rolecast1-)?\\PC{0,60}") {
+            if let Ok(secret) = text.parse::<MeshSecret>() {
+                prop_assert_eq!(secret.to_string(), text.trim().to_ascii_lowercase());
+            }
+        }
     }
 }

@@ -3,4 +3,6 @@
 mod harness;
 mod links;
 mod rude;
+mod simulated;
 mod strangers;
+mod wire;
