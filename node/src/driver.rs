@@ -1,7 +1,7 @@
 //! The one task that owns a node's engine.
 //!
 //! In every turn it takes in everything that is ready, in a fixed order, and then carries out what the engine asks for: what happened in the transport (urgent events first), commands, tickets, outboxes, and the deadline.
-//! A turn has no end of its own for a busy node, so the task gives way to others after each.
+//! It gives way to other tasks after every turn that moved much, so that the transport can send what was queued while the application queues more.
 //! Nothing here decides anything about messages: roles, orders and routes live in the engine.
 
 mod calls;
@@ -107,17 +107,21 @@ impl Driver {
         let mut ready = Ready::default();
         let mut sleep = Box::pin(tokio::time::sleep_until(self.clock.instant(self.now)));
         self.carry_out();
+        let mut turns_at_once = 0;
         loop {
             self.arm(sleep.as_mut());
             poll_fn(|cx| self.poll_ready(cx, sleep.as_mut(), &mut ready)).await;
             self.now = self.clock.now();
-            self.turn(&mut ready);
+            let bulk = self.turn(&mut ready);
             if let Some(reason) = self.finished() {
                 self.stop(reason).await;
                 return;
             }
-            // The transport's own tasks have to move what this turn queued.
-            tokio::task::yield_now().await;
+            turns_at_once += 1;
+            if bulk || turns_at_once == TURNS_AT_ONCE_MAX {
+                turns_at_once = 0;
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -156,8 +160,9 @@ impl Driver {
         }
     }
 
-    /// Takes in everything that is ready, and carries out what follows.
-    fn turn(&mut self, ready: &mut Ready) {
+    /// Takes in everything that is ready, and carries out what follows; says whether that was much.
+    fn turn(&mut self, ready: &mut Ready) -> bool {
+        let bulk = !ready.work.outboxes.is_empty() || ready.happened.len() >= BULK_EVENTS_MIN;
         for event in ready.happened.drain(..) {
             self.on_transport(event);
         }
@@ -177,6 +182,7 @@ impl Driver {
             self.phase = Phase::Over(ClosedReason::Transport);
         }
         self.carry_out();
+        bulk
     }
 
     /// Carries out everything that the engine asks for.
@@ -248,5 +254,9 @@ impl Drop for Driver {
 
 /// So many received data frames are taken in before other work has its turn.
 const DATA_FRAMES_MAX: usize = 256;
+/// A turn with so many events is followed by a pause for other tasks; a lone request is not held up by one.
+const BULK_EVENTS_MIN: usize = 8;
+/// After so many turns other tasks have theirs in any case.
+const TURNS_AT_ONCE_MAX: usize = 16;
 /// How long the task sleeps when nothing has a deadline.
 const IDLE_WAIT: Duration = Duration::from_secs(60);

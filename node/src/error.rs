@@ -323,14 +323,6 @@ pub enum ClosedReason {
     Transport,
 }
 
-/// Bytes that are not a value of the expected type.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the payload is no {expected}: {source}")]
-pub struct DecodeError {
-    pub(crate) expected: &'static str,
-    pub(crate) source: postcard::Error,
-}
-
 fn refusal_text(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::NotHolder => "it does not hold the role",

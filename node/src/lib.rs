@@ -3,10 +3,47 @@
 //! Rolecast is a brokerless mesh: nodes find each other by gossip, say which roles they hold, and send to roles.
 //! This crate is one node of it, to be embedded in a program; it runs in the program's tokio runtime.
 //!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use rolecast::{InboxItem, MeshSecret, Node};
+//!
+//! let secret = MeshSecret::generate();
+//! let node = Node::builder().secret(&secret).listen("127.0.0.1:0").start().await?;
+//! let other = Node::builder().secret(&secret).listen("127.0.0.1:0").seeds([node.addr()]).start().await?;
+//!
+//! let mut inbox = other.register("user-list:listener").await?;     // hold a role
+//! let listeners = node.channel("user-list:listener");              // talk to a role
+//! listeners.wait_for_holders(1).await?;
+//! let receipt = listeners.multicast("user 17 changed").await?;     // every holder
+//!
+//! let Some(InboxItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+//! assert_eq!(message.payload(), "user 17 changed");
+//! assert_eq!(receipt.acked().await?.acknowledged, 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! - [`Node`] is a process's membership of the mesh, made with [`Node::builder`].
 //! - [`Node::register`] takes up a role and gives an [`Inbox`], a stream of what is sent to it.
 //! - [`Node::channel`] gives a [`Channel`] to send to a role: to every holder ([`Channel::multicast`]), to any one ([`Channel::anycast`]), with a reply ([`Channel::request`]) or with the replies of all ([`Channel::request_all`]).
 //! - [`Node::channel_of`] and [`Node::register_of`] do the same with values instead of bytes.
+//!
+//! # What is promised
+//!
+//! A multicast goes to the holders of the role in the sender's view at that moment.
+//! Each of them that stays up gets it exactly once and in the order in which this node sent to the role, or its inbox says [`InboxItem::Gap`]: nothing is lost in silence.
+//! With [`Dissemination::Eager`], the default, a message that one of them has delivered is delivered by all of them that stay up, even if the sender dies in the middle.
+//! Messages live in memory only.
+//!
+//! A slow holder holds the senders back: [`Channel::multicast`] waits, and what waits is bounded.
+//! Every [`SendError`] says whether the message may have arrived.
+//!
+//! # What can be observed
+//!
+//! Every node logs through [`tracing`], in a span `node` with its id: who comes and goes at `info`, refused connections, broken promises and peers that break the protocol at `warn`, links at `debug`.
+//! It counts through the [`metrics`] facade, with a label `node`: `rolecast_messages_sent_total`, `rolecast_bytes_sent_total`, `rolecast_messages_delivered_total`, `rolecast_bytes_delivered_total`, `rolecast_calls_total`, `rolecast_window_full_total`, `rolecast_gaps_total`, `rolecast_dials_failed_total`, `rolecast_connections_refused_total`, `rolecast_violations_total`, and the gauges `rolecast_links` and `rolecast_members`.
+//! A recorder has to be installed before the node starts.
 
 mod answers;
 mod builder;
@@ -40,8 +77,8 @@ pub use builder::{DEFAULT_LISTEN, NodeBuilder, SecretText};
 pub use bytes::Bytes;
 pub use channel::{Channel, WaitForHolders};
 pub use error::{
-    ClosedReason, DecodeError, NoAnswer, NotSent, RegisterError, ReplyError, SendError, StartError,
-    Unknown, WaitError,
+    ClosedReason, NoAnswer, NotSent, RegisterError, ReplyError, SendError, StartError, Unknown,
+    WaitError,
 };
 pub use inbox::{Inbox, InboxItem};
 pub use members::{LinkState, MemberInfo, MeshEvent, MeshEvents};
@@ -56,6 +93,6 @@ pub use rolecast_membership::{
 pub use rolecast_protocol::{Dissemination, FlowId, Gap, Limits, Origin, Pick, Refusal, Seq};
 pub use rolecast_transport::{BindError, MeshSecret, ParseSecretError, TrustError};
 pub use typed::{
-    TypedAnswer, TypedAnswers, TypedChannel, TypedInbox, TypedItem, TypedMessage, TypedNoAnswer,
-    TypedReply, TypedRequest, TypedRequestAll, TypedRequestError,
+    DecodeError, TypedAnswer, TypedAnswers, TypedChannel, TypedInbox, TypedItem, TypedMessage,
+    TypedNoAnswer, TypedReply, TypedRequest, TypedRequestAll, TypedRequestError,
 };

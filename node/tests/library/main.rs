@@ -1,9 +1,11 @@
 //! Real nodes on loopback, as a program sees them.
 
+mod crash;
 mod flow;
 mod lifecycle;
 mod mesh;
 mod misuse;
 mod multicast;
+mod observe;
 mod requests;
 mod typed;

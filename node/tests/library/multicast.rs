@@ -208,3 +208,46 @@ async fn a_role_moves_from_node_to_node() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_tasks_on_many_threads_send_at_once_and_nothing_is_lost() {
+    const TASKS: u64 = 4;
+    const EACH: u64 = 5_000;
+    within(async {
+        let mesh = mesh(3).await;
+        let inboxes = register_on(&mesh, &[0, 1, 2], "busy").await;
+        let mut tasks = tokio::task::JoinSet::new();
+        for node in &mesh {
+            for _ in 0..TASKS {
+                let channel = node.channel("busy");
+                tasks.spawn(async move {
+                    for _ in 0..EACH {
+                        let receipt = channel.multicast("x".repeat(40)).await;
+                        receipt.expect("there are holders");
+                    }
+                });
+            }
+        }
+        for mut inbox in inboxes {
+            tasks.spawn(async move {
+                let mut last: BTreeMap<_, u64> = BTreeMap::new();
+                let mut items = Vec::new();
+                while last.values().sum::<u64>() < 3 * TASKS * EACH {
+                    inbox.next_many(&mut items, 500).await;
+                    for item in items.drain(..) {
+                        let InboxItem::Message(message) = item else {
+                            panic!("{item:?}")
+                        };
+                        let last = last.entry(message.origin()).or_default();
+                        *last += 1;
+                        assert_eq!(message.seq(), Some(Seq(*last)));
+                    }
+                }
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.expect("no panic");
+        }
+    })
+    .await;
+}

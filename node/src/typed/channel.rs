@@ -1,0 +1,127 @@
+//! Sending values.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use rolecast_membership::NodeId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::codec::encode;
+use super::request::{TypedRequest, TypedRequestAll};
+use crate::channel::Channel;
+use crate::error::SendError;
+use crate::receipt::Receipt;
+use crate::request::Delivered;
+
+/// A [`Channel`] for values of type `T`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// let _inbox = node.register_of::<u64>("numbers").await?;
+/// let channel = node.channel_of::<u64>("numbers");
+/// channel.multicast(&42).await?;
+/// channel.unicast(node.id(), &43).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct TypedChannel<T> {
+    pub(super) channel: Channel,
+    pub(super) marker: PhantomData<fn(&T)>,
+}
+
+impl<T: Serialize> TypedChannel<T> {
+    /// The channel of bytes underneath, with its options.
+    #[must_use]
+    pub fn untyped(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// The same channel with another channel underneath: `typed.with(|channel| channel.pick(..))`.
+    #[must_use]
+    pub fn with(self, change: impl FnOnce(Channel) -> Channel) -> Self {
+        TypedChannel {
+            channel: change(self.channel),
+            marker: PhantomData,
+        }
+    }
+
+    /// Sends a value to every holder; see [`Channel::multicast`].
+    ///
+    /// # Errors
+    /// [`SendError::NotSent`] only.
+    pub async fn multicast(&self, value: &T) -> Result<Receipt, SendError> {
+        self.channel.multicast(encode(value)?).await
+    }
+
+    /// Sends a value to any one holder; see [`Channel::anycast`].
+    ///
+    /// # Errors
+    /// [`SendError`] says whether it may have arrived.
+    pub async fn anycast(&self, value: &T) -> Result<Delivered, SendError> {
+        self.channel.anycast(encode(value)?).await
+    }
+
+    /// Sends a value to one certain node; see [`Channel::unicast`].
+    ///
+    /// # Errors
+    /// [`SendError`] says whether it may have arrived.
+    pub async fn unicast(&self, node: NodeId, value: &T) -> Result<Delivered, SendError> {
+        self.channel.unicast(node, encode(value)?).await
+    }
+
+    /// Asks any one holder, and awaits its reply of type `R`; see [`Channel::request`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::TypedItem;
+    /// let mut inbox = node.register_of::<(u32, u32)>("sum").await?;
+    /// tokio::spawn(async move {
+    ///     while let Some(TypedItem::Message(message)) = inbox.next().await {
+    ///         let (a, b) = message.value;
+    ///         let _ = message.reply(&(a + b)).await;
+    ///     }
+    /// });
+    /// let reply = node.channel_of("sum").request::<u32>(&(40u32, 2u32)).await?;
+    /// assert_eq!(reply.value, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn request<R: DeserializeOwned>(&self, value: &T) -> TypedRequest<'_, R> {
+        let request = encode(value).map(|payload| self.channel.request(payload));
+        TypedRequest {
+            request,
+            marker: PhantomData,
+        }
+    }
+
+    /// Asks every holder; see [`Channel::request_all`].
+    pub fn request_all<R: DeserializeOwned>(&self, value: &T) -> TypedRequestAll<'_, R> {
+        let request = encode(value).map(|payload| self.channel.request_all(payload));
+        TypedRequestAll {
+            request,
+            marker: PhantomData,
+        }
+    }
+}
+
+impl<T> Clone for TypedChannel<T> {
+    fn clone(&self) -> Self {
+        TypedChannel {
+            channel: self.channel.clone(),
+            marker: PhantomData,
+        }
+    }
+}
+
+impl<T> fmt::Debug for TypedChannel<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.channel.fmt(f)
+    }
+}
