@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rolecast_membership::{Event, Profile, RoleName};
+use rolecast_membership::{Event, Liveness, Profile, RoleName};
 
 use crate::net::{Net, Setup, id};
 
@@ -83,6 +83,37 @@ fn a_leave_gets_around_by_packets_alone() {
     net.run(SECOND);
     let about = |event: &Event| matches!(event, Event::Left(who) if who.id == id(1));
     assert_eq!(net.seen(since, about).len(), 29);
+}
+
+/// Nor are the packets.
+#[test]
+fn a_leave_gets_around_by_frames_alone() {
+    let mut net = Net::joined(Setup::new(2, Profile::Lan), 3);
+    let since = net.now;
+    net.drop_datagrams = true;
+    net.leave(1);
+    net.run(SECOND);
+    let about = |event: &Event| matches!(event, Event::Left(who) if who.id == id(1));
+    assert_eq!(net.seen(since, about).len(), 2);
+}
+
+#[test]
+fn who_answers_is_alive_again_at_once() {
+    for seed in 0..10 {
+        let mut net = Net::joined(Setup::new(seed, Profile::Lan), 2);
+        net.drop_datagrams = true;
+        let suspects = |net: &Net, index: usize, other: usize| {
+            let member = net.view(index).member(id(other)).expect("it is a member");
+            member.liveness == Liveness::Suspect
+        };
+        let doubt = net.run_until(SECOND * 3, |net| suspects(net, 0, 1) && suspects(net, 1, 0));
+        assert!(doubt.is_some(), "seed {seed}");
+        net.drop_datagrams = false;
+        let trust = net.run_until(SECOND * 6 / 10, |net| {
+            !suspects(net, 0, 1) && !suspects(net, 1, 0)
+        });
+        assert!(trust.is_some(), "seed {seed}");
+    }
 }
 
 #[test]
