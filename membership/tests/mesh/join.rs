@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rolecast_membership::Profile;
+use rolecast_membership::{Event, Profile, RoleName};
 
 use crate::net::{Net, Setup};
 
@@ -41,4 +41,33 @@ fn a_hundred_nodes_that_start_at_once_know_each_other() {
         println!("100 nodes, loss {loss_percent} %: all know all after {took:?}");
         assert!(took < SECOND * 10);
     }
+}
+
+#[test]
+fn nodes_far_apart_get_along() {
+    let latency = Duration::from_millis(60);
+    let setup = Setup {
+        latency,
+        loss_percent: 2,
+        ..Setup::new(3, Profile::Wan)
+    };
+    let mut net = Net::joined(setup, 10);
+    let since = net.now;
+    let role = RoleName::new("db:master").expect("a good name");
+    net.call(2, |node, now| node.take_up(now, role))
+        .expect("few roles");
+    let took = net
+        .run_until(SECOND * 10, |net| net.knowing(2) == 9)
+        .expect("all learn");
+    println!("10 nodes far apart: role change known after {took:?}");
+    assert!(took < SECOND * 3);
+    net.run(SECOND * 120);
+    let deaths = |event: &Event| matches!(event, Event::Down(_) | Event::Renewed(_));
+    assert_eq!(net.seen(since, deaths), []);
+    net.crash(2);
+    let took = net
+        .run_until(SECOND * 60, |net| net.all_know_all())
+        .expect("it is found out");
+    println!("10 nodes far apart: crash known after {took:?}");
+    assert!(took < SECOND * 30);
 }

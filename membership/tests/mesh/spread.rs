@@ -55,6 +55,30 @@ fn a_role_change_gets_through_heavy_loss() {
 }
 
 #[test]
+fn a_hundred_role_changes_at_once_get_around() {
+    for loss_percent in [0, 10] {
+        let mut net = Net::joined(Setup::new(1, Profile::Lan), 100);
+        net.set_loss(loss_percent);
+        let sent = (net.datagrams, net.frame_bytes);
+        for place in 0..100 {
+            net.call(place, |node, now| {
+                node.take_up(now, role("everyone:worker"))
+            })
+            .expect("few roles");
+        }
+        let took = net
+            .run_until(SECOND * 20, |net| net.all_know_all())
+            .expect("all learn");
+        println!(
+            "100 role changes at once, loss {loss_percent} %: {took:?}, {} packets, {} kB in frames",
+            net.datagrams - sent.0,
+            (net.frame_bytes - sent.1) / 1_000
+        );
+        assert!(took < SECOND * 5);
+    }
+}
+
+#[test]
 fn tenures_tell_holdings_apart() {
     let mut net = Net::joined(Setup::new(1, Profile::Lan), 2);
     let a = role("a");
