@@ -1,6 +1,14 @@
 //! What the tests that cross crates have in common.
 
+pub mod command;
+pub mod mesh;
+pub mod process;
 pub mod workspace;
+
+use std::time::Duration;
+
+/// How long a test waits for anything before it gives up: far longer than it should take, because the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the examples in the guide.
 #[cfg(doctest)]
