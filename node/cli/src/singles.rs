@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use rolecast::{Bytes, Delivered, NodeId, RoleName, SendError};
 use serde_json::json;
+use tokio::task::unconstrained;
 
 use crate::acknowledgements::rate;
 use crate::failure::Failure;
@@ -46,7 +47,8 @@ where
             biased;
             payload = messages.next(), if more && outstanding.len() < OUTSTANDING_MAX => {
                 match payload? {
-                    Some(payload) => outstanding.push_back(send(payload).into_future()),
+                    // A turn that tokio cuts short would start later messages before earlier ones.
+                    Some(payload) => outstanding.push_back(unconstrained(send(payload).into_future())),
                     None => more = false,
                 }
             }
