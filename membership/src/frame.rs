@@ -42,10 +42,10 @@ pub(crate) enum Frame<'a> {
     /// Encoded records.
     #[serde(borrow)]
     Records(Vec<&'a [u8]>),
-    /// Lives that the receiver listed and the sender holds for down.
-    Gone(Vec<Gone>),
     /// The sender leaves.
     Farewell(Identity),
+    /// Lives that the receiver listed and the sender holds for down.
+    Gone(Vec<Gone>),
 }
 
 /// A life that is down in the sender's view.

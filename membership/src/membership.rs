@@ -116,7 +116,7 @@ impl Membership {
             Input::PeerDisconnected(id) => self.peers.disconnect(id),
             Input::Datagram { from, bytes } => self.on_datagram(from, &bytes),
             Input::Frame { from, bytes } => self.on_frame(from, &bytes),
-            Input::Timeout => self.swim.on_timeout(now),
+            Input::Timeout => self.swim.on_timeout(self.now),
         }
         self.finish();
     }

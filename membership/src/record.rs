@@ -130,7 +130,7 @@ pub struct Service {
 pub struct Record {
     /// Which node, in which life, dialled where.
     pub identity: Identity,
-    /// Rises with every change within one epoch; starts at 1.
+    /// Rises with every change; starts at 1, and goes on when a running node gets a new epoch, so that tenures stay distinct.
     pub version: u64,
     /// The place the node is in, such as `ams`; may be empty.
     pub site: String,

@@ -225,11 +225,8 @@ impl Swim {
     ///
     /// What this schedules lies after `now`, so however late the call comes, every periodic timer runs once.
     pub(crate) fn on_timeout(&mut self, now: Time) {
-        while let Some(entry) = self.timers.first_entry() {
-            if entry.key().0 > now {
-                return;
-            }
-            let timer = entry.remove();
+        let later = self.timers.split_off(&(now, u64::MAX));
+        for timer in std::mem::replace(&mut self.timers, later).into_values() {
             if self.is_refuted(&timer) {
                 continue;
             }
