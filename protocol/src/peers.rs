@@ -274,6 +274,13 @@ impl Peers {
         }
     }
 
+    /// The peer lives in this life: none before it is heard any more.
+    pub(crate) fn outlive(&mut self, node: NodeId, epoch: Epoch) {
+        let peer = self.by_node.entry(node).or_default();
+        let before = epoch.0.checked_sub(1).map(Epoch);
+        peer.dead_epoch = peer.dead_epoch.max(before);
+    }
+
     /// Ends every session because this node's own life changed; gives what they had not delivered.
     pub(crate) fn end_own_life(&mut self) -> Vec<(NodeId, Vec<(Cargo, bool)>)> {
         let ended = self.by_node.iter_mut().filter_map(|(&node, peer)| {

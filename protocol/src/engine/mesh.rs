@@ -79,6 +79,7 @@ impl Engine {
     fn on_alive(&mut self, now: Time, identity: Identity) {
         let ended = self.peers.enter_life(identity.id, identity.epoch);
         self.on_life_ended(now, identity.id, identity.epoch, ended);
+        self.peers.outlive(identity.id, identity.epoch);
         let courtesy = if self.me.id < identity.id {
             Duration::ZERO
         } else {
@@ -133,6 +134,10 @@ impl Engine {
                 .collect();
             self.end_calls_to(node, Epoch(u64::MAX), &unsent);
         }
+        for member in self.membership.members() {
+            let Identity { id, epoch, .. } = member.record.identity;
+            self.peers.outlive(id, epoch);
+        }
         self.acks = super::DueAcks::default();
         for flow in self.flows_in.values_mut() {
             flow.close_inbox();
@@ -147,12 +152,13 @@ impl Engine {
             self.deliver(inbox, Delivery::Gap(Gap::DeclaredDown { epoch: former }));
         }
         self.say_hello_everywhere();
-        for node in self
-            .peers
-            .linked()
-            .map(|(node, _)| node)
-            .collect::<Vec<_>>()
-        {
+        let linked = self.peers.linked();
+        let lives: Vec<_> = linked
+            .filter_map(|(node, link)| Some((node, link.hello?)))
+            .collect();
+        for (node, epoch) in lives {
+            // Without a session nothing could be acknowledged to a peer that has nothing to send.
+            self.peers.session(node, epoch);
             self.peers.pump(self.me.epoch, node, &mut self.out);
         }
         let _ = now;
