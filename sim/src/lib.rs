@@ -1,1 +1,46 @@
-//! .
+//! The deterministic simulator of Rolecast.
+//!
+//! It runs the production [`Engine`](rolecast_protocol::Engine) of many nodes in virtual time, breaks the network and the nodes between them, and checks every promise from what the protocol cannot see.
+//! A run follows from its seed alone: the same seed gives the same events, and the same [`TraceHash`], on every machine.
+//!
+//! ```
+//! use rolecast_sim::{Scenario, run};
+//!
+//! let outcome = run(&Scenario::draw(42, Some(3)));
+//! assert!(outcome.violation.is_none());
+//! assert_eq!(outcome.hash, run(&Scenario::draw(42, Some(3))).hash);
+//! ```
+
+mod application;
+pub mod check;
+mod network;
+pub mod plan;
+mod process;
+pub mod random;
+mod run;
+mod scenario;
+mod schedule;
+mod statistics;
+mod sweep;
+mod trace;
+pub mod workload;
+mod world;
+
+pub use run::{Outcome, run, run_recorded, run_traced};
+pub use scenario::{NetworkShape, Scenario};
+pub use schedule::Schedule;
+pub use statistics::{Quantiles, Statistics};
+pub use sweep::{Effect, Failure, Summary, Sweep};
+pub use trace::TraceHash;
+
+/// Seeds at which a promise was once broken, one on a line; what follows a `#` says which.
+pub const REGRESSIONS: &str = include_str!("../regressions.txt");
+
+/// The seeds in [`REGRESSIONS`].
+#[must_use]
+pub fn regressions() -> Vec<u64> {
+    let seeds = REGRESSIONS
+        .lines()
+        .filter_map(|line| line.split('#').next());
+    seeds.filter_map(|seed| seed.trim().parse().ok()).collect()
+}

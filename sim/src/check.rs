@@ -1,0 +1,337 @@
+//! The promises, checked from what the protocol cannot see.
+//!
+//! The simulation tells the [`Ghost`] everything that happens at the edge of every engine as an [`Observation`].
+//! The ghost knows what was really sent and who really lives, compares at every observation where it can, and says at the first broken promise which one it was, for which message, at which node.
+//! It never looks into an engine, and a list of observations written by hand is checked the same way.
+
+mod bounds;
+mod calls;
+mod flows;
+mod lives;
+mod views;
+mod violation;
+
+use bytes::Bytes;
+use rolecast_membership::{Event as MembershipEvent, Identity, NodeId, RoleName, Tenure, Time};
+use rolecast_protocol::{CallId, Event, FlowId, Gap, InboxId, Origin, Refusal, ReplyTo};
+
+pub use bounds::{Bounds, check_usage};
+pub use calls::{Called, Callee, Calling};
+pub use flows::{Delivered, Receiving, Sending};
+pub use lives::{Holder, ProcessId};
+pub use views::View;
+pub use violation::{Broken, CallName, Instead, MessageName, Name, Violation};
+
+use calls::{Answered, Calls};
+use flows::Flows;
+use lives::{LifeState, Lives};
+
+/// Something that happened at the edge of one engine.
+#[derive(Clone, Debug)]
+pub enum Observation {
+    /// The process starts, as this node.
+    Started {
+        /// How reports call it.
+        name: Name,
+        /// Who it is.
+        identity: Identity,
+    },
+    /// The process died.
+    Crashed,
+    /// The process left the mesh.
+    Left {
+        /// Whether it was told that everything it sent is acknowledged.
+        drained: bool,
+    },
+    /// The process comes out of a pause.
+    Resumed,
+    /// The process goes on in a later life, with these holdings.
+    Renewed {
+        /// Who it is from here on.
+        identity: Identity,
+        /// Its open inboxes and the tenures they have from here on.
+        tenures: Vec<(InboxId, Tenure)>,
+    },
+    /// The process took up a role.
+    TookUp {
+        /// Its inbox.
+        inbox: InboxId,
+        /// The role.
+        role: RoleName,
+        /// This holding.
+        tenure: Tenure,
+    },
+    /// The process dropped a role.
+    Dropped {
+        /// Its inbox.
+        inbox: InboxId,
+    },
+    /// A batch was accepted.
+    Sent(Sending),
+    /// A batch was put into an inbox.
+    Delivered(Receiving),
+    /// A gap was put into an inbox.
+    Gapped {
+        /// Which inbox.
+        inbox: InboxId,
+        /// What was lost.
+        gap: Gap,
+    },
+    /// The application took multicasts from an inbox.
+    Consumed {
+        /// Which inbox.
+        inbox: InboxId,
+        /// Whose.
+        origin: Origin,
+        /// Of which flow.
+        flow: FlowId,
+        /// Up to which position.
+        upto: u64,
+    },
+    /// A call was accepted.
+    Calls(Calling),
+    /// The application gave a call up.
+    Cancels {
+        /// Which.
+        call: CallId,
+    },
+    /// A call was put into an inbox.
+    Called(Called),
+    /// The application answers a request.
+    Replies {
+        /// Whose.
+        to: ReplyTo,
+        /// What it says.
+        answer: Result<Bytes, Refusal>,
+    },
+    /// The engine told its application something.
+    Told(Event),
+    /// The engine has said everything that it had to say.
+    AtRest,
+}
+
+/// An observation with its time and place.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// When.
+    pub at: Time,
+    /// At which process.
+    pub process: ProcessId,
+    /// What.
+    pub observation: Observation,
+}
+
+/// Checks a whole run that was recorded, or written by hand, to its end.
+///
+/// # Errors
+/// The first broken promise.
+pub fn check(run: impl IntoIterator<Item = Recorded>) -> Result<(), Violation> {
+    let mut ghost = Ghost::new();
+    let mut now = Time::ZERO;
+    for Recorded {
+        at,
+        process,
+        observation,
+    } in run
+    {
+        now = at;
+        ghost.observe(now, process, observation)?;
+    }
+    ghost.owed(now).map_or(Ok(()), Err)
+}
+
+/// What really happened.
+#[derive(Debug, Default)]
+pub struct Ghost {
+    lives: Lives,
+    flows: Flows,
+    calls: Calls,
+    /// When each process last came out of a pause.
+    resumed: Vec<Time>,
+}
+
+impl Ghost {
+    /// A mesh in which nothing has happened.
+    #[must_use]
+    pub fn new() -> Self {
+        Ghost::default()
+    }
+
+    /// Takes in what happened at the edge of one engine; gives what a delivery was made of.
+    ///
+    /// # Errors
+    /// The promise that is broken by it.
+    pub fn observe(
+        &mut self,
+        now: Time,
+        process: ProcessId,
+        observation: Observation,
+    ) -> Result<Delivered, Violation> {
+        self.take_in(now, process, observation)
+            .map_err(|broken| Violation {
+                at: now,
+                node: self.lives.name(process),
+                broken,
+            })
+    }
+
+    fn take_in(
+        &mut self,
+        now: Time,
+        process: ProcessId,
+        observation: Observation,
+    ) -> Result<Delivered, Broken> {
+        let lives = &mut self.lives;
+        match observation {
+            Observation::Started { name, identity } => {
+                lives.start(process, name, identity);
+                self.resumed.push(now);
+            }
+            Observation::Crashed => {
+                lives.end(process, LifeState::Crashed);
+                self.calls.end_process(process);
+            }
+            Observation::Left { drained } => {
+                lives.end(process, LifeState::Left { drained });
+                self.calls.end_process(process);
+            }
+            Observation::Resumed => self.resumed[process.0 as usize] = now,
+            Observation::Renewed { identity, tenures } => {
+                lives.renew(process, identity, &tenures)?;
+            }
+            Observation::TookUp {
+                inbox,
+                role,
+                tenure,
+            } => {
+                lives.take_up(process, inbox, role, tenure)?;
+            }
+            Observation::Dropped { inbox } => lives.drop_role(process, inbox),
+            Observation::Sent(sending) => self.flows.accept(lives, now, process, sending)?,
+            Observation::Delivered(receiving) => return self.deliver(process, receiving),
+            Observation::Gapped {
+                inbox,
+                gap: Gap::DeclaredDown { epoch },
+            } => {
+                lives.tell(process, inbox, epoch)?;
+            }
+            Observation::Gapped { inbox, gap } => self.flows.gap(lives, process, inbox, gap)?,
+            Observation::Consumed {
+                inbox,
+                origin,
+                flow,
+                upto,
+            } => {
+                self.flows
+                    .consume(lives, process, inbox, origin, flow, upto);
+            }
+            Observation::Calls(calling) => self.calls.make(process, calling)?,
+            Observation::Cancels { call } => self.calls.cancel(process, call),
+            Observation::Called(called) => self.calls.deliver(lives, process, &called)?,
+            Observation::Replies { to, answer } => self.calls.reply(lives, process, to, answer),
+            Observation::Told(event) => self.told(now, process, event)?,
+            Observation::AtRest => lives.at_rest(process)?,
+        }
+        Ok(Delivered::default())
+    }
+
+    fn deliver(&mut self, process: ProcessId, receiving: Receiving) -> Result<Delivered, Broken> {
+        let origin = receiving.origin;
+        let requests: Vec<CallId> = receiving
+            .batch
+            .clone()
+            .into_messages()
+            .filter_map(|message| message.call)
+            .collect();
+        let delivered = self.flows.deliver(&mut self.lives, process, receiving)?;
+        for call in requests {
+            self.calls
+                .deliver_gather(&self.lives, process, ReplyTo { origin, call })?;
+        }
+        Ok(delivered)
+    }
+
+    fn told(&mut self, now: Time, process: ProcessId, event: Event) -> Result<(), Broken> {
+        let lives = &mut self.lives;
+        match event {
+            Event::Membership(event) => match *event {
+                MembershipEvent::Down(identity) => lives.declare_down(now, process, identity),
+                MembershipEvent::Left(identity) => lives.seen_leaving(identity),
+                MembershipEvent::Superseded(_) => lives.superseded(process),
+                MembershipEvent::Joined(record)
+                | MembershipEvent::Updated { after: record, .. }
+                | MembershipEvent::Replaced { after: record, .. } => lives.notice(record.identity),
+                _ => Ok(()),
+            },
+            Event::Answered {
+                call,
+                node,
+                answer,
+                last,
+            } => {
+                let resumed = self.resumed[process.0 as usize];
+                let answered = Answered {
+                    call,
+                    node,
+                    answer,
+                    last,
+                };
+                self.calls.answer(lives, now, resumed, process, answered)
+            }
+            Event::Settled { flow, upto } => self.flows.settle(lives, process, flow, upto),
+            Event::Lost {
+                flow,
+                node,
+                after,
+                upto,
+            } => self.flows.lost(process, flow, node, (after, upto)),
+            Event::Cancelled(to) => self.calls.told_cancelled(lives, process, to),
+            Event::Violation { peer, what } => Err(Broken::Accusation {
+                peer: peer.to_string(),
+                what: what.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is owed to somebody if nothing breaks any more; `None` when every promise is kept.
+    ///
+    /// While something is still broken or on its way, an answer means nothing: time will tell.
+    #[must_use]
+    pub fn owed(&self, now: Time) -> Option<Violation> {
+        self.calls
+            .overdue(&self.lives, now)
+            .or_else(|| self.flows.owed(&self.lives, now))
+            .or_else(|| self.flows.unsettled(&self.lives, now))
+    }
+
+    /// How many calls have not ended.
+    #[must_use]
+    pub fn calls_open(&self) -> usize {
+        self.calls.open()
+    }
+
+    /// Compares what one node sees with the truth.
+    #[must_use]
+    pub fn differs(&self, view: &View) -> Option<(String, String)> {
+        views::difference(&self.lives.truth(), view)
+    }
+
+    /// Who this process is.
+    #[must_use]
+    pub fn node_of(&self, process: ProcessId) -> NodeId {
+        self.lives.node_of(process)
+    }
+
+    /// How reports call this process.
+    #[must_use]
+    pub fn name(&self, process: ProcessId) -> Name {
+        self.lives.name(process)
+    }
+
+    /// Whether this process runs.
+    #[must_use]
+    pub fn is_up(&self, process: ProcessId) -> bool {
+        self.lives.is_up(process)
+    }
+}

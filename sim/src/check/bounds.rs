@@ -1,0 +1,92 @@
+//! Bounds: no queue of an engine ever passes its limit.
+
+use rolecast_protocol::{Limits, Usage};
+
+use super::violation::Broken;
+
+/// How far each queue of an engine may grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    session_bytes: usize,
+    early_bytes: usize,
+    calls: usize,
+    flows: usize,
+    inbox_bytes: usize,
+}
+
+impl Bounds {
+    /// The bounds of an engine with these limits, in a run with so many roles.
+    #[must_use]
+    pub fn new(limits: &Limits, roles: usize) -> Self {
+        // A flow takes one more batch as long as its window is not full; each role has two flows, one for each way of spreading.
+        let batch_bytes_max = limits.payload_bytes_max + BATCH_BYTES_MORE;
+        let own_flows = (limits.flow_window_bytes + batch_bytes_max) * 2 * roles;
+        Bounds {
+            session_bytes: limits.session_bytes_max + batch_bytes_max + own_flows,
+            early_bytes: limits.flow_window_bytes + batch_bytes_max,
+            calls: limits.calls_max,
+            flows: FLOWS_MAX,
+            inbox_bytes: limits.inbox_bytes_max,
+        }
+    }
+}
+
+/// Compares what is kept with what may be.
+///
+/// # Errors
+/// The first bound that is passed.
+pub fn check_usage(usage: &Usage, bounds: &Bounds) -> Result<(), Broken> {
+    let queues = [
+        (
+            "bytes kept for one peer",
+            usage.session_bytes_max,
+            bounds.session_bytes,
+        ),
+        (
+            "bytes that came too early in one flow",
+            usage.early_bytes_max,
+            bounds.early_bytes,
+        ),
+        ("calls outstanding", usage.calls, bounds.calls),
+        ("flows received", usage.flows, bounds.flows),
+        (
+            "bytes of calls in one inbox",
+            usage.inbox_bytes_max,
+            bounds.inbox_bytes,
+        ),
+    ];
+    match queues.into_iter().find(|(_, used, limit)| used > limit) {
+        Some((what, used, limit)) => Err(Broken::Bound { what, used, limit }),
+        None => Ok(()),
+    }
+}
+
+/// What a batch may have above its largest payload: small messages are gathered up to this.
+pub(crate) const BATCH_BYTES_MORE: usize = 64 << 10;
+/// The most flows that an engine receives.
+const FLOWS_MAX: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_is_allowed_and_one_more_is_not() {
+        let limits = Limits {
+            calls_max: 3,
+            ..Limits::default()
+        };
+        let bounds = Bounds::new(&limits, 1);
+        let usage = |calls| Usage {
+            calls,
+            ..Usage::default()
+        };
+        assert_eq!(check_usage(&usage(3), &bounds), Ok(()));
+        let broken = Broken::Bound {
+            what: "calls outstanding",
+            used: 4,
+            limit: 3,
+        };
+        assert_eq!(check_usage(&usage(4), &bounds), Err(broken));
+    }
+}

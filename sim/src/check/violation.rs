@@ -1,0 +1,488 @@
+//! The broken promise, in one sentence.
+
+use std::fmt;
+
+use rolecast_membership::{Epoch, RoleName, Time};
+use rolecast_protocol::{Answer, CallId, FlowId, Gap, Seq};
+
+use crate::plan::Slot;
+
+/// A promise that was broken, where and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// When it was seen.
+    pub at: Time,
+    /// At which node.
+    pub node: Name,
+    /// What was broken.
+    pub broken: Broken,
+}
+
+/// How reports call a process: its place, and for any but the first process at this place its number there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name {
+    /// The place.
+    pub slot: Slot,
+    /// From 0.
+    pub incarnation: u16,
+}
+
+/// How reports call a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageName {
+    /// Who sent it.
+    pub origin: Name,
+    /// In which life.
+    pub epoch: Epoch,
+    /// In which flow.
+    pub flow: FlowId,
+    /// At which position.
+    pub seq: Seq,
+    /// To which role.
+    pub role: RoleName,
+}
+
+/// How reports call a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallName {
+    /// Who made it.
+    pub caller: Name,
+    /// Which of its calls.
+    pub call: CallId,
+}
+
+/// What can be broken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// A delivery from nobody.
+    #[error("no creation: a message of {what} was delivered, which nobody sent")]
+    FromNowhere {
+        /// What the delivery said of itself.
+        what: String,
+    },
+    /// A message that was never sent.
+    #[error("no creation: {message} was delivered, but only {sent} were sent")]
+    NeverSent {
+        /// Which.
+        message: MessageName,
+        /// How many there are.
+        sent: u64,
+    },
+    /// A message with other bytes than were sent.
+    #[error("no creation: {message} was delivered with other bytes than were sent")]
+    Altered {
+        /// Which.
+        message: MessageName,
+    },
+    /// A message delivered again.
+    #[error("no duplication: {message} was delivered to the same inbox again")]
+    Duplicated {
+        /// Which.
+        message: MessageName,
+    },
+    /// A message delivered although a `Gap` had said that it would never come.
+    #[error("once or Gap: {message} was delivered after a Gap had said that it is lost")]
+    DeliveredAfterGap {
+        /// Which.
+        message: MessageName,
+    },
+    /// A message delivered before an earlier one.
+    #[error(
+        "order: {message} was delivered before message {missing}, which was due to the same inbox"
+    )]
+    OutOfOrder {
+        /// Which.
+        message: MessageName,
+        /// The position of the earlier one.
+        missing: u64,
+    },
+    /// A message in an inbox that it was not meant for.
+    #[error(
+        "routing: {message} was delivered to an inbox of {role:?} that is not in its destination set"
+    )]
+    Misrouted {
+        /// Which.
+        message: MessageName,
+        /// The inbox's role.
+        role: RoleName,
+    },
+    /// A destination that never held the role.
+    #[error(
+        "routing: a message to {role:?} names {holder} as a holder, which never held that role"
+    )]
+    NeverHeld {
+        /// The role.
+        role: RoleName,
+        /// Who is named.
+        holder: String,
+    },
+    /// The number of members that the engine stamped is not that of the holders in its view.
+    #[error(
+        "destination set: {members} members were stamped while the sender saw {holders} holders of {role:?}"
+    )]
+    WrongMembers {
+        /// The role.
+        role: RoleName,
+        /// How many were stamped.
+        members: usize,
+        /// How many were seen.
+        holders: usize,
+    },
+    /// Positions with a hole, or used twice.
+    #[error(
+        "numbering: a batch of {count} messages got the positions {first} to {last} after {before}"
+    )]
+    Misnumbered {
+        /// How many messages the batch has.
+        count: u64,
+        /// The first position.
+        first: u64,
+        /// The last position.
+        last: u64,
+        /// The last position given before.
+        before: u64,
+    },
+    /// Something put into an inbox that is closed.
+    #[error("inboxes: {what} was put into an inbox of {role:?} after that was dropped")]
+    AfterDrop {
+        /// What.
+        what: String,
+        /// The inbox's role.
+        role: RoleName,
+    },
+    /// Something put into an inbox that never was.
+    #[error("inboxes: {what} was put into an inbox that does not exist")]
+    NoInbox {
+        /// What.
+        what: String,
+    },
+    /// A message delivered by one that stays up, and not by another.
+    #[error(
+        "agreement: {message} was delivered by {deliverer}, but {how} here, although both stayed up"
+    )]
+    Agreement {
+        /// Which.
+        message: MessageName,
+        /// Who delivered it.
+        deliverer: Name,
+        /// What happened instead.
+        how: Instead,
+    },
+    /// A message of a sender that stays up, not delivered.
+    #[error("validity: {message} was {how} here, although its sender stayed up")]
+    Validity {
+        /// Which.
+        message: MessageName,
+        /// What happened instead.
+        how: Instead,
+    },
+    /// A message of a sender that left after it was told that all was delivered.
+    #[error(
+        "drain: {message} was {how} here, although its sender left only after it was told that everything was acknowledged"
+    )]
+    LostInLeaving {
+        /// Which.
+        message: MessageName,
+        /// What happened instead.
+        how: Instead,
+    },
+    /// A `Gap` without a reason.
+    #[error(
+        "gaps: {gap:?} was put into an inbox of {role:?} although nobody involved was ever declared down"
+    )]
+    GapUnjustified {
+        /// Which.
+        gap: Gap,
+        /// The inbox's role.
+        role: RoleName,
+    },
+    /// A `Gap` about what was delivered, or was never due.
+    #[error("gaps: {gap:?} names messages that were delivered, were never due or were never sent")]
+    GapWrong {
+        /// Which.
+        gap: Gap,
+    },
+    /// A renewed node whose inbox was not told.
+    #[error(
+        "once or Gap: the life {epoch} of this node ended while it lived, and its inbox of {role:?} was not told"
+    )]
+    GapMissing {
+        /// The life that ended.
+        epoch: Epoch,
+        /// The inbox's role.
+        role: RoleName,
+    },
+    /// A sender told that all have taken what someone has not.
+    #[error("receipts: {message} was said to be settled, but {holder} has not taken it")]
+    SettledEarly {
+        /// Which.
+        message: MessageName,
+        /// Who has not.
+        holder: Name,
+    },
+    /// A receipt about messages that were never sent.
+    #[error("receipts: flow {flow} was reported up to {upto}, but only {sent} were sent")]
+    ReceiptWrong {
+        /// Which flow.
+        flow: u32,
+        /// What was reported.
+        upto: u64,
+        /// How many there are.
+        sent: u64,
+    },
+    /// A sender whose messages never settle.
+    #[error(
+        "liveness: flow {flow} is settled up to {settled} only, of {sent} messages that everyone has taken or is excused from"
+    )]
+    NeverSettled {
+        /// Which flow.
+        flow: u32,
+        /// What was reported last.
+        settled: u64,
+        /// How many there are.
+        sent: u64,
+    },
+    /// A sender that was told to wait, and never told to go on.
+    #[error("liveness: flow {flow} was refused for want of room and never became writable again")]
+    NeverWritable {
+        /// Which flow.
+        flow: u32,
+    },
+    /// A call delivered that nobody made.
+    #[error("no creation: a call was delivered that nobody made: {what}")]
+    CallFromNowhere {
+        /// What the delivery said of itself.
+        what: String,
+    },
+    /// A call delivered with other bytes.
+    #[error("no creation: {call} was delivered with other bytes than were sent")]
+    CallAltered {
+        /// Which.
+        call: CallName,
+    },
+    /// A call at somebody to whom it was not addressed.
+    #[error("routing: {call} was delivered to an inbox to which it was not addressed")]
+    CallMisrouted {
+        /// Which.
+        call: CallName,
+    },
+    /// A call at one holder twice.
+    #[error("calls: {call} was put into an inbox of the same node again")]
+    CallTwice {
+        /// Which.
+        call: CallName,
+    },
+    /// A call at a second holder that was not free to be retried.
+    #[error(
+        "calls: {call} was handed to a second holder although {first} had it and did not refuse it"
+    )]
+    CallAtTwo {
+        /// Which.
+        call: CallName,
+        /// Who has it.
+        first: Name,
+    },
+    /// A call delivered although its caller was told that nobody did anything with it.
+    #[error("calls: {call} ended as {answer:?}, but an application has it")]
+    CallSeen {
+        /// Which.
+        call: CallName,
+        /// What the caller was told.
+        answer: Answer,
+    },
+    /// A call that was said to be taken, and is not.
+    #[error("calls: {call} ended as {answer:?}, but no application of that node has it")]
+    CallUnseen {
+        /// Which.
+        call: CallName,
+        /// What the caller was told.
+        answer: Answer,
+    },
+    /// An answer that the holder did not give.
+    #[error("calls: {call} was answered {answer:?}, which is not what the holder said")]
+    AnswerForged {
+        /// Which.
+        call: CallName,
+        /// What the caller was told.
+        answer: Answer,
+    },
+    /// An answer of a kind that the call cannot have, or from a node that was not asked.
+    #[error("calls: {call} got an answer that it cannot have: {answer:?}")]
+    AnswerUnfit {
+        /// Which.
+        call: CallName,
+        /// What the caller was told.
+        answer: Answer,
+    },
+    /// An answer to a call that has ended.
+    #[error("calls: {call} was answered {answer:?} after it had ended")]
+    AnsweredAfterEnd {
+        /// Which.
+        call: CallName,
+        /// What the caller was told.
+        answer: Answer,
+    },
+    /// A scatter-gather that ended with answers missing, or went on after the last.
+    #[error("calls: {call} ended with {answered} of {members} answers")]
+    GatherIncomplete {
+        /// Which.
+        call: CallName,
+        /// How many came.
+        answered: usize,
+        /// How many are due.
+        members: usize,
+    },
+    /// A call number used twice.
+    #[error("calls: {call} has the number of an earlier call")]
+    CallReused {
+        /// Which.
+        call: CallName,
+    },
+    /// A call that ended too late, or not at all.
+    #[error("deadlines: {call} was due at {deadline} and had not ended by then")]
+    CallLate {
+        /// Which.
+        call: CallName,
+        /// When it was due.
+        deadline: Time,
+    },
+    /// A call that timed out before its time.
+    #[error("deadlines: {call} timed out before its deadline at {deadline}")]
+    CallEarly {
+        /// Which.
+        call: CallName,
+        /// When it was due.
+        deadline: Time,
+    },
+    /// A holder told that nobody waits, while somebody does.
+    #[error("calls: the holder was told that nobody awaits {call}, but it has not ended")]
+    CancelledWrongly {
+        /// Which.
+        call: CallName,
+    },
+    /// A queue above its bound.
+    #[error("bounds: {what} reached {used}, above the limit of {limit}")]
+    Bound {
+        /// Which queue.
+        what: &'static str,
+        /// How much is in it.
+        used: usize,
+        /// How much may be.
+        limit: usize,
+    },
+    /// An engine, or the simulation around it, that panicked; when and where is in the message.
+    #[error("no panic: {what}")]
+    Panic {
+        /// What it said.
+        what: String,
+    },
+    /// An engine that never comes to rest.
+    #[error("liveness: the engine never comes to rest: {what}")]
+    Livelock {
+        /// How.
+        what: &'static str,
+    },
+    /// An engine that accuses a correct peer.
+    #[error(
+        "protocol: {peer} was accused of breaking the protocol ({what}), but every node here keeps it"
+    )]
+    Accusation {
+        /// Who.
+        peer: String,
+        /// Of what.
+        what: String,
+    },
+    /// A life that does not rise.
+    #[error("epochs: a renewed node went from life {before} to {after}")]
+    EpochFell {
+        /// The life that ended.
+        before: Epoch,
+        /// The one that follows.
+        after: Epoch,
+    },
+    /// A node said to have left that did not.
+    #[error("membership: {who} was said to have left, but did not")]
+    NeverLeft {
+        /// Who.
+        who: String,
+    },
+    /// A node that stopped although nobody took its place.
+    #[error("membership: the node was told that another process has its key, but none has")]
+    NeverSuperseded,
+    /// A view that is not the truth although everything works.
+    #[error(
+        "convergence: {late_s} s after everything healed the node sees {seen}, but the truth is {truth}"
+    )]
+    View {
+        /// How long everything has worked, in seconds.
+        late_s: u64,
+        /// What the node sees.
+        seen: String,
+        /// What is.
+        truth: String,
+    },
+    /// A command refused without cause.
+    #[error("commands: {what}")]
+    Command {
+        /// What was refused, and why it should not have been.
+        what: String,
+    },
+}
+
+/// What happened to a message that should have been delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instead {
+    /// Nothing.
+    Missing,
+    /// The inbox was told that it is lost.
+    Gapped,
+}
+
+impl std::error::Error for Violation {}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (at node {}, {})", self.broken, self.node, self.at)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.incarnation {
+            0 => write!(f, "n{}", self.slot),
+            later => write!(f, "n{}.{later}", self.slot),
+        }
+    }
+}
+
+impl fmt::Display for MessageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let MessageName {
+            origin,
+            epoch,
+            flow,
+            seq,
+            role,
+        } = self;
+        write!(
+            f,
+            "message {} of {origin}'s flow {} to {role:?} (life {epoch})",
+            seq.0, flow.0
+        )
+    }
+}
+
+impl fmt::Display for CallName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "call {} of {}", self.call.0, self.caller)
+    }
+}
+
+impl fmt::Display for Instead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Instead::Missing => "never delivered",
+            Instead::Gapped => "given up with a Gap",
+        })
+    }
+}

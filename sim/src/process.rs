@@ -1,0 +1,167 @@
+//! One process: an engine, its application, and what a driver keeps for them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use rolecast_membership::{NodeId, RoleName, Tenure, Time};
+use rolecast_protocol::{Engine, InboxId, LinkId};
+
+use crate::application::Application;
+use crate::check::{Holder, Name, ProcessId, View};
+use crate::network::{EndId, Party};
+use crate::plan::Slot;
+use crate::world::Happening;
+
+/// One process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) id: ProcessId,
+    pub(crate) name: Name,
+    pub(crate) node: NodeId,
+    pub(crate) addr: SocketAddr,
+    pub(crate) engine: Engine,
+    pub(crate) app: Application,
+    pub(crate) state: State,
+    /// What came while it was paused.
+    pub(crate) backlog: VecDeque<Happening>,
+    /// The earliest wake-up that is scheduled.
+    pub(crate) wake_at: Option<Time>,
+    /// Its links that are up.
+    pub(crate) links: BTreeMap<LinkId, EndId>,
+    pub(crate) last_link: u64,
+    /// Whether it was told to leave.
+    pub(crate) leaving: bool,
+    /// Whether its engine said that everything is acknowledged.
+    pub(crate) drained: bool,
+    /// Destination sets as the engine would stamp them, until its view changes.
+    destinations: BTreeMap<RoleName, Arc<[Holder]>>,
+}
+
+/// Whether a process handles what comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Running,
+    /// By so many faults at once.
+    Paused(u32),
+    Ended,
+}
+
+impl Process {
+    pub(crate) fn new(
+        id: ProcessId,
+        name: Name,
+        (node, addr): (NodeId, SocketAddr),
+        engine: Engine,
+        app: Application,
+    ) -> Self {
+        Process {
+            id,
+            name,
+            node,
+            addr,
+            engine,
+            app,
+            state: State::Running,
+            backlog: VecDeque::new(),
+            wake_at: None,
+            links: BTreeMap::new(),
+            last_link: 0,
+            leaving: false,
+            drained: false,
+            destinations: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn party(&self) -> Party {
+        Party {
+            process: self.id,
+            node: self.node,
+            slot: self.name.slot,
+        }
+    }
+
+    pub(crate) fn next_link(&mut self) -> LinkId {
+        self.last_link += 1;
+        LinkId(self.last_link)
+    }
+
+    /// The engine's view of who is there may have changed.
+    pub(crate) fn forget_destinations(&mut self) {
+        self.destinations.clear();
+    }
+
+    /// The holders of a role in the engine's view.
+    pub(crate) fn destinations(&mut self, role: &RoleName) -> Arc<[Holder]> {
+        let nodes = self.engine.holders(role);
+        if let Some(known) = self.destinations.get(role)
+            && known
+                .iter()
+                .map(|holder| holder.node)
+                .eq(nodes.iter().copied())
+        {
+            return Arc::clone(known);
+        }
+        let members = self.engine.members();
+        let holders: Arc<[Holder]> = nodes
+            .iter()
+            .filter_map(|&node| {
+                let record = &members
+                    .iter()
+                    .find(|m| m.record.identity.id == node)?
+                    .record;
+                let (epoch, tenure) = (record.identity.epoch, *record.roles.get(role)?);
+                Some(Holder {
+                    node,
+                    epoch,
+                    tenure,
+                })
+            })
+            .collect();
+        self.destinations.insert(role.clone(), Arc::clone(&holders));
+        holders
+    }
+
+    /// The tenure with which the engine says that it holds this role.
+    pub(crate) fn tenure(&self, role: &RoleName) -> Option<Tenure> {
+        let own = self.engine.members().into_iter().next()?;
+        own.record.roles.get(role).copied()
+    }
+
+    /// All open inboxes with the tenures that the engine says they have.
+    pub(crate) fn tenures(&self) -> Vec<(InboxId, Tenure)> {
+        let Some(own) = self.engine.members().into_iter().next() else {
+            return Vec::new();
+        };
+        let inboxes = self.app.inboxes.iter();
+        inboxes
+            .filter_map(|(&id, inbox)| Some((id, *own.record.roles.get(&inbox.role)?)))
+            .collect()
+    }
+
+    /// What the engine sees.
+    pub(crate) fn view(&self, roles: &[RoleName]) -> View {
+        let members = self.engine.members().into_iter();
+        View {
+            members: members
+                .map(|m| (m.record.identity.id, m.record.identity.epoch))
+                .collect(),
+            holders: roles
+                .iter()
+                .map(|role| {
+                    (
+                        role.clone(),
+                        self.engine.holders(role).into_iter().collect(),
+                    )
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The address of a process at this place; each generation has a port of its own.
+pub(crate) fn address(slot: Slot, generation: u16) -> SocketAddr {
+    let [high, low] = slot.to_be_bytes();
+    let ip = IpAddr::V4(Ipv4Addr::new(10, 0, high, low));
+    SocketAddr::new(ip, 7_400 + generation)
+}

@@ -1,0 +1,274 @@
+//! What came of runs and sweeps, for people and for programs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use anstyle::{AnsiColor, Style};
+use rolecast_sim::{Outcome, Scenario, Summary, Sweep};
+
+/// The command that runs the same again.
+pub(crate) struct Replay {
+    pub(crate) seed: u64,
+    pub(crate) nodes: Option<u16>,
+    pub(crate) canary: Option<String>,
+}
+
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+
+impl fmt::Display for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let features = if self.canary.is_some() {
+            " --features canaries"
+        } else {
+            ""
+        };
+        write!(
+            f,
+            "cargo run --release -p rolecast-sim{features} -- run --seed {}",
+            self.seed
+        )?;
+        if let Some(nodes) = self.nodes {
+            write!(f, " --nodes {nodes}")?;
+        }
+        if let Some(canary) = &self.canary {
+            write!(f, " --canary {canary}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One run as one JSON object.
+pub(crate) fn json_run(
+    out: &mut impl Write,
+    scenario: &Scenario,
+    outcome: &Outcome,
+    replay: &Replay,
+) -> io::Result<()> {
+    let violation = outcome.violation.as_ref().map(|violation| {
+        serde_json::json!({
+            "sentence": violation.to_string(),
+            "node": violation.node.to_string(),
+            "at_us": violation.at.as_micros(),
+        })
+    });
+    let faults: Vec<_> = scenario
+        .plan
+        .faults
+        .iter()
+        .zip(outcome.effects.iter().map(|(_, effective)| effective))
+        .map(|(fault, effective)| serde_json::json!({ "plan": fault, "effective": effective }))
+        .collect();
+    let object = serde_json::json!({
+        "seed": outcome.seed,
+        "nodes": outcome.nodes,
+        "held": outcome.violation.is_none(),
+        "violation": violation,
+        "hash": outcome.hash,
+        "profile": format!("{:?}", scenario.profile),
+        "network": scenario.network,
+        "faults": faults,
+        "operations": scenario.workload.operations.len(),
+        "statistics": outcome.statistics,
+        "replay": replay.to_string(),
+    });
+    writeln!(out, "{object}")
+}
+
+/// One run in a few lines.
+pub(crate) fn human_run(
+    out: &mut impl Write,
+    scenario: &Scenario,
+    outcome: &Outcome,
+    replay: &Replay,
+) -> io::Result<()> {
+    let statistics = &outcome.statistics;
+    let mut kinds: BTreeMap<&str, u32> = BTreeMap::new();
+    for (kind, _) in &outcome.effects {
+        *kinds.entry(kind.name()).or_default() += 1;
+    }
+    let kinds: Vec<_> = kinds
+        .iter()
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    let plan = if kinds.is_empty() {
+        "no faults".to_string()
+    } else {
+        kinds.join(", ")
+    };
+    let latency = statistics.latency;
+    writeln!(out, "seed        {}", outcome.seed)?;
+    writeln!(
+        out,
+        "mesh        {} nodes, profile {:?}",
+        outcome.nodes, scenario.profile
+    )?;
+    writeln!(out, "faults      {plan}")?;
+    writeln!(
+        out,
+        "multicasts  {} messages, {} deliveries, {} gaps, {} payload bytes sent for each delivered",
+        statistics.messages,
+        statistics.deliveries,
+        statistics.gaps,
+        format_args!("{:.2}", statistics.payload_redundancy),
+    )?;
+    writeln!(
+        out,
+        "latency     p50 {}, p90 {}, p99 {}, max {}",
+        millis(latency.p50_us),
+        millis(latency.p90_us),
+        millis(latency.p99_us),
+        millis(latency.max_us),
+    )?;
+    writeln!(out, "calls       {}", statistics.calls)?;
+    writeln!(
+        out,
+        "traffic     {} frames, {} datagrams, {} bytes for each node",
+        statistics.frames, statistics.datagrams, statistics.bytes_per_node
+    )?;
+    writeln!(
+        out,
+        "time        {} virtual, {} real, {} events",
+        millis(statistics.virtual_us),
+        millis(statistics.wall_us),
+        statistics.events
+    )?;
+    writeln!(out, "trace hash  {}", outcome.hash)?;
+    match &outcome.violation {
+        None => writeln!(out, "{GOOD}every promise held{GOOD:#}"),
+        Some(violation) => {
+            writeln!(out, "{BAD}broken{BAD:#}      {violation}")?;
+            writeln!(out, "replay      {replay}")
+        }
+    }
+}
+
+/// A sweep in a few lines, and two for each failure.
+pub(crate) fn human_sweep(
+    out: &mut impl Write,
+    summary: &Summary,
+    nodes: Option<u16>,
+) -> io::Result<()> {
+    for failure in &summary.failures {
+        let replay = Replay {
+            seed: failure.seed,
+            nodes,
+            canary: None,
+        };
+        writeln!(
+            out,
+            "{BAD}seed {}{BAD:#} {}",
+            failure.seed, failure.violation
+        )?;
+        writeln!(out, "  replay: {replay}")?;
+    }
+    writeln!(
+        out,
+        "{} of {} seeds in {:.1} s ({:.0} seeds a minute, {:.0} events a second)",
+        summary.runs,
+        summary.asked,
+        summary.wall_s,
+        summary.seeds_per_minute,
+        summary.events_per_second
+    )?;
+    writeln!(
+        out,
+        "{} messages, {} deliveries, {} calls, {} gaps, {} renewals in {} s of virtual time",
+        summary.messages,
+        summary.deliveries,
+        summary.calls,
+        summary.gaps,
+        summary.renewals,
+        summary.virtual_s
+    )?;
+    for (name, effect) in &summary.faults {
+        writeln!(
+            out,
+            "  {name:<14} drawn {:>7}, with an effect {:>7}",
+            effect.drawn, effect.effective
+        )?;
+    }
+    for name in &summary.faults_without_effect {
+        writeln!(
+            out,
+            "{BAD}{name} never had an effect:{BAD:#} it tests nothing"
+        )?;
+    }
+    match summary.failures.len() {
+        0 => writeln!(out, "{GOOD}every promise held{GOOD:#}"),
+        count => writeln!(out, "{BAD}{count} seeds broke a promise{BAD:#}"),
+    }
+}
+
+/// A line on the terminal that says how far a sweep is.
+pub(crate) struct Progress {
+    shown: bool,
+    start: Instant,
+    drawn: Option<Instant>,
+    runs: u64,
+    failures: u64,
+    asked: u64,
+}
+
+/// How often the line is drawn.
+const REDRAW: Duration = Duration::from_millis(200);
+
+impl Progress {
+    pub(crate) fn new(shown: bool, sweep: &Sweep) -> Self {
+        let asked = (sweep.seeds.end - sweep.seeds.start) + sweep.first.len() as u64;
+        Progress {
+            shown,
+            start: Instant::now(),
+            drawn: None,
+            runs: 0,
+            failures: 0,
+            asked,
+        }
+    }
+
+    pub(crate) fn note(&mut self, outcome: &Outcome) {
+        self.runs += 1;
+        self.failures += u64::from(outcome.violation.is_some());
+        if self.shown && self.drawn.is_none_or(|at| at.elapsed() >= REDRAW) {
+            self.drawn = Some(Instant::now());
+            let seconds = self.start.elapsed().as_secs_f64();
+            let rate = self.runs as f64 * 60.0 / seconds.max(1e-9);
+            anstream::eprint!(
+                "\r\x1b[K{DIM}{} of {} seeds, {} failed, {rate:.0} a minute{DIM:#}",
+                self.runs,
+                self.asked,
+                self.failures
+            );
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        if self.shown {
+            anstream::eprint!("\r\x1b[K");
+        }
+    }
+}
+
+/// A bug by its name.
+#[cfg(feature = "canaries")]
+pub(crate) fn parse_canary(text: &str) -> Result<rolecast_protocol::Canary, String> {
+    use rolecast_protocol::Canary;
+    let all = [
+        Canary::RelayForgotten,
+        Canary::DuplicateDelivered,
+        Canary::OrderIgnored,
+        Canary::ResendForgotten,
+    ];
+    let names: Vec<String> = all.iter().map(|canary| format!("{canary:?}")).collect();
+    let found = all
+        .into_iter()
+        .find(|canary| format!("{canary:?}").eq_ignore_ascii_case(text));
+    found.ok_or_else(|| format!("the bugs that can be planted are {}", names.join(", ")))
+}
+
+fn millis(us: u64) -> String {
+    format!("{}.{:03} ms", us / 1_000, us % 1_000)
+}

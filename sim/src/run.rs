@@ -1,0 +1,82 @@
+//! One run, and what came of it.
+
+use std::any::Any;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use crate::check::{Broken, Recorded, Violation};
+use crate::plan::{FaultKind, Slot};
+use crate::scenario::Scenario;
+use crate::statistics::Statistics;
+use crate::trace::{Trace, TraceHash};
+use crate::world::World;
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Its seed.
+    pub seed: u64,
+    /// How many places for nodes there were.
+    pub nodes: Slot,
+    /// The promise that was broken, if one was.
+    pub violation: Option<Violation>,
+    /// Over everything that happened.
+    pub hash: TraceHash,
+    /// The faults of the plan, each with whether anything came of it.
+    pub effects: Vec<(FaultKind, bool)>,
+    /// Figures.
+    pub statistics: Statistics,
+    /// Everything that happened at the edges of the engines, if that was asked for.
+    pub observations: Vec<Recorded>,
+}
+
+/// Runs a scenario to its end, or to the first broken promise.
+#[must_use]
+pub fn run(scenario: &Scenario) -> Outcome {
+    start(scenario, None, false)
+}
+
+/// As [`run`], writing a line for everything that happens.
+#[must_use]
+pub fn run_traced(scenario: &Scenario, sink: Box<dyn Write + Send>) -> Outcome {
+    start(scenario, Some(sink), false)
+}
+
+/// As [`run`], keeping everything that the ghost was told.
+#[must_use]
+pub fn run_recorded(scenario: &Scenario) -> Outcome {
+    start(scenario, None, true)
+}
+
+fn start(scenario: &Scenario, sink: Option<Box<dyn Write + Send>>, record: bool) -> Outcome {
+    let start = Instant::now();
+    let world = || World::new(scenario, sink, record).run();
+    // An engine that panics has broken a promise like any other; nothing of the world is used afterwards.
+    let mut outcome = catch_unwind(AssertUnwindSafe(world))
+        .unwrap_or_else(|panic| panicked(scenario, panic.as_ref()));
+    outcome.statistics.wall_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+    outcome
+}
+
+fn panicked(scenario: &Scenario, panic: &(dyn Any + Send)) -> Outcome {
+    let said = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    let what = said.unwrap_or("without a word").to_string();
+    let broken = Broken::Panic { what };
+    Outcome {
+        seed: scenario.seed,
+        nodes: scenario.nodes,
+        violation: Some(Violation {
+            at: Default::default(),
+            node: Default::default(),
+            broken,
+        }),
+        hash: Trace::new(None).hash(),
+        effects: Vec::new(),
+        statistics: Statistics::default(),
+        observations: Vec::new(),
+    }
+}

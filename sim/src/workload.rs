@@ -1,0 +1,332 @@
+//! What applications ask for, as data.
+
+use std::time::Duration;
+
+use rolecast_membership::Time;
+use rolecast_protocol::Dissemination;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Slot;
+use crate::random::{Purpose, Stream};
+
+/// Everything that the applications of a run ask for, in the order of time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    /// How many roles there are.
+    pub roles: u8,
+    /// The roles that each node takes up when it starts.
+    pub held: Vec<Vec<RoleIndex>>,
+    /// What they ask for.
+    pub operations: Vec<Operation>,
+}
+
+/// One of the run's roles.
+pub type RoleIndex = u8;
+
+/// One thing that one application asks its node for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// When, in microseconds of virtual time.
+    pub at_us: u64,
+    /// Where; nothing happens if nobody is there at the time.
+    pub node: Slot,
+    /// What.
+    #[serde(flatten)]
+    pub ask: Ask,
+}
+
+/// What an application asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Ask {
+    /// Send a batch to all holders.
+    Multicast {
+        /// To whom.
+        role: RoleIndex,
+        /// How it spreads.
+        dissemination: Dissemination,
+        /// How many messages.
+        count: u8,
+        /// The length of each payload in bytes.
+        bytes: u32,
+    },
+    /// Ask all holders.
+    Gather {
+        /// Whom.
+        role: RoleIndex,
+        /// How it spreads.
+        dissemination: Dissemination,
+        /// The length of the payload in bytes.
+        bytes: u32,
+        /// How long the answers may take.
+        within_us: u64,
+    },
+    /// Send to any one holder, or ask it.
+    Anycast {
+        /// To whom.
+        role: RoleIndex,
+        /// How the holder is chosen.
+        choice: Choice,
+        /// Whether an answer is awaited.
+        request: bool,
+        /// The length of the payload in bytes.
+        bytes: u32,
+        /// How long it may take.
+        within_us: u64,
+    },
+    /// Send to one node, or ask it.
+    Unicast {
+        /// The place of the node.
+        to: Slot,
+        /// In which role.
+        role: RoleIndex,
+        /// Whether an answer is awaited.
+        request: bool,
+        /// The length of the payload in bytes.
+        bytes: u32,
+        /// How long it may take.
+        within_us: u64,
+    },
+    /// Give up the oldest call that is outstanding.
+    Cancel,
+    /// Take up a role.
+    TakeUp {
+        /// Which.
+        role: RoleIndex,
+    },
+    /// Drop a role.
+    Drop {
+        /// Which.
+        role: RoleIndex,
+    },
+}
+
+/// How one holder is chosen; `rolecast_protocol::Pick` as data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// Each in its turn.
+    RoundRobin,
+    /// The one that owes the fewest answers.
+    LeastOutstanding,
+    /// The same for the same key.
+    Sticky(u8),
+}
+
+impl Workload {
+    /// Draws the workload of a seed: bursts and lulls between `from` and `from + window`.
+    #[must_use]
+    pub fn draw(seed: u64, nodes: Slot, from: Time, window: Duration, bytes_max: u32) -> Self {
+        let mut stream = Stream::new(seed, Purpose::Workload, 0);
+        let roles = u8::try_from(stream.between(1, 3)).expect("below 256");
+        let held = (0..nodes)
+            .map(|_| {
+                (0..roles)
+                    .filter(|_| stream.percent(60))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let mut operations = Vec::new();
+        for node in 0..nodes {
+            let stream = Stream::new(seed, Purpose::Workload, 1 + u64::from(node));
+            let mut draw = Draw {
+                stream,
+                node,
+                nodes,
+                roles,
+                bytes_max,
+            };
+            draw.node_operations(from, window, &mut operations);
+        }
+        operations.sort_by_key(|operation| (operation.at_us, operation.node));
+        Workload {
+            roles,
+            held,
+            operations,
+        }
+    }
+
+    /// When the last thing is asked for.
+    #[must_use]
+    pub fn ends_at(&self) -> Time {
+        Time::from_micros(
+            self.operations
+                .last()
+                .map_or(0, |operation| operation.at_us),
+        )
+    }
+}
+
+struct Draw {
+    stream: Stream,
+    node: Slot,
+    nodes: Slot,
+    roles: u8,
+    bytes_max: u32,
+}
+
+impl Draw {
+    fn node_operations(&mut self, from: Time, window: Duration, operations: &mut Vec<Operation>) {
+        let from_us = from.as_micros();
+        let window_us = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
+        // Some nodes only listen.
+        let bursts = if self.stream.percent(20) {
+            0
+        } else {
+            self.stream.between(1, 6)
+        };
+        for _ in 0..bursts {
+            let start_us = from_us + self.stream.between(0, window_us);
+            let step_us = self.stream.magnitude(1, 200_000);
+            let weights = self.weights();
+            for number in 0..self.stream.magnitude(1, 24) {
+                let at_us = start_us + number * step_us;
+                let ask = self.ask(&weights);
+                operations.push(Operation {
+                    at_us,
+                    node: self.node,
+                    ask,
+                });
+            }
+        }
+        self.role_moves(from_us, window_us, operations);
+    }
+
+    /// Roles are dropped and taken up in the middle of traffic.
+    fn role_moves(&mut self, from_us: u64, window_us: u64, operations: &mut Vec<Operation>) {
+        if self.stream.percent(50) {
+            for _ in 0..self.stream.between(1, 4) {
+                let at_us = from_us + self.stream.between(0, window_us);
+                let role = self.role();
+                let ask = if self.stream.percent(50) {
+                    Ask::Drop { role }
+                } else {
+                    Ask::TakeUp { role }
+                };
+                operations.push(Operation {
+                    at_us,
+                    node: self.node,
+                    ask,
+                });
+            }
+        }
+    }
+
+    /// Each burst is mostly of one kind: multicasts, gathers, anycasts, unicasts, cancels.
+    fn weights(&mut self) -> [u64; 5] {
+        *self.stream.pick(&[
+            [1, 0, 0, 0, 0],
+            [1, 0, 0, 0, 0],
+            [0, 1, 0, 0, 0],
+            [0, 0, 1, 0, 0],
+            [0, 0, 0, 1, 0],
+            [4, 1, 2, 1, 1],
+            [0, 2, 4, 2, 1],
+        ])
+    }
+
+    fn ask(&mut self, weights: &[u64; 5]) -> Ask {
+        let mut drawn = self.stream.between(1, weights.iter().sum());
+        let kind = weights.iter().position(|&weight| {
+            let hit = drawn <= weight;
+            drawn = drawn.saturating_sub(weight);
+            hit
+        });
+        let role = self.role();
+        match kind.expect("the number drawn is at most the sum of the weights") {
+            0 => Ask::Multicast {
+                role,
+                dissemination: self.dissemination(),
+                count: u8::try_from(self.stream.magnitude(1, 8)).expect("below 256"),
+                bytes: self.bytes(),
+            },
+            1 => Ask::Gather {
+                role,
+                dissemination: self.dissemination(),
+                bytes: self.bytes(),
+                within_us: self.within_us(),
+            },
+            2 => Ask::Anycast {
+                role,
+                choice: *self.stream.pick(&[
+                    Choice::RoundRobin,
+                    Choice::LeastOutstanding,
+                    Choice::Sticky(1),
+                    Choice::Sticky(2),
+                ]),
+                request: self.stream.percent(70),
+                bytes: self.bytes(),
+                within_us: self.within_us(),
+            },
+            3 => Ask::Unicast {
+                to: Slot::try_from(self.stream.index(usize::from(self.nodes)))
+                    .expect("below a Slot"),
+                role,
+                request: self.stream.percent(70),
+                bytes: self.bytes(),
+                within_us: self.within_us(),
+            },
+            _ => Ask::Cancel,
+        }
+    }
+
+    /// Now and then the role of everyone, whose index follows the last one.
+    fn role(&mut self) -> RoleIndex {
+        if self.stream.percent(10) {
+            return self.roles;
+        }
+        u8::try_from(self.stream.index(usize::from(self.roles))).expect("below 256")
+    }
+
+    fn dissemination(&mut self) -> Dissemination {
+        if self.stream.percent(75) {
+            Dissemination::Eager
+        } else {
+            Dissemination::BestEffort
+        }
+    }
+
+    fn bytes(&mut self) -> u32 {
+        u32::try_from(self.stream.magnitude(16, u64::from(self.bytes_max)))
+            .expect("below bytes_max")
+    }
+
+    fn within_us(&mut self) -> u64 {
+        self.stream.magnitude(1_000, 10_000_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workloads_are_in_order_and_name_only_what_exists() {
+        for seed in 0..100 {
+            let workload = Workload::draw(
+                seed,
+                4,
+                Time::from_millis(500),
+                Duration::from_secs(8),
+                2_000,
+            );
+            assert!(
+                workload
+                    .operations
+                    .is_sorted_by_key(|operation| operation.at_us)
+            );
+            assert!(
+                workload
+                    .operations
+                    .iter()
+                    .all(|operation| operation.node < 4)
+            );
+            assert_eq!(workload.held.len(), 4);
+            let text = serde_json::to_string(&workload).expect("workloads are plain data");
+            assert_eq!(
+                serde_json::from_str::<Workload>(&text).expect("as written"),
+                workload
+            );
+        }
+    }
+}

@@ -1,0 +1,506 @@
+//! The simulated world: processes, network, faults and applications, one event after another.
+//!
+//! Nothing here knows what the protocol does inside; it drives engines as the real driver does, and tells the ghost what happens at their edges.
+
+mod applications;
+mod faults;
+mod links;
+mod outputs;
+mod rest;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use rolecast_membership::{Epoch, Identity, NodeId, Record, RoleName, Time};
+use rolecast_protocol::{Class, Config, Engine, FlowId, InboxId, Input};
+
+use crate::application::Application;
+use crate::check::{
+    Bounds, Broken, Ghost, Name, Observation, ProcessId, Recorded, Violation, check_usage,
+};
+use crate::network::{EndId, Network};
+use crate::plan::{Restart, Slot};
+use crate::process::{Process, State, address};
+use crate::random::{Purpose, Stream, derive};
+use crate::run::Outcome;
+use crate::scenario::Scenario;
+use crate::schedule::Schedule;
+use crate::statistics::{Histogram, Statistics};
+use crate::trace::Trace;
+use links::Dial;
+
+/// Something that is to happen.
+#[derive(Clone, Debug)]
+pub(crate) enum Happening {
+    /// The first process at a place starts.
+    Start(Slot),
+    /// Another process takes the place of one that ended.
+    Restart(Slot, Restart),
+    /// A fault begins.
+    Break(u32),
+    /// A fault is mended.
+    Mend(u32),
+    /// An application asks for something.
+    Operate(u32),
+    /// An engine's deadline.
+    Wake(ProcessId),
+    /// Frames of one class are due at one end.
+    Arrive { end: EndId, class: Class },
+    /// A datagram is due at one end.
+    Datagram { end: EndId, bytes: Bytes },
+    /// A dial reaches the other side, or tries again to.
+    Knock(u32),
+    /// A dial comes to nothing.
+    DialFail(u32),
+    /// A link is up at one end.
+    Up { end: EndId },
+    /// A link is gone at one end.
+    Down { end: EndId },
+    /// The news that the other end closed the link is due at this end.
+    Closed { end: EndId },
+    /// One end has heard nothing for a while.
+    Silence { end: EndId, since: Time },
+    /// A transport has taken on bytes.
+    Written { end: EndId },
+    /// An application takes what waits in an inbox.
+    Take { process: ProcessId, inbox: InboxId },
+    /// An application gives an answer.
+    Answer { process: ProcessId, number: u32 },
+    /// An application sends what waited for room.
+    Retry { process: ProcessId, flow: FlowId },
+    /// A process that was told to leave goes.
+    Depart(ProcessId),
+    /// A process stops, as its engine told it to.
+    Stop(ProcessId),
+    /// Everything is healed: has the mesh come to rest?
+    Probe,
+}
+
+/// One run under way.
+#[derive(Debug)]
+pub(crate) struct World<'a> {
+    scenario: &'a Scenario,
+    schedule: Schedule<Happening>,
+    network: Network,
+    processes: Vec<Process>,
+    places: Vec<Place>,
+    by_addr: BTreeMap<SocketAddr, ProcessId>,
+    dials: Vec<Dial>,
+    dialling: BTreeMap<(ProcessId, SocketAddr), u32>,
+    roles: Vec<RoleName>,
+    bounds: Bounds,
+    ghost: Ghost,
+    trace: Trace,
+    /// What the ghost was told, if somebody wants to know.
+    record: Option<Vec<Recorded>>,
+    statistics: Statistics,
+    latencies: Histogram,
+    /// Since when the mesh has been at rest.
+    restful_since: Option<Time>,
+    /// How much happened at the present instant.
+    at_once: (Time, u32),
+    done: bool,
+}
+
+/// A place where processes follow each other.
+#[derive(Debug, Default)]
+struct Place {
+    current: Option<ProcessId>,
+    incarnations: u16,
+    /// How many keys were used here.
+    keys: u16,
+    /// How many addresses were used here.
+    addresses: u16,
+    /// The last epoch in which the present key lived.
+    last_epoch: Epoch,
+}
+
+/// The epoch that a node's wall clock gives at the start of a run.
+const EPOCH_START: u64 = 1_000_000;
+/// So much may happen at one instant, for each node, before it counts as never ending.
+const AT_ONCE_MAX: u32 = 10_000;
+/// So many outputs may follow from one input.
+const OUTPUTS_MAX: u32 = 1_000_000;
+
+impl<'a> World<'a> {
+    pub(crate) fn new(
+        scenario: &'a Scenario,
+        sink: Option<Box<dyn Write + Send>>,
+        record: bool,
+    ) -> Self {
+        let workload = &scenario.workload;
+        let mut roles: Vec<RoleName> = (0..workload.roles)
+            .map(|role| RoleName::new(&format!("r{role}")).expect("a valid name"))
+            .collect();
+        roles.push(RoleName::everyone());
+        let mut world = World {
+            scenario,
+            schedule: Schedule::default(),
+            network: Network::new(
+                scenario.seed,
+                scenario.nodes,
+                scenario.network,
+                scenario.plan.faults.len(),
+            ),
+            processes: Vec::new(),
+            places: (0..scenario.nodes).map(|_| Place::default()).collect(),
+            by_addr: BTreeMap::new(),
+            dials: Vec::new(),
+            dialling: BTreeMap::new(),
+            bounds: Bounds::new(&scenario.limits, roles.len()),
+            roles,
+            ghost: Ghost::new(),
+            trace: Trace::new(sink),
+            record: record.then(Vec::new),
+            statistics: Statistics::default(),
+            latencies: Histogram::default(),
+            restful_since: None,
+            at_once: (Time::ZERO, 0),
+            done: false,
+        };
+        world.put_plan();
+        world
+    }
+
+    fn put_plan(&mut self) {
+        for (slot, &at) in (0..).zip(&self.scenario.starts) {
+            self.schedule.put(at, Happening::Start(slot));
+        }
+        for (number, fault) in (0..).zip(&self.scenario.plan.faults) {
+            self.schedule
+                .put(Time::from_micros(fault.at_us), Happening::Break(number));
+        }
+        for (number, operation) in (0..).zip(&self.scenario.workload.operations) {
+            self.schedule.put(
+                Time::from_micros(operation.at_us),
+                Happening::Operate(number),
+            );
+        }
+        self.schedule
+            .put(self.scenario.healed_at(), Happening::Probe);
+    }
+
+    /// Runs to the end, or to the first broken promise.
+    pub(crate) fn run(mut self) -> Outcome {
+        let mut violation = None;
+        while !self.done
+            && let Some((now, happening)) = self.schedule.take_next()
+        {
+            self.statistics.events += 1;
+            if let Err(broken) = self.step(now, happening) {
+                violation = Some(broken);
+                break;
+            }
+        }
+        self.outcome(violation)
+    }
+
+    fn outcome(mut self, violation: Option<Violation>) -> Outcome {
+        let statistics = &mut self.statistics;
+        statistics.virtual_us = self.schedule.now().as_micros();
+        statistics.latency = self.latencies.quantiles();
+        let nodes = u64::from(self.scenario.nodes.max(1));
+        statistics.bytes_per_node = (statistics.frame_bytes + statistics.datagram_bytes) / nodes;
+        if statistics.payload_bytes_delivered > 0 {
+            statistics.payload_redundancy =
+                statistics.payload_bytes_sent as f64 / statistics.payload_bytes_delivered as f64;
+        }
+        let faults = self
+            .scenario
+            .plan
+            .faults
+            .iter()
+            .map(crate::plan::Fault::kind);
+        Outcome {
+            seed: self.scenario.seed,
+            nodes: self.scenario.nodes,
+            violation,
+            hash: self.trace.hash(),
+            effects: faults.zip(self.network.effects).collect(),
+            statistics: self.statistics,
+            observations: self.record.unwrap_or_default(),
+        }
+    }
+
+    fn step(&mut self, now: Time, happening: Happening) -> Result<(), Violation> {
+        self.count_at_once(now)?;
+        if let Some(process) = self.concerns(&happening) {
+            let process = &mut self.processes[process.0 as usize];
+            match process.state {
+                State::Running => {}
+                State::Paused(_) => {
+                    process.backlog.push_back(happening);
+                    return Ok(());
+                }
+                State::Ended => return Ok(()),
+            }
+        }
+        self.dispatch(now, happening)
+    }
+
+    fn dispatch(&mut self, now: Time, happening: Happening) -> Result<(), Violation> {
+        match happening {
+            Happening::Start(slot) => self.start(now, slot),
+            Happening::Restart(slot, restart) => self.restart(now, slot, restart),
+            Happening::Break(fault) => self.begin_fault(now, fault),
+            Happening::Mend(fault) => self.mend_fault(now, fault),
+            Happening::Operate(number) => self.operate(now, number),
+            Happening::Wake(process) => self.wake(now, process),
+            Happening::Arrive { end, class } => self.arrive(now, end, class),
+            Happening::Datagram { end, bytes } => self.datagram(now, end, bytes),
+            Happening::Knock(dial) => self.knock(now, dial),
+            Happening::DialFail(dial) => self.dial_fail(now, dial),
+            Happening::Up { end } => self.link_up(now, end),
+            Happening::Down { end } => self.link_down(now, end),
+            Happening::Closed { end } => self.link_closed(now, end),
+            Happening::Silence { end, since } => self.silence(now, end, since),
+            Happening::Written { end } => self.written(now, end),
+            Happening::Take { process, inbox } => self.take(now, process, inbox),
+            Happening::Answer { process, number } => self.answer(now, process, number),
+            Happening::Retry { process, flow } => self.retry(now, process, flow),
+            Happening::Depart(process) => self.depart(now, process),
+            Happening::Stop(process) => self.end_process(now, process),
+            Happening::Probe => self.probe(now),
+        }
+    }
+
+    /// The process that handles this, if it is one: while that is paused, this waits.
+    fn concerns(&self, happening: &Happening) -> Option<ProcessId> {
+        match *happening {
+            Happening::Wake(process)
+            | Happening::Take { process, .. }
+            | Happening::Answer { process, .. }
+            | Happening::Retry { process, .. }
+            | Happening::Depart(process)
+            | Happening::Stop(process) => Some(process),
+            Happening::Arrive { end, .. }
+            | Happening::Datagram { end, .. }
+            | Happening::Up { end }
+            | Happening::Down { end }
+            | Happening::Closed { end }
+            | Happening::Silence { end, .. }
+            | Happening::Written { end } => Some(self.network.end(end).party.process),
+            Happening::Operate(number) => {
+                let node = self.scenario.workload.operations[number as usize].node;
+                self.places[usize::from(node)].current
+            }
+            Happening::DialFail(dial) => Some(self.dials[dial as usize].process),
+            Happening::Start(_)
+            | Happening::Restart(..)
+            | Happening::Break(_)
+            | Happening::Mend(_)
+            | Happening::Knock(_)
+            | Happening::Probe => None,
+        }
+    }
+
+    fn count_at_once(&mut self, now: Time) -> Result<(), Violation> {
+        if self.at_once.0 != now {
+            self.at_once = (now, 0);
+        }
+        self.at_once.1 += 1;
+        if self.at_once.1 > AT_ONCE_MAX * u32::from(self.scenario.nodes.max(1)) {
+            let what = "time stands still while events follow each other";
+            let node = Name::default();
+            return Err(Violation {
+                at: now,
+                node,
+                broken: Broken::Livelock { what },
+            });
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, now: Time, slot: Slot) -> Result<(), Violation> {
+        let place = &mut self.places[usize::from(slot)];
+        place.last_epoch = Epoch(EPOCH_START + now.as_micros() / 1_000);
+        self.begin_process(now, slot)
+    }
+
+    fn restart(&mut self, now: Time, slot: Slot, restart: Restart) -> Result<(), Violation> {
+        let place = &mut self.places[usize::from(slot)];
+        if place.current.is_some() {
+            // The one before is still on its way out.
+            let again = now + std::time::Duration::from_millis(100);
+            self.schedule.put(again, Happening::Restart(slot, restart));
+            return Ok(());
+        }
+        let clock = Epoch(EPOCH_START + now.as_micros() / 1_000);
+        if restart.same_key {
+            place.last_epoch = clock.max(Epoch(place.last_epoch.0 + 1));
+        } else {
+            place.keys += 1;
+            place.last_epoch = clock;
+        }
+        place.addresses += u16::from(!restart.same_addr);
+        self.begin_process(now, slot)
+    }
+
+    /// Starts a process with the key, epoch and address that its place says.
+    fn begin_process(&mut self, now: Time, slot: Slot) -> Result<(), Violation> {
+        let id = ProcessId(u32::try_from(self.processes.len()).expect("few processes"));
+        let place = &mut self.places[usize::from(slot)];
+        let name = Name {
+            slot,
+            incarnation: place.incarnations,
+        };
+        place.incarnations += 1;
+        place.current = Some(id);
+        let node = node_id(self.scenario.seed, slot, place.keys);
+        let addr = address(slot, place.addresses);
+        let identity = Identity {
+            id: node,
+            epoch: place.last_epoch,
+            addr,
+        };
+        self.by_addr.insert(addr, id);
+        let stream_place = u64::from(slot) << 16 | u64::from(name.incarnation);
+        let seed = derive(self.scenario.seed, Purpose::Engine, stream_place);
+        let engine = Engine::new(self.config(identity), seed, now);
+        let stream = Stream::new(self.scenario.seed, Purpose::Application, stream_place);
+        let app = Application::new(stream);
+        self.processes
+            .push(Process::new(id, name, (node, addr), engine, app));
+        self.trace
+            .note(now, name, 1, identity.epoch.0, identity.id.as_bytes());
+        self.trace.line(
+            now,
+            name,
+            format_args!("starts as {node} in life {}", identity.epoch),
+        );
+        self.observe(now, id, Observation::Started { name, identity })?;
+        self.carry_out(now, id)?;
+        let held = self.scenario.workload.held[usize::from(slot)].clone();
+        self.take_up(now, id, self.roles.len() - 1)?;
+        held.into_iter()
+            .try_for_each(|role| self.take_up(now, id, usize::from(role)))
+    }
+
+    fn config(&self, identity: Identity) -> Config {
+        let limits = self.scenario.limits.clone();
+        let record = Record::new(identity);
+        let config = Config::new(record, self.seeds(), self.scenario.profile, limits);
+        #[cfg(feature = "canaries")]
+        let config = Config {
+            canary: self.scenario.canary,
+            ..config
+        };
+        config
+    }
+
+    /// Where a process that starts looks for others: where the first processes were, and where processes are.
+    fn seeds(&self) -> Vec<SocketAddr> {
+        let first = (0..self.scenario.nodes).map(|slot| address(slot, 0));
+        let present = self.places.iter().filter_map(|place| place.current);
+        let present = present.map(|process| self.processes.get(process.0 as usize));
+        let mut seeds: Vec<_> = first.chain(present.flatten().map(|p| p.addr)).collect();
+        seeds.sort_unstable();
+        seeds.dedup();
+        seeds
+    }
+
+    fn wake(&mut self, now: Time, process: ProcessId) -> Result<(), Violation> {
+        let entry = &mut self.processes[process.0 as usize];
+        if entry.wake_at.is_none_or(|at| at > now) {
+            return Ok(());
+        }
+        entry.wake_at = None;
+        if entry.engine.poll_timeout().is_some_and(|at| at <= now) {
+            return self.input(now, process, Input::Timeout);
+        }
+        self.set_wake(now, process);
+        Ok(())
+    }
+
+    fn set_wake(&mut self, now: Time, process: ProcessId) {
+        let entry = &mut self.processes[process.0 as usize];
+        let Some(at) = entry.engine.poll_timeout() else {
+            return;
+        };
+        let grain_us = self.scenario.network.timer_us;
+        let at = Time::from_micros(at.as_micros().div_ceil(grain_us) * grain_us).max(now);
+        if entry.wake_at.is_none_or(|before| at < before) {
+            entry.wake_at = Some(at);
+            self.schedule.put(at, Happening::Wake(process));
+        }
+    }
+
+    /// Hands an input to an engine and carries out what it says.
+    fn input(&mut self, now: Time, process: ProcessId, input: Input) -> Result<(), Violation> {
+        self.note_input(now, process, &input);
+        self.processes[process.0 as usize].engine.handle(now, input);
+        self.carry_out(now, process)
+    }
+
+    /// Carries out everything that an engine says.
+    fn carry_out(&mut self, now: Time, process: ProcessId) -> Result<(), Violation> {
+        let mut outputs = 0;
+        while let Some(output) = self.processes[process.0 as usize].engine.poll_output() {
+            outputs += 1;
+            if outputs > OUTPUTS_MAX {
+                let what = "outputs follow each other without end";
+                return Err(self.violation(now, process, Broken::Livelock { what }));
+            }
+            self.output(now, process, output)?;
+        }
+        if outputs > 0 {
+            self.observe(now, process, Observation::AtRest)?;
+        }
+        let usage = self.processes[process.0 as usize].engine.usage();
+        check_usage(&usage, &self.bounds).map_err(|b| self.violation(now, process, b))?;
+        self.set_wake(now, process);
+        Ok(())
+    }
+
+    fn observe(
+        &mut self,
+        now: Time,
+        process: ProcessId,
+        observation: Observation,
+    ) -> Result<(), Violation> {
+        if let Some(record) = &mut self.record {
+            record.push(Recorded {
+                at: now,
+                process,
+                observation: observation.clone(),
+            });
+        }
+        let delivered = self.ghost.observe(now, process, observation)?;
+        if delivered.messages > 0 {
+            self.statistics.deliveries += delivered.messages;
+            self.statistics.payload_bytes_delivered += delivered.bytes;
+            self.latencies
+                .add(now.since(delivered.sent_at), delivered.messages);
+        }
+        Ok(())
+    }
+
+    fn violation(&self, now: Time, process: ProcessId, broken: Broken) -> Violation {
+        Violation {
+            at: now,
+            node: self.ghost.name(process),
+            broken,
+        }
+    }
+
+    fn name(&self, process: ProcessId) -> Name {
+        self.processes[process.0 as usize].name
+    }
+
+    fn runs(&self, process: ProcessId) -> bool {
+        self.processes[process.0 as usize].state == State::Running
+    }
+}
+
+/// The identity of the node with this key, of all keys used at this place.
+fn node_id(seed: u64, slot: Slot, key: u16) -> NodeId {
+    let place = u64::from(slot) << 16 | u64::from(key);
+    let mut stream = Stream::new(seed, Purpose::Key, place);
+    let mut bytes = [0u8; 32];
+    for chunk in bytes.chunks_exact_mut(8) {
+        chunk.copy_from_slice(&stream.between(0, u64::MAX).to_be_bytes());
+    }
+    NodeId::from_bytes(bytes)
+}

@@ -1,0 +1,322 @@
+//! What an engine says, carried out.
+
+use bytes::{Bytes, BytesMut};
+use rolecast_membership::{Event as MembershipEvent, Time};
+use rolecast_protocol::{Class, Delivery, Event, Gap, InboxId, Input, Output, ReplyTo};
+
+use super::{Happening, World};
+use crate::application::Item;
+use crate::check::{Called, Observation, ProcessId, Receiving, Violation};
+
+impl World<'_> {
+    pub(super) fn output(
+        &mut self,
+        now: Time,
+        process: ProcessId,
+        output: Output,
+    ) -> Result<(), Violation> {
+        self.note_output(now, process, &output);
+        match output {
+            Output::Dial { addr, peer } => self.dial(now, process, addr, peer),
+            Output::Close { link, .. } => {
+                if let Some(&end) = self.processes[process.0 as usize].links.get(&link) {
+                    self.close(now, end, true);
+                }
+            }
+            Output::Datagram { link, bytes } => {
+                self.statistics.datagrams += 1;
+                self.statistics.datagram_bytes += bytes.len() as u64;
+                if let Some(&end) = self.processes[process.0 as usize].links.get(&link) {
+                    self.network.send_datagram(&mut self.schedule, end, bytes);
+                }
+            }
+            Output::Frame {
+                link,
+                class,
+                head,
+                body,
+            } => {
+                self.count_frame(class, &head, &body);
+                if let Some(&end) = self.processes[process.0 as usize].links.get(&link) {
+                    self.network
+                        .send(&mut self.schedule, end, class, joined(head, body));
+                }
+            }
+            Output::Deliver { inbox, delivery } => self.deliver(now, process, inbox, delivery)?,
+            Output::Event(event) => self.event(now, process, event)?,
+        }
+        Ok(())
+    }
+
+    fn count_frame(&mut self, class: Class, head: &Bytes, body: &Bytes) {
+        self.statistics.frames += 1;
+        self.statistics.frame_bytes += (head.len() + body.len()) as u64;
+        if class == Class::Data {
+            self.statistics.payload_bytes_sent += body.len() as u64;
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        now: Time,
+        process: ProcessId,
+        inbox: InboxId,
+        delivery: Delivery,
+    ) -> Result<(), Violation> {
+        let (item, observation) = match delivery {
+            Delivery::Messages {
+                origin,
+                flow,
+                first,
+                batch,
+                ticket,
+            } => {
+                let upto = (origin, flow, first.0 + u64::from(batch.count()) - 1);
+                let calls = batch
+                    .clone()
+                    .into_messages()
+                    .filter_map(|message| message.call);
+                let requests = calls.map(|call| ReplyTo { origin, call }).collect();
+                let item = Item {
+                    ticket: Some(ticket),
+                    upto: Some(upto),
+                    requests,
+                };
+                let receiving = Receiving {
+                    inbox,
+                    origin,
+                    flow,
+                    first,
+                    batch,
+                };
+                (item, Observation::Delivered(receiving))
+            }
+            Delivery::Call {
+                from,
+                wants_reply,
+                payload,
+                ticket,
+            } => {
+                let requests = if wants_reply { vec![from] } else { Vec::new() };
+                let item = Item {
+                    ticket: Some(ticket),
+                    upto: None,
+                    requests,
+                };
+                (
+                    item,
+                    Observation::Called(Called {
+                        inbox,
+                        from,
+                        wants_reply,
+                        payload,
+                    }),
+                )
+            }
+            Delivery::Gap(gap) => {
+                self.statistics.gaps += 1;
+                let item = Item {
+                    ticket: None,
+                    upto: None,
+                    requests: Vec::new(),
+                };
+                (item, Observation::Gapped { inbox, gap })
+            }
+        };
+        self.observe(now, process, observation)?;
+        let app = &mut self.processes[process.0 as usize].app;
+        if let Some(at) = app.put(now, inbox, item) {
+            self.schedule.put(at, Happening::Take { process, inbox });
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, now: Time, process: ProcessId, event: Event) -> Result<(), Violation> {
+        let entry = &mut self.processes[process.0 as usize];
+        match &event {
+            Event::Membership(event) => {
+                entry.forget_destinations();
+                if let MembershipEvent::Renewed(identity) = **event {
+                    self.statistics.renewals += 1;
+                    let tenures = entry.tenures();
+                    return self.observe(now, process, Observation::Renewed { identity, tenures });
+                }
+                if let MembershipEvent::Superseded(_) = **event {
+                    self.schedule.put(now, Happening::Stop(process));
+                }
+            }
+            Event::Holders(_) => entry.forget_destinations(),
+            Event::Writable(flow) => {
+                let retry = Happening::Retry {
+                    process,
+                    flow: *flow,
+                };
+                self.schedule.put(now, retry);
+            }
+            Event::Drained => {
+                entry.drained = true;
+                self.schedule.put(now, Happening::Depart(process));
+            }
+            Event::Cancelled(to) => entry.app.forget_answer(*to),
+            Event::Answered {
+                call, last: true, ..
+            } => {
+                entry.app.calls.retain(|open| open != call);
+            }
+            _ => {}
+        }
+        self.observe(now, process, Observation::Told(event))
+    }
+
+    pub(super) fn note_input(&mut self, now: Time, process: ProcessId, input: &Input) {
+        let name = self.name(process);
+        let (kind, number, bytes) = match input {
+            Input::LinkUp { link, peer, .. } => (10, link.0, &peer.as_bytes()[..]),
+            Input::LinkDown { link } => (11, link.0, &[][..]),
+            Input::DialFailed { addr } => (12, u64::from(addr.port()), &[][..]),
+            Input::Datagram { link, bytes } => (13, link.0, &bytes[..]),
+            Input::Frame { link, class, bytes } => (14 + *class as u8, link.0, &bytes[..]),
+            Input::Written { link, bytes } => (16, link.0 << 32 | *bytes as u64, &[][..]),
+            Input::Consumed { .. } => (17, 0, &[][..]),
+            Input::Timeout => (18, 0, &[][..]),
+        };
+        self.trace.note(now, name, kind, number, bytes);
+        if self.trace.is_read() {
+            self.trace
+                .line(now, name, format_args!("<- {}", Brief(input)));
+        }
+    }
+
+    fn note_output(&mut self, now: Time, process: ProcessId, output: &Output) {
+        let name = self.name(process);
+        let (kind, number, bytes) = match output {
+            Output::Dial { addr, .. } => (30, u64::from(addr.port()), &[][..]),
+            Output::Close { link, .. } => (31, link.0, &[][..]),
+            Output::Datagram { link, bytes } => (32, link.0, &bytes[..]),
+            Output::Frame {
+                link, class, head, ..
+            } => (33 + *class as u8, link.0, &head[..]),
+            Output::Deliver { inbox, delivery } => {
+                (35, inbox.0 << 40 ^ number_of(delivery), &[][..])
+            }
+            Output::Event(event) => (36, number_of_event(event), &[][..]),
+        };
+        self.trace.note(now, name, kind, number, bytes);
+        if self.trace.is_read() {
+            self.trace
+                .line(now, name, format_args!("-> {}", BriefOut(output)));
+        }
+    }
+}
+
+/// Frames arrive as one piece.
+fn joined(head: Bytes, body: Bytes) -> Bytes {
+    match (head.is_empty(), body.is_empty()) {
+        (_, true) => head,
+        (true, false) => body,
+        (false, false) => {
+            let mut bytes = BytesMut::with_capacity(head.len() + body.len());
+            bytes.extend_from_slice(&head);
+            bytes.extend_from_slice(&body);
+            bytes.freeze()
+        }
+    }
+}
+
+fn number_of(delivery: &Delivery) -> u64 {
+    match delivery {
+        Delivery::Messages {
+            flow, first, batch, ..
+        } => u64::from(flow.0) << 32 ^ first.0 << 8 ^ u64::from(batch.count()),
+        Delivery::Call { from, .. } => from.call.0,
+        Delivery::Gap(Gap::Range { first, last, .. }) => first.0 << 20 ^ last.0,
+        Delivery::Gap(Gap::DeclaredDown { epoch }) => epoch.0,
+    }
+}
+
+fn number_of_event(event: &Event) -> u64 {
+    match event {
+        Event::Membership(_) => 1,
+        Event::Holders(_) => 2,
+        Event::Answered { call, last, .. } => 3 ^ call.0 << 8 ^ u64::from(*last) << 7,
+        Event::Writable(flow) => 4 ^ u64::from(flow.0) << 8,
+        Event::Settled { flow, upto } => 5 ^ u64::from(flow.0) << 8 ^ upto.0 << 32,
+        Event::Lost { flow, upto, .. } => 6 ^ u64::from(flow.0) << 8 ^ upto.0 << 32,
+        Event::Cancelled(to) => 7 ^ to.call.0 << 8,
+        Event::Drained => 8,
+        _ => 9,
+    }
+}
+
+/// An input in one line.
+struct Brief<'a>(&'a Input);
+/// An output in one line.
+struct BriefOut<'a>(&'a Output);
+
+impl std::fmt::Display for Brief<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Input::Datagram { link, bytes } => {
+                write!(f, "datagram on {link:?}: {} bytes", bytes.len())
+            }
+            Input::Frame { link, class, bytes } => {
+                write!(f, "{class:?} frame on {link:?}: {} bytes", bytes.len())
+            }
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
+
+impl std::fmt::Display for BriefOut<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Output::Datagram { link, bytes } => {
+                write!(f, "datagram on {link:?}: {} bytes", bytes.len())
+            }
+            Output::Frame {
+                link,
+                class,
+                head,
+                body,
+            } => {
+                write!(
+                    f,
+                    "{class:?} frame on {link:?}: {}+{} bytes",
+                    head.len(),
+                    body.len()
+                )
+            }
+            Output::Deliver {
+                inbox,
+                delivery:
+                    Delivery::Messages {
+                        origin,
+                        flow,
+                        first,
+                        batch,
+                        ..
+                    },
+            } => {
+                let last = first.0 + u64::from(batch.count()) - 1;
+                let (node, epoch, first) = (origin.node, origin.epoch, first.0);
+                write!(
+                    f,
+                    "deliver {first}..={last} of {node}/{epoch} {flow:?} to {inbox:?}"
+                )
+            }
+            Output::Deliver {
+                inbox,
+                delivery:
+                    Delivery::Call {
+                        from, wants_reply, ..
+                    },
+            } => {
+                write!(
+                    f,
+                    "deliver {from:?} (wants_reply: {wants_reply}) to {inbox:?}"
+                )
+            }
+            other => write!(f, "{other:?}"),
+        }
+    }
+}

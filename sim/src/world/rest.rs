@@ -1,0 +1,85 @@
+//! The end of a run: everything works, and the mesh comes to rest within its bound.
+
+use std::time::Duration;
+
+use rolecast_membership::Time;
+
+use super::{Happening, World};
+use crate::check::{Broken, ProcessId, Violation};
+use crate::process::State;
+
+/// How often it is looked whether the mesh has come to rest.
+const PROBE_EVERY: Duration = Duration::from_millis(250);
+/// How long it has to stay at rest: what comes too late or twice has time to come.
+const REST: Duration = Duration::from_secs(2);
+
+impl World<'_> {
+    pub(super) fn probe(&mut self, now: Time) -> Result<(), Violation> {
+        let unrest = self.unrest(now);
+        let healed_at = self.scenario.healed_at();
+        match unrest {
+            None => {
+                let since = *self.restful_since.get_or_insert(now);
+                if now.since(since) >= REST {
+                    self.done = true;
+                    return Ok(());
+                }
+            }
+            Some(violation) => {
+                self.restful_since = None;
+                if now.since(healed_at) > self.scenario.bound() {
+                    return Err(violation);
+                }
+            }
+        }
+        self.schedule.put(now + PROBE_EVERY, Happening::Probe);
+        Ok(())
+    }
+
+    /// Why the mesh is not at rest.
+    fn unrest(&self, now: Time) -> Option<Violation> {
+        self.busy(now)
+            .or_else(|| self.wrong_view(now))
+            .or_else(|| self.ghost.owed(now))
+    }
+
+    /// A process that has not come to an end with what it does.
+    fn busy(&self, now: Time) -> Option<Violation> {
+        self.running().find_map(|process| {
+            let entry = &self.processes[process.0 as usize];
+            let stuck = entry.app.senders.iter().find(|(_, sender)| sender.blocked);
+            if let Some((&flow, _)) = stuck {
+                let broken = Broken::NeverWritable { flow: flow.0 };
+                return Some(self.violation(now, process, broken));
+            }
+            (!entry.app.is_idle() || entry.leaving).then(|| {
+                let what = "an application does not come to an end with its work";
+                self.violation(now, process, Broken::Livelock { what })
+            })
+        })
+    }
+
+    fn wrong_view(&self, now: Time) -> Option<Violation> {
+        let late_s = now.since(self.scenario.healed_at()).as_secs();
+        self.running().find_map(|process| {
+            let view = self.processes[process.0 as usize].view(&self.roles);
+            let (seen, truth) = self.ghost.differs(&view)?;
+            Some(self.violation(
+                now,
+                process,
+                Broken::View {
+                    late_s,
+                    seen,
+                    truth,
+                },
+            ))
+        })
+    }
+
+    fn running(&self) -> impl Iterator<Item = ProcessId> + '_ {
+        self.processes
+            .iter()
+            .filter(|p| p.state != State::Ended)
+            .map(|p| p.id)
+    }
+}

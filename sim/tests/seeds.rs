@@ -1,0 +1,88 @@
+//! Five hundred seeds, and before them those that once failed.
+//!
+//! The seeds are dealt out to several tests, so that they run on several cores.
+
+use rolecast_sim::{Outcome, Scenario, regressions, run, run_recorded};
+
+fn hold(seeds: impl IntoIterator<Item = u64>) {
+    for seed in seeds {
+        assert_holds(&run(&Scenario::draw(seed, None)));
+    }
+}
+
+fn assert_holds(outcome: &Outcome) {
+    if let Some(violation) = &outcome.violation {
+        let seed = outcome.seed;
+        panic!("{violation}\nreplay: cargo run --release -p rolecast-sim -- run --seed {seed}");
+    }
+}
+
+#[test]
+fn a_seeds_that_once_failed_hold() {
+    let seeds = regressions();
+    assert!(!seeds.is_empty());
+    hold(seeds);
+}
+
+#[test]
+fn seeds_0_to_124_hold() {
+    hold(0..125);
+}
+
+#[test]
+fn seeds_125_to_249_hold() {
+    hold(125..250);
+}
+
+#[test]
+fn seeds_250_to_374_hold() {
+    hold(250..375);
+}
+
+#[test]
+fn seeds_375_to_499_hold() {
+    hold(375..500);
+}
+
+#[test]
+fn a_seed_gives_the_same_run_every_time() {
+    for seed in 500..520 {
+        let (one, other) = (
+            run(&Scenario::draw(seed, None)),
+            run(&Scenario::draw(seed, None)),
+        );
+        assert_eq!(one.hash, other.hash, "seed {seed}");
+        assert_eq!(
+            one.statistics.events, other.statistics.events,
+            "seed {seed}"
+        );
+    }
+}
+
+#[test]
+fn other_seeds_give_other_runs() {
+    assert_ne!(
+        run(&Scenario::draw(1, Some(3))).hash,
+        run(&Scenario::draw(2, Some(3))).hash
+    );
+}
+
+#[test]
+fn larger_meshes_hold() {
+    for (seed, nodes) in [(1, 20), (2, 30), (3, 50)] {
+        assert_holds(&run(&Scenario::draw(seed, Some(nodes))));
+    }
+}
+
+#[test]
+fn what_was_recorded_passes_when_it_is_checked_again() {
+    for seed in 520..540 {
+        let outcome = run_recorded(&Scenario::draw(seed, None));
+        assert_holds(&outcome);
+        assert_eq!(
+            rolecast_sim::check::check(outcome.observations),
+            Ok(()),
+            "seed {seed}"
+        );
+    }
+}
