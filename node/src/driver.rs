@@ -1,6 +1,6 @@
 //! The one task that owns a node's engine.
 //!
-//! In every turn it takes in everything that is ready, in a fixed order, and then carries out what the engine asks for: what happened in the transport (urgent events first), commands, tickets, outboxes, and the deadline.
+//! In every turn it takes in everything that is ready, in a fixed order, and then carries out what the engine asks for: what happened in the transport (urgent events first), tickets, commands, outboxes, and the deadline.
 //! It gives way to other tasks after every turn that moved much, so that the transport can send what was queued while the application queues more.
 //! Nothing here decides anything about messages: roles, orders and routes live in the engine.
 
@@ -166,11 +166,12 @@ impl Driver {
         for event in ready.happened.drain(..) {
             self.on_transport(event);
         }
-        for command in ready.work.commands.drain(..) {
-            self.on_command(command);
-        }
+        // What was taken from an inbox before its role was dropped counts as taken.
         for ticket in ready.work.tickets.drain(..) {
             self.engine.handle(self.now, Input::Consumed { ticket });
+        }
+        for command in ready.work.commands.drain(..) {
+            self.on_command(command);
         }
         for outbox in ready.work.outboxes.drain(..) {
             self.send_outbox(&outbox);

@@ -25,8 +25,17 @@ struct Flow {
     parcels: VecDeque<Parcel>,
     /// Whether the engine has no room for the first of them.
     full: bool,
-    /// How many numbers the outbox has given out more than the engine: requests to all that were given up or refused.
-    ahead: u64,
+    /// The last message that the engine has taken.
+    last: Seq,
+    skipped: Skipped,
+}
+
+/// Numbers that the outbox gave out and the engine did not: requests to all that were given up or refused.
+#[derive(Default)]
+struct Skipped {
+    /// Of each, the engine's message before it; those that are settled are only counted.
+    after: VecDeque<Seq>,
+    settled: u64,
 }
 
 impl Flows {
@@ -34,15 +43,16 @@ impl Flows {
         self.writable.insert(flow);
     }
 
-    pub(super) fn settled(&self, flow: FlowId, upto: Seq) {
-        if let Some(flow) = self.flows.get(&flow) {
-            flow.outbox.settlement.settle(flow.outer(upto));
+    pub(super) fn settled(&mut self, flow: FlowId, upto: Seq) {
+        if let Some(flow) = self.flows.get_mut(&flow) {
+            flow.outbox.settlement.settle(flow.skipped.outer(upto));
+            flow.skipped.forget(upto);
         }
     }
 
     pub(super) fn lost(&self, id: FlowId, node: NodeId, after: Seq, upto: Seq) {
         if let Some(flow) = self.flows.get(&id) {
-            let (after, upto) = (flow.outer(after), flow.outer(upto));
+            let (after, upto) = (flow.skipped.outer(after), flow.skipped.outer(upto));
             tracing::debug!(role = %flow.outbox.role.name, %node, ?after, ?upto, "a holder is lost");
             flow.outbox.settlement.lost(node, after, upto);
         }
@@ -69,22 +79,35 @@ impl Flows {
     }
 }
 
-impl Flow {
+impl Skipped {
     /// The outbox's number of a message that has this one in the engine.
     fn outer(&self, seq: Seq) -> Seq {
-        Seq(seq.0 + self.ahead)
+        let open = self.after.iter().filter(|after| **after < seq).count();
+        Seq(seq.0 + self.settled + open as u64)
     }
 
-    /// The engine has taken a parcel, or `None` if it never will, so that one number is left out.
-    fn done(&mut self, cost: usize, accepted: Option<&Accepted>) {
-        self.outbox.release(cost);
-        match accepted {
-            None => self.ahead += 1,
-            Some(accepted) => {
-                let first = self.outer(accepted.first);
-                self.outbox.settlement.sent(first, accepted.members);
-            }
+    /// Nobody will ask about messages up to this one again.
+    fn forget(&mut self, upto: Seq) {
+        while self.after.front().is_some_and(|after| *after <= upto) {
+            self.after.pop_front();
+            self.settled += 1;
         }
+    }
+}
+
+impl Flow {
+    /// The engine has taken a parcel.
+    fn taken(&mut self, cost: usize, accepted: &Accepted) {
+        self.outbox.release(cost);
+        self.last = accepted.last;
+        let first = self.skipped.outer(accepted.first);
+        self.outbox.settlement.sent(first, accepted.members);
+    }
+
+    /// The engine will never take a parcel.
+    fn skip(&mut self, cost: usize) {
+        self.outbox.release(cost);
+        self.skipped.after.push_back(self.last);
     }
 }
 
@@ -101,7 +124,8 @@ impl Driver {
                     outbox: Arc::clone(outbox),
                     parcels: VecDeque::new(),
                     full: false,
-                    ahead: 0,
+                    last: Seq(0),
+                    skipped: Skipped::default(),
                 });
                 role.set_holders(self.engine.holders(&role.name).len());
                 outbox.opened(id);
@@ -162,7 +186,7 @@ impl Driver {
         let flow = self.flows.flows.get_mut(&id)?;
         match self.engine.multicast(self.now, id, batch.clone()) {
             Ok(accepted) => {
-                flow.done(cost, Some(&accepted));
+                flow.taken(cost, &accepted);
                 self.counters
                     .messages_sent
                     .increment(u64::from(batch.count()));
@@ -189,13 +213,13 @@ impl Driver {
             mut slot,
         } = gather;
         if slot.state.is_cancelled() {
-            flow.done(cost, None);
+            flow.skip(cost);
             return None;
         }
         let until = self.clock.time(deadline);
         match self.engine.gather(self.now, id, payload.clone(), until) {
             Ok((call, accepted)) => {
-                flow.done(cost, Some(&accepted));
+                flow.taken(cost, &accepted);
                 self.counters.messages_sent.increment(1);
                 self.counters.calls.increment(1);
                 slot.sent(accepted.members);
@@ -209,7 +233,7 @@ impl Driver {
                 }));
             }
             Err(error) => {
-                flow.done(cost, None);
+                flow.skip(cost);
                 slot.fail(NotSent::from_multicast(
                     error,
                     flow.outbox.role.name.as_str(),
@@ -217,5 +241,22 @@ impl Driver {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_the_engine_never_took_are_stepped_over() {
+        let mut skipped = Skipped::default();
+        skipped.after.extend([Seq(2), Seq(2), Seq(5)]);
+        let outer = |skipped: &Skipped| [1, 2, 3, 5, 6].map(|seq| skipped.outer(Seq(seq)).0);
+        assert_eq!(outer(&skipped), [1, 2, 5, 7, 9]);
+        skipped.forget(Seq(4));
+        assert_eq!(outer(&skipped)[2..], [5, 7, 9]);
+        skipped.forget(Seq(6));
+        assert_eq!(skipped.outer(Seq(7)), Seq(10));
     }
 }

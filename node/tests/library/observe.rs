@@ -11,7 +11,10 @@ use crate::mesh::{mesh, message, register_on, within};
 
 /// Keeps every counter under its name and node.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<BTreeMap<(String, String), Arc<AtomicU64>>>>);
+struct Kept(Arc<Mutex<Handles>>);
+
+/// By name and node.
+type Handles = BTreeMap<(String, String), Arc<AtomicU64>>;
 
 impl Kept {
     fn handle(&self, key: &Key) -> Arc<AtomicU64> {
