@@ -55,9 +55,9 @@ pub(crate) enum Command {
 const EXAMPLES: &str = "The main job in a few seconds:
   rolecast demo
 
-A mesh in three terminals:
-  rolecast secret new --out mesh.secret
-  export ROLECAST_SECRET_FILE=$PWD/mesh.secret ROLECAST_SEED=127.0.0.1:7400
+A mesh in three terminals, each with
+  export ROLECAST_SECRET_FILE=mesh.secret ROLECAST_SEED=127.0.0.1:7400
+after `rolecast secret new --out mesh.secret`:
   rolecast node --listen 127.0.0.1:7400
   rolecast listen chat
   rolecast send chat hello";

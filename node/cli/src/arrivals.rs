@@ -34,18 +34,18 @@ pub(crate) fn batches(inboxes: Vec<Inbox>) -> ArrivedBatches {
 pub(crate) struct Arrivals<'a> {
     output: &'a Output,
     answerer: Answerer,
-    show_role: bool,
+    role_width: usize,
     hex: HexOfLast,
     text: String,
 }
 
 impl<'a> Arrivals<'a> {
-    /// Shows everything on this output; the role only if there are several.
-    pub(crate) fn new(output: &'a Output, answerer: Answerer, show_role: bool) -> Self {
+    /// Shows everything on this output; each line with its role in a column of this width, or without if it is 0.
+    pub(crate) fn new(output: &'a Output, answerer: Answerer, role_width: usize) -> Self {
         Arrivals {
             output,
             answerer,
-            show_role,
+            role_width,
             hex: HexOfLast::default(),
             text: String::new(),
         }
@@ -178,8 +178,9 @@ impl<'a> Arrivals<'a> {
         let time = human::time_of_day(unix_ms);
         // Writing to a string cannot fail.
         let _ = write!(self.text, "{DIM}{time}{DIM:#}  {style}{kind:<9}{style:#}  ");
-        if self.show_role {
-            let _ = write!(self.text, "{NAME}{role}{NAME:#}  ");
+        if self.role_width > 0 {
+            let (role, width) = (role.as_str(), self.role_width);
+            let _ = write!(self.text, "{NAME}{role:<width$}{NAME:#}  ");
         }
     }
 }

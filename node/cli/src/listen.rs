@@ -39,10 +39,10 @@ pub(crate) fn run(args: ListenArgs, output: &Output) -> Result<(), Failure> {
         (None, Some(command)) => Answerer::command(command, output),
         (None, None) => Answerer::refuse(output),
     };
-    with_node(settings, OnInterrupt::Done, async |node| {
+    with_node(settings, OnInterrupt::Done, output, async |node| {
         let inbox = take_up(node, &role).await?;
         announce(node, &role, alone, output)?;
-        let mut arrivals = Arrivals::new(output, answerer, false);
+        let mut arrivals = Arrivals::new(output, answerer, 0);
         let mut batches = batches(vec![inbox]);
         while let Some(batch) = batches.next().await {
             arrivals.take(batch).await?;

@@ -42,7 +42,7 @@ pub(crate) fn run(args: MembersArgs, output: &Output) -> Result<(), Failure> {
     } else {
         OnInterrupt::Incomplete
     };
-    with_node(settings, on_interrupt, async |node| {
+    with_node(settings, on_interrupt, output, async |node| {
         let mut view = View::of(node);
         let linked = |members: &[MemberInfo]| {
             !members.is_empty() && members.iter().all(|member| member.link != LinkState::Down)

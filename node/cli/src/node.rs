@@ -57,7 +57,7 @@ pub(crate) fn run(args: NodeArgs, output: &Output) -> Result<(), Failure> {
             .iter()
             .any(|any| settings.listen.starts_with(any)),
     };
-    with_node(settings, OnInterrupt::Done, async |node| {
+    with_node(settings, OnInterrupt::Done, output, async |node| {
         let mut events = node.watch();
         let mut log = MeshLog::new(node.members().await, output);
         let mut inboxes = vec![take_up(node, &RoleName::everyone()).await?];
@@ -65,7 +65,11 @@ pub(crate) fn run(args: NodeArgs, output: &Output) -> Result<(), Failure> {
             inboxes.push(take_up(node, role).await?);
         }
         banner.show(node, output)?;
-        let mut arrivals = Arrivals::new(output, Answerer::refuse(output), true);
+        let widths = inboxes
+            .iter()
+            .map(|inbox| inbox.role().as_str().chars().count());
+        let role_width = widths.max().unwrap_or(0);
+        let mut arrivals = Arrivals::new(output, Answerer::refuse(output), role_width);
         let mut batches = batches(inboxes);
         loop {
             tokio::select! {
@@ -99,17 +103,25 @@ impl Banner {
         output.line(format_args!(
             "node {NAME}{id}{NAME:#} at {addr}{holds} {DIM}(Ctrl-C leaves the mesh){DIM:#}"
         ))?;
-        if !self.seeds.is_empty() {
+        let own = addr.to_string();
+        let others: Vec<&str> = self
+            .seeds
+            .iter()
+            .map(String::as_str)
+            .filter(|seed| *seed != own)
+            .collect();
+        if !others.is_empty() {
             return output.line(format_args!(
                 "looking for the mesh at {}",
-                self.seeds.join(", ")
+                others.join(", ")
             ));
         }
         let secret = match &self.secret {
             SecretSource::File(path) => format!(" --secret-file {}", path.display()),
             SecretSource::Variable(_) => String::new(),
         };
-        output.line("no seed was given, so this is a mesh of its own; others join it with")?;
+        output
+            .line("no other node was named, so this is a mesh of its own; others join it with")?;
         output.line(format_args!("  rolecast node --seed {addr}{secret}"))?;
         if self.listens_everywhere && addr.ip().is_loopback() {
             output.line(format_args!(

@@ -45,8 +45,8 @@ pub(crate) struct NodeOptions {
     /// Keep the node's key and epoch here, so that a restart is the same node
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// How patient failure detection is; the same for the whole mesh [default: lan]
-    #[arg(long, value_enum)]
+    /// How patient failure detection is, the same for the whole mesh: lan, wan, or local for nodes on one machine [default: lan]
+    #[arg(long, value_enum, hide_possible_values = true)]
     profile: Option<MeshProfile>,
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn run(args: RequestArgs, output: &Output) -> Result<(), Failure> {
     let role = parse_role(&args.role)?;
     let settings = args.node.settings(Part::Visitor("request"), output)?;
     let seeds = settings.seeds.clone();
-    with_node(settings, OnInterrupt::Incomplete, async |node| {
+    with_node(settings, OnInterrupt::Incomplete, output, async |node| {
         let mut view = View::of(node);
         find_holders(&mut view, role.as_str(), &seeds, args.wait).await?;
         let question = Question {
@@ -145,7 +145,7 @@ impl Question<'_> {
             )));
         }
         self.output.note(format_args!(
-            "{DIM}answers of all {} in {}{DIM:#}",
+            "{DIM}{answered} of {} answered in {}{DIM:#}",
             human::number_of(asked, "holder"),
             show_duration(self.start.elapsed())
         ));

@@ -115,7 +115,7 @@ impl Sending {
     ) -> Result<(), Failure> {
         let settings = options.settings(Part::Visitor(part), output)?;
         let seeds = settings.seeds.clone();
-        with_node(settings, OnInterrupt::Incomplete, async |node| {
+        with_node(settings, OnInterrupt::Incomplete, output, async |node| {
             let mut view = View::of(node);
             let role = self.role.as_str();
             let members = find_holders(&mut view, role, &seeds, self.patience.wait).await?;

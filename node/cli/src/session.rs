@@ -9,6 +9,7 @@ use tokio::runtime::Builder;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::node_options::Settings;
+use crate::output::Output;
 
 /// What Ctrl-C means to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub(crate) fn in_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> R
 pub(crate) fn with_node(
     settings: Settings,
     on_interrupt: OnInterrupt,
+    output: &Output,
     work: impl AsyncFnOnce(&Node) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     in_runtime(async {
@@ -41,10 +43,13 @@ pub(crate) fn with_node(
         let node = settings.start().await?;
         let result = tokio::select! {
             biased;
-            () = interrupt.wait() => match on_interrupt {
-                OnInterrupt::Done => Ok(()),
-                OnInterrupt::Incomplete => Err(Failure::failed("interrupted before it was done")),
-            },
+            () = interrupt.wait() => {
+                output.note("leaving the mesh; a second Ctrl-C stops at once");
+                match on_interrupt {
+                    OnInterrupt::Done => Ok(()),
+                    OnInterrupt::Incomplete => Err(Failure::failed("interrupted before it was done")),
+                }
+            }
             result = work(&node) => result,
         };
         node.shutdown_within(LEAVE_PATIENCE).await;

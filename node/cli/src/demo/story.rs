@@ -89,7 +89,7 @@ impl Story<'_> {
         self.account.tell(
             "start",
             &format!(
-                "{} are processes {}; all but n1 were told where n1 is, and nothing else",
+                "{} are processes {}, and know nothing but n1's address",
                 names(&all),
                 shown.join(" ")
             ),
@@ -307,6 +307,8 @@ impl Story<'_> {
         // The first holder gives the role up when the sender counts on the second one.
         self.all_know(&[sender], BTreeMap::from([(role(), 2)]))
             .await?;
+        let shared = self.cast.announced(sender, LEDGER) + SHARED_FOR;
+        self.cast.await_announced(sender, LEDGER, shared).await?;
         self.cast.order(from, &Order::Drop { role: role() }).await?;
         let dropped = |report| matches!(report, Report::Dropped { .. }).then_some(());
         self.cast
@@ -323,12 +325,12 @@ impl Story<'_> {
         self.account.tell(
             "move",
             &format!(
-                "ledger moves from {} to {} in {}, while {} multicasts {} messages to it",
+                "ledger moves from {} to {} while {} multicasts {} messages to it; for {} both hold it",
                 name(from),
                 name(to),
-                show_duration(took),
                 name(sender),
-                human::count(upto)
+                human::count(upto),
+                show_duration(took),
             ),
             json!({ "from": name(from), "to": name(to), "messages": upto, "ms": ms(took) }),
         )?;
@@ -529,6 +531,8 @@ const STREAM: u64 = 10_000;
 const PACE_PER_S: u64 = 10_000;
 /// How many messages are sent before and after a role moves.
 const MOVE_AFTER: u64 = 2_000;
+/// For how many messages a role that moves has two holders.
+const SHARED_FOR: u64 = 500;
 /// How many messages the victim has begun to send when it is killed.
 const KILL_AFTER: u64 = 10_000;
 /// How long the survivors may take to agree.

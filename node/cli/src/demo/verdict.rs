@@ -183,7 +183,7 @@ fn validity(evidence: &Evidence) -> Promise {
     Promise {
         name: "validity",
         meaning: format!(
-            "everything from {}, which lives, came to every holder, the one that the role moved to included",
+            "everything from {}, which lives, came to every holder, through the move too",
             senders.join(" and ")
         ),
         broken,
