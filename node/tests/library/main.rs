@@ -7,5 +7,6 @@ mod mesh;
 mod misuse;
 mod multicast;
 mod observe;
+mod renewal;
 mod requests;
 mod typed;
