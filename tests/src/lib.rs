@@ -14,3 +14,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide.md")]
 pub struct Guide;
+
+/// Runs the example in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

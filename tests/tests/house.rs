@@ -116,8 +116,9 @@ fn crates_depend_on_each_other_one_way() {
     for (name, allowed) in allowed {
         let dependencies = packages[name].dependencies.iter();
         for (used, _) in dependencies.filter(|(_, dependency)| dependency.in_workspace) {
+            // A crate's tests may turn its own features on.
             assert!(
-                allowed.contains(&used.as_str()),
+                used == name || allowed.contains(&used.as_str()),
                 "{name} may not depend on {used}"
             );
         }
