@@ -5,6 +5,7 @@ mod actor;
 mod cast;
 mod journal;
 mod orders;
+mod parts;
 mod story;
 mod verdict;
 
@@ -20,7 +21,8 @@ pub(crate) use crate::demo::actor::{ActorArgs, run as run_actor};
 use crate::demo::account::Account;
 use crate::demo::cast::{Cast, name};
 use crate::demo::orders::Fault;
-use crate::demo::story::{Parts, Story};
+use crate::demo::parts::Parts;
+use crate::demo::story::Story;
 use crate::demo::verdict::{Evidence, Promise, judge};
 use crate::duration::{parse_duration, show_duration};
 use crate::failure::Failure;
@@ -76,6 +78,11 @@ pub(crate) fn run(args: DemoArgs, verbose: u8, output: &Output) -> Result<(), Fa
         cast.end().await;
         let (evidence, requests) = played?;
         conclude(&account, &evidence, requests, args.nodes)
+    })
+    .map_err(|failure| match failure {
+        // Elsewhere that is a way to end; here it means that nobody knows how it went.
+        Failure::OutputClosed => Failure::failed("the output was closed before the demo was over"),
+        failure => failure,
     })
 }
 
