@@ -70,6 +70,8 @@ pub enum TransportEvent {
         bytes: Bytes,
     },
     /// QUIC has taken on so many more of the data-class bytes given to [`Link::send_frame`] (heads and bodies).
+    ///
+    /// The driver is woken for it when 64 KiB have come together, over all links; less is told with whatever happens next.
     Written {
         /// Which link.
         id: u64,

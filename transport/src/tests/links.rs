@@ -272,7 +272,7 @@ async fn control_does_not_wait_behind_data_that_nobody_takes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn written_accounts_for_every_byte() {
-    let (mut a, to_b, mut b, _to_a) = linked().await;
+    let (mut a, to_b, mut b, to_a) = linked().await;
     let mut handed = 0;
     for size in [0, 1, 10, 5000, 2 << 20, 100, 16 << 20, 64 << 10, 3] {
         to_b.send_frame(
@@ -295,14 +295,19 @@ async fn written_accounts_for_every_byte() {
         .await;
         written
     };
-    let take = b.until(|event| match event {
-        TransportEvent::Frame {
-            bytes,
-            class: Class::Data,
-            ..
-        } if bytes.len() == 3 => Some(()),
-        _ => None,
-    });
+    let take = async {
+        b.until(|event| match event {
+            TransportEvent::Frame {
+                bytes,
+                class: Class::Data,
+                ..
+            } if bytes.len() == 3 => Some(()),
+            _ => None,
+        })
+        .await;
+        // What is little is told with whatever happens next.
+        to_a.send_frame(Class::Control, Bytes::new(), Bytes::new());
+    };
     let (written, ()) = tokio::join!(count, take);
     assert_eq!(written, handed);
 }
