@@ -118,7 +118,7 @@ async fn transport_fanout(receivers: usize, size: usize, span: Duration) -> Resu
         if links.len() == receivers {
             for (link, ahead) in &mut links {
                 while *ahead < AHEAD {
-                    link.send_frame(Class::Data, Bytes::from_static(b"head"), frame.clone());
+                    link.queue_frame(Class::Data, Bytes::from_static(b"head"), frame.clone());
                     *ahead += 4 + size;
                 }
             }
@@ -171,7 +171,7 @@ async fn transport_trips() -> Result<Vec<Duration>, Failure> {
                 match (event, &asker) {
                     (TransportEvent::LinkUp { link, .. }, _) => asker = Some(link),
                     (TransportEvent::Frame { bytes, .. }, Some(link)) => {
-                        link.send_frame(Class::Data, Bytes::new(), bytes);
+                        link.queue_frame(Class::Data, Bytes::new(), bytes);
                     }
                     (TransportEvent::LinkDown { .. }, _) => return,
                     _ => {}
@@ -194,7 +194,7 @@ async fn transport_trips() -> Result<Vec<Duration>, Failure> {
             }
             sent = Instant::now();
             if let Some(link) = &link {
-                link.send_frame(Class::Data, Bytes::new(), question.clone());
+                link.queue_frame(Class::Data, Bytes::new(), question.clone());
             }
         }
     }

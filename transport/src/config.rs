@@ -64,8 +64,6 @@ pub struct Limits {
     pub data_queue_bytes: usize,
     /// Bytes of received control frames that wait for the driver, over all links; beyond it peers are held back.
     pub control_queue_bytes: usize,
-    /// Bytes of received datagrams that wait for the driver, over all links; beyond it datagrams are dropped and counted.
-    pub datagram_queue_bytes: usize,
     /// Incoming connections that are still shaking hands; beyond it more are refused and counted.
     pub handshakes_max: usize,
 }
@@ -75,9 +73,8 @@ impl Default for Limits {
         Limits {
             control_frame_bytes_max: 1 << 20,
             data_frame_bytes_max: (16 << 20) + (64 << 10),
-            data_queue_bytes: 8 << 20,
-            control_queue_bytes: 4 << 20,
-            datagram_queue_bytes: 1 << 20,
+            data_queue_bytes: 2 << 20,
+            control_queue_bytes: 2 << 20,
             handshakes_max: 256,
         }
     }

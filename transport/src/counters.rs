@@ -22,8 +22,6 @@ pub struct Counters {
     pub violations: u64,
     /// Connections closed because there was another one to the same node.
     pub duplicates: u64,
-    /// Received datagrams dropped because the driver was too slow.
-    pub datagrams_dropped: u64,
     /// Datagrams not sent because they were larger than the path takes.
     pub datagrams_oversized: u64,
 }
@@ -39,7 +37,6 @@ pub(crate) struct Tally {
     pub(crate) overloaded: Count,
     pub(crate) violations: Count,
     pub(crate) duplicates: Count,
-    pub(crate) datagrams_dropped: Count,
     pub(crate) datagrams_oversized: Count,
 }
 
@@ -55,7 +52,6 @@ impl Tally {
             overloaded: self.overloaded.read(),
             violations: self.violations.read(),
             duplicates: self.duplicates.read(),
-            datagrams_dropped: self.datagrams_dropped.read(),
             datagrams_oversized: self.datagrams_oversized.read(),
         }
     }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use quinn::{Connecting, Endpoint, Incoming, Runtime, TokioRuntime};
 use rolecast_membership::NodeId;
@@ -125,6 +124,13 @@ impl Transport {
             .spawn(dial(self.shared.clone(), connecting, addr, expected));
     }
 
+    /// Hands the frames that were queued by [`Link::queue_frame`](crate::Link::queue_frame) to QUIC.
+    ///
+    /// Whatever QUIC does not take on at once goes out by itself later.
+    pub fn flush(&self) {
+        self.shared.flush();
+    }
+
     /// What went wrong so far, and how often.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -135,17 +141,11 @@ impl Transport {
     ///
     /// Afterwards [`Events`] ends once all has been taken.
     pub async fn close(&self, reason: &str) {
-        let present = {
-            // Under the lock, so that no link comes up unseen.
-            let peers = lock(&self.shared.peers);
-            self.shared.closing.store(true, Ordering::Relaxed);
-            peers.links()
-        };
-        for link in present {
+        for link in self.shared.stop() {
             link.close_when_flushed(code::CLOSING, reason);
         }
-        let mut links = self.shared.links.subscribe();
-        let gone = links.wait_for(|links| *links == 0);
+        let mut writers = self.shared.writers.subscribe();
+        let gone = writers.wait_for(|writers| *writers == 0);
         let in_order = timeout(LINGER, gone).await.is_ok();
         self.endpoint.close(code::CLOSING, reason.as_bytes());
         let drained = timeout(DRAIN, self.endpoint.wait_idle()).await.is_ok();
@@ -209,7 +209,7 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>, settings: Arc<Settings>
             let session = answer(&shared, incoming, &settings).await;
             drop(permit);
             if let Some(session) = session {
-                session.run().await;
+                session.start();
             }
         });
     }
@@ -238,7 +238,7 @@ async fn answer(shared: &Arc<Shared>, incoming: Incoming, settings: &Settings) -
     }
 }
 
-/// Runs one dial to its outcome, and the link that comes of it to its end.
+/// Runs one dial to its outcome.
 async fn dial(
     shared: Arc<Shared>,
     connecting: Result<Connecting, Problem>,
@@ -248,7 +248,7 @@ async fn dial(
     let outcome = shake_hands(&shared, connecting, addr, expected, true).await;
     lock(&shared.dialling).remove(&addr);
     match outcome {
-        Ok(Some(session)) => session.run().await,
+        Ok(Some(session)) => session.start(),
         Ok(None) => tracing::debug!(%addr, "dial ended: there is another connection to that node"),
         Err(problem) => {
             let why = problem.as_dial_error();

@@ -1,5 +1,6 @@
 //! What a transport tells its driver.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use bytes::Bytes;
 use rolecast_membership::NodeId;
 
 use crate::link::Link;
+use crate::problem::code;
+use crate::readers::Readers;
 use crate::shared::Shared;
 
 /// Which of a link's reliable streams: control never waits behind data.
@@ -188,14 +191,18 @@ pub enum RefusalReason {
 ///
 /// One receiver for all links: what is urgent (everything but data frames) comes before data frames, and a link's `LinkUp` before anything else of it.
 /// Data frames that are not taken hold their senders back through QUIC's flow control.
-#[derive(Debug)]
+///
+/// Links are read whenever events are asked for, by the task that asks; so ask soon after each turn.
+/// Dropping it closes every link, since nobody would read any more.
 pub struct Events {
     shared: Arc<Shared>,
+    readers: Readers,
 }
 
 impl Events {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Events { shared }
+        let readers = Readers::new(shared.clone());
+        Events { shared, readers }
     }
 
     /// Waits until something has happened and appends it: first everything urgent, then at most `data_frames_max` data frames (and ends of links).
@@ -217,6 +224,25 @@ impl Events {
         into: &mut Vec<TransportEvent>,
         data_frames_max: usize,
     ) -> Poll<bool> {
+        self.shared.flush();
+        self.readers.run();
         self.shared.queue.poll_take(cx, into, data_frames_max)
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        for link in self.shared.stop() {
+            let words = "the node has stopped";
+            link.close_now(code::CLOSING, words, LinkEnd::ClosedHere);
+        }
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events")
+            .field("links", &self.readers.len())
+            .finish_non_exhaustive()
     }
 }

@@ -24,6 +24,7 @@ mod problem;
 mod queue;
 mod quic;
 mod reader;
+mod readers;
 mod secret;
 mod session;
 mod setup;

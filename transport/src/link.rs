@@ -4,19 +4,21 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{Connection, SendDatagramError, VarInt};
+use quinn::{Connection, SendDatagramError, SendStream, VarInt};
 use rolecast_membership::NodeId;
 
 use crate::counters::Tally;
 use crate::event::{Class, LinkEnd};
 use crate::peers::Alive;
 use crate::problem::code;
+use crate::shared::Shared;
 use crate::sync::lock;
+use crate::writer::Writer;
 
 /// One connection to one node; cheap to clone.
 ///
@@ -30,6 +32,9 @@ struct Inner {
     addr: SocketAddr,
     connection: Connection,
     outbox: Mutex<Outbox>,
+    /// Present from the start of the link until its writer's end.
+    writer: Mutex<Option<Writer>>,
+    unflushed: Arc<Mutex<Vec<Link>>>,
     tally: Arc<Tally>,
 }
 
@@ -38,13 +43,27 @@ struct Inner {
 pub(crate) struct Outbox {
     pub(crate) control: VecDeque<Frame>,
     pub(crate) data: VecDeque<Frame>,
-    /// The writer, while it waits.
+    /// The writer's task, while it waits.
     pub(crate) writer: Option<Waker>,
+    /// The link is among those that are flushed next.
+    pub(crate) unflushed: bool,
     pub(crate) closing: Option<(VarInt, String)>,
     /// Why this end has closed the connection.
     closed_here: Option<LinkEnd>,
     /// The connection is gone: nothing is kept.
     pub(crate) ended: bool,
+}
+
+impl Outbox {
+    fn push(&mut self, class: Class, frame: Frame) {
+        if self.ended || self.closing.is_some() {
+            return;
+        }
+        match class {
+            Class::Control => self.control.push_back(frame),
+            Class::Data => self.data.push_back(frame),
+        }
+    }
 }
 
 /// A frame to be sent: the second part follows the first.
@@ -74,19 +93,20 @@ pub struct LinkStats {
 
 impl Link {
     pub(crate) fn new(
-        id: u64,
+        shared: &Shared,
         peer: NodeId,
         addr: SocketAddr,
         connection: Connection,
-        tally: Arc<Tally>,
     ) -> Self {
         Link(Arc::new(Inner {
-            id,
+            id: shared.next_link(),
             peer,
             addr,
             connection,
             outbox: Mutex::default(),
-            tally,
+            writer: Mutex::default(),
+            unflushed: shared.unflushed.clone(),
+            tally: shared.tally.clone(),
         }))
     }
 
@@ -114,18 +134,23 @@ impl Link {
     /// The caller bounds what it hands in, by [`Written`](crate::TransportEvent::Written) for data.
     /// A frame larger than the peer's limit for its class makes the peer close the link.
     pub fn send_frame(&self, class: Class, head: Bytes, body: Bytes) {
-        let mut outbox = lock(&self.0.outbox);
-        if outbox.ended || outbox.closing.is_some() {
-            return;
-        }
-        match class {
-            Class::Control => outbox.control.push_back(Frame(head, body)),
-            Class::Data => outbox.data.push_back(Frame(head, body)),
-        }
+        let mut outbox = self.outbox();
+        outbox.push(class, Frame(head, body));
         let writer = outbox.writer.take();
         drop(outbox);
         if let Some(writer) = writer {
             writer.wake();
+        }
+    }
+
+    /// As [`Link::send_frame`], for many frames: they go out with the next call of [`Transport::flush`](crate::Transport::flush), or when events are asked for next.
+    pub fn queue_frame(&self, class: Class, head: Bytes, body: Bytes) {
+        let mut outbox = self.outbox();
+        outbox.push(class, Frame(head, body));
+        if !outbox.unflushed && !outbox.ended {
+            outbox.unflushed = true;
+            drop(outbox);
+            lock(&self.0.unflushed).push(self.clone());
         }
     }
 
@@ -161,8 +186,18 @@ impl Link {
         &self.0.connection
     }
 
+    /// Gives the link its streams; `preface` precedes all frames on the control stream.
+    pub(crate) fn open(&self, sends: [SendStream; 2], preface: Bytes) {
+        *lock(&self.0.writer) = Some(Writer::new(sends, preface));
+    }
+
+    /// What carries frames from the outbox to the streams.
+    pub(crate) fn writer(&self) -> &Mutex<Option<Writer>> {
+        &self.0.writer
+    }
+
     /// What waits for the writer, under a lock that must be held for a moment only.
-    pub(crate) fn outbox(&self) -> std::sync::MutexGuard<'_, Outbox> {
+    pub(crate) fn outbox(&self) -> MutexGuard<'_, Outbox> {
         lock(&self.0.outbox)
     }
 

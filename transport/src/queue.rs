@@ -3,9 +3,12 @@
 //! One queue for all links with two lanes: urgent (everything but data frames) and data (data frames, and the ends of links behind them).
 //! The driver empties it in bulk under one lock, so that an event costs a move and no wake-up of its own while the driver is busy.
 //! Readers stop reading when their lane is full, which holds their peers back through QUIC's flow control.
+//!
+//! The reading halves of links are run by the driver's own task, whenever it asks for events, and not by tasks of their own: on the way of a message every task costs a wake-up, and after three in a row tokio moves the next one to another core.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
+use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
@@ -13,20 +16,24 @@ use crate::config::Limits;
 use crate::event::{Class, TransportEvent};
 use crate::sync::lock;
 
+/// The reading half of a link, from its announcement to its end.
+pub(crate) type Reading = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What has happened and the driver has not taken yet.
-#[derive(Debug)]
 pub(crate) struct Queue {
     state: Mutex<State>,
     data_bytes_max: usize,
     control_bytes_max: usize,
-    datagram_bytes_max: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
+    /// Readers that can go on.
+    ready: Vec<u64>,
+    /// New readers.
+    sessions: Vec<Reading>,
     urgent: Vec<TransportEvent>,
     control_bytes: usize,
-    datagram_bytes: usize,
     /// What QUIC has taken on of each link's data.
     written: BTreeMap<u64, usize>,
     written_bytes: usize,
@@ -47,8 +54,25 @@ impl Queue {
             state: Mutex::default(),
             data_bytes_max: limits.data_queue_bytes,
             control_bytes_max: limits.control_queue_bytes,
-            datagram_bytes_max: limits.datagram_queue_bytes,
         }
+    }
+
+    /// Hands the reading half of a link to the driver, which runs it.
+    pub(crate) fn adopt(&self, session: Reading) {
+        self.add(|state| state.sessions.push(session));
+    }
+
+    /// Notes that a reader can go on.
+    pub(crate) fn note(&self, reader: u64) {
+        self.add(|state| state.ready.push(reader));
+    }
+
+    /// Says that the driver is awake, and takes the readers that can go on and the new ones.
+    pub(crate) fn awake(&self) -> (Vec<u64>, Vec<Reading>) {
+        let mut state = lock(&self.state);
+        state.driver = None;
+        let ready = mem::take(&mut state.ready);
+        (ready, mem::take(&mut state.sessions))
     }
 
     /// Adds something urgent.
@@ -102,18 +126,6 @@ impl Queue {
         });
     }
 
-    /// Adds a datagram, or drops it (`false`) if too many wait.
-    pub(crate) fn push_datagram(&self, event: TransportEvent, bytes: usize) -> bool {
-        self.add(|state| {
-            let room = state.datagram_bytes + bytes <= self.datagram_bytes_max;
-            if room {
-                state.datagram_bytes += bytes;
-                state.urgent.push(event);
-            }
-            room
-        })
-    }
-
     /// Ready when a reader may add frames of this class; else the reader's task is woken when it may.
     pub(crate) fn poll_room(&self, class: Class, link: u64, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = lock(&self.state);
@@ -145,7 +157,11 @@ impl Queue {
             if state.closed && state.data.is_empty() {
                 return Poll::Ready(false);
             }
-            state.driver = Some(cx.waker().clone());
+            if state.sessions.is_empty() && state.ready.is_empty() {
+                state.driver = Some(cx.waker().clone());
+            } else {
+                cx.waker().wake_by_ref();
+            }
             return Poll::Pending;
         }
         into.append(&mut state.urgent);
@@ -154,7 +170,6 @@ impl Queue {
         }
         state.written_bytes = 0;
         state.control_bytes = 0;
-        state.datagram_bytes = 0;
         let control_readers = mem::take(&mut state.control_readers);
         let count = state.data.len().min(data_max);
         let from = into.len();
@@ -232,7 +247,6 @@ mod tests {
         Queue::new(&Limits {
             data_queue_bytes: 1000,
             control_queue_bytes: 500,
-            datagram_queue_bytes: 250,
             ..Limits::default()
         })
     }
@@ -294,15 +308,8 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_takes_is_bounded() {
+    fn minor_events_that_nobody_takes_are_bounded() {
         let queue = queue();
-        let datagram = || TransportEvent::Datagram {
-            id: 1,
-            bytes: Bytes::from_static(&[0; 100]),
-        };
-        assert!(queue.push_datagram(datagram(), 100));
-        assert!(queue.push_datagram(datagram(), 100));
-        assert!(!queue.push_datagram(datagram(), 100));
         for _ in 0..2 * URGENT_MAX {
             queue.push_minor(TransportEvent::Refused {
                 addr: ([127, 0, 0, 1], 1).into(),

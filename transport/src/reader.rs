@@ -1,4 +1,4 @@
-//! What comes in over a link: one task reads datagrams, control and data.
+//! What comes in over a link: datagrams, control and data, read by one future.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -8,7 +8,6 @@ use bytes::Bytes;
 use quinn::{AcceptUni, Connection, ConnectionError, ReadDatagram, ReadError, RecvStream};
 use tokio::time::timeout;
 
-use crate::counters::Tally;
 use crate::event::{Class, TransportEvent};
 use crate::frames::Deframer;
 use crate::link::Link;
@@ -24,7 +23,6 @@ pub(crate) async fn read_link(link: &Link, control: RecvStream, shared: &Shared)
     let sink = Sink {
         link: link.id(),
         queue: &shared.queue,
-        tally: &shared.tally,
     };
     let mut control = Lane::new(
         Class::Control,
@@ -152,7 +150,6 @@ impl Lane {
 struct Sink<'a> {
     link: u64,
     queue: &'a Queue,
-    tally: &'a Tally,
 }
 
 impl Sink<'_> {
@@ -165,23 +162,15 @@ impl Sink<'_> {
     ) {
         for _ in 0..DATAGRAMS {
             match datagrams.as_mut().poll(cx) {
-                Poll::Ready(Ok(bytes)) => self.push_datagram(bytes),
+                Poll::Ready(Ok(bytes)) => self.queue.push(TransportEvent::Datagram {
+                    id: self.link,
+                    bytes,
+                }),
                 Poll::Ready(Err(_)) | Poll::Pending => return,
             }
             datagrams.set(connection.read_datagram());
         }
         cx.waker().wake_by_ref();
-    }
-
-    fn push_datagram(&self, bytes: Bytes) {
-        let length = bytes.len();
-        let event = TransportEvent::Datagram {
-            id: self.link,
-            bytes,
-        };
-        if !self.queue.push_datagram(event, length) {
-            self.tally.datagrams_dropped.up();
-        }
     }
 }
 

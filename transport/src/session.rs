@@ -15,8 +15,8 @@ use crate::shared::Shared;
 use crate::sync::lock;
 use crate::writer::write_link;
 
-/// A link that has been announced and is to be run.
-#[must_use = "a link that has been announced must be run to its end"]
+/// A link that has been announced and is to be started.
+#[must_use = "a link that has been announced must be started"]
 pub(crate) struct Session {
     shared: Arc<Shared>,
     link: Link,
@@ -37,7 +37,7 @@ impl Session {
     ) -> Self {
         let shared = setup.shared.clone();
         shared.tally.links_up.up();
-        shared.links.send_modify(|links| *links += 1);
+        shared.writers.send_modify(|writers| *writers += 1);
         shared.queue.push(TransportEvent::LinkUp {
             link: link.clone(),
             peer: link.peer(),
@@ -53,8 +53,8 @@ impl Session {
         }
     }
 
-    /// Carries frames until the connection is gone, then tells the driver of the end.
-    pub(crate) async fn run(self) {
+    /// Starts to carry frames: a task writes, and the driver reads.
+    pub(crate) fn start(self) {
         let Session {
             shared,
             link,
@@ -63,24 +63,30 @@ impl Session {
             preface,
         } = self;
         let preface = preface.map_or_else(Bytes::new, |preface| preface.encode());
-        tokio::spawn(write_link(link.clone(), shared.clone(), sends, preface));
-        let problem = read_link(&link, control, &shared).await;
-        let mut why = problem.as_link_end();
-        if let LinkEnd::Violation(what) = &why {
-            tracing::warn!(peer = %link.peer(), addr = %link.addr(), why = %what, "link closed: the peer broke the protocol");
-            shared.tally.violations.up();
-            link.close_now(code::VIOLATION, what, why.clone());
-        }
-        if let Some(closed_here) = link.bury() {
-            why = closed_here;
-        }
-        lock(&shared.peers).ended(link.peer(), |other| other.id() == link.id());
-        shared.tally.links_down.up();
-        shared.queue.push_end(TransportEvent::LinkDown {
-            id: link.id(),
-            peer: link.peer(),
-            why,
-        });
-        shared.links.send_modify(|links| *links -= 1);
+        link.open(sends, preface);
+        tokio::spawn(write_link(link.clone(), shared.clone()));
+        let queue = shared.clone();
+        queue.queue.adopt(Box::pin(read(shared, link, control)));
     }
+}
+
+/// Reads until the connection is gone, then tells the driver of the end.
+async fn read(shared: Arc<Shared>, link: Link, control: RecvStream) {
+    let problem = read_link(&link, control, &shared).await;
+    let mut why = problem.as_link_end();
+    if let LinkEnd::Violation(what) = &why {
+        tracing::warn!(peer = %link.peer(), addr = %link.addr(), why = %what, "link closed: the peer broke the protocol");
+        shared.tally.violations.up();
+        link.close_now(code::VIOLATION, what, why.clone());
+    }
+    if let Some(closed_here) = link.bury() {
+        why = closed_here;
+    }
+    lock(&shared.peers).ended(link.peer(), |other| other.id() == link.id());
+    shared.tally.links_down.up();
+    shared.queue.push_end(TransportEvent::LinkDown {
+        id: link.id(),
+        peer: link.peer(),
+        why,
+    });
 }

@@ -162,13 +162,7 @@ impl Setup {
     }
 
     fn link(&self, peer: NodeId) -> Link {
-        Link::new(
-            self.shared.next_link(),
-            peer,
-            self.addr,
-            self.connection.clone(),
-            self.shared.tally.clone(),
-        )
+        Link::new(&self.shared, peer, self.addr, self.connection.clone())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What all tasks of one transport share.
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,9 +14,10 @@ use crate::counters::Tally;
 use crate::link::Link;
 use crate::peers::Peers;
 use crate::queue::Queue;
+use crate::sync::lock;
+use crate::writer::flush_link;
 
 /// What all tasks of one transport share.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) node_id: NodeId,
     pub(crate) instance: u64,
@@ -25,8 +27,10 @@ pub(crate) struct Shared {
     pub(crate) peers: Mutex<Peers<Link>>,
     /// Addresses to which a dial is under way.
     pub(crate) dialling: Mutex<BTreeSet<SocketAddr>>,
-    /// How many links have been announced whose end has not.
-    pub(crate) links: watch::Sender<usize>,
+    /// How many links have been announced that may still have something to send.
+    pub(crate) writers: watch::Sender<usize>,
+    /// Links with frames that nobody has woken the writer for.
+    pub(crate) unflushed: Arc<Mutex<Vec<Link>>>,
     /// No connection becomes a link any more.
     pub(crate) closing: AtomicBool,
     last_link: AtomicU64,
@@ -43,7 +47,8 @@ impl Shared {
             tally: Arc::default(),
             peers: Mutex::new(Peers::new(node_id)),
             dialling: Mutex::default(),
-            links: watch::Sender::new(0),
+            writers: watch::Sender::new(0),
+            unflushed: Arc::default(),
             closing: AtomicBool::new(false),
             last_link: AtomicU64::new(0),
         }
@@ -52,5 +57,21 @@ impl Shared {
     /// A name for a link that no other has had.
     pub(crate) fn next_link(&self) -> u64 {
         self.last_link.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Lets no connection become a link any more, and says which links there are.
+    pub(crate) fn stop(&self) -> Vec<Link> {
+        // Under the lock, so that no link comes up unseen.
+        let peers = lock(&self.peers);
+        self.closing.store(true, Ordering::Relaxed);
+        peers.links()
+    }
+
+    /// Hands the frames that were queued without waking anybody to QUIC.
+    pub(crate) fn flush(&self) {
+        let links = mem::take(&mut *lock(&self.unflushed));
+        for link in links {
+            flush_link(&link, self);
+        }
     }
 }

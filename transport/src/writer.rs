@@ -1,4 +1,4 @@
-//! What goes out over a link: one task hands frames to QUIC, control before data.
+//! What goes out over a link: frames are handed to QUIC, control before data, by the driver's task as far as QUIC takes them on, and by a task of the link's own when QUIC was blocked or somebody else sends.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -8,42 +8,97 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use quinn::{SendStream, VarInt, WriteError};
+use quinn::{SendStream, WriteError};
 use tokio::time::timeout;
 
 use crate::event::LinkEnd;
 use crate::frames::PREFIX;
 use crate::link::{Frame, Link};
 use crate::shared::Shared;
+use crate::sync::lock;
 use crate::timing::LINGER;
 
 /// Writes until the connection is gone, or until the link is to be closed; then sends what is queued and closes it.
-///
-/// `preface` precedes all frames on the control stream.
-pub(crate) async fn write_link(
-    link: Link,
-    shared: Arc<Shared>,
-    [control, data]: [SendStream; 2],
-    preface: Bytes,
-) {
-    let mut writer = Writer {
-        link,
-        shared,
-        control: Lane::new(control, preface),
-        data: Lane::new(data, Bytes::new()),
-    };
-    if poll_fn(|cx| writer.poll(cx, Until::Closing)).await.is_err() {
-        // The connection is gone; the reader says why.
-        return;
+pub(crate) async fn write_link(link: Link, shared: Arc<Shared>) {
+    let _at_the_end = End(&shared);
+    let closing = poll_fn(|cx| poll_writer(&link, &shared, cx, Until::Closing)).await;
+    if closing.is_ok() {
+        // If the time is over, or the connection is gone, there is nothing more to be done for what is queued.
+        let _ = timeout(LINGER, finish(&link, &shared)).await;
+        let closing = link.outbox().closing.clone();
+        let (code, reason) = closing.unwrap_or_default();
+        link.close_now(code, &reason, LinkEnd::ClosedHere);
     }
-    // If the time is over, or the connection is gone, there is nothing more to be done for what is queued.
-    let _ = timeout(LINGER, writer.flush()).await;
-    writer.close();
+    // If the connection is gone, the reader says why.
+    *lock(link.writer()) = None;
 }
 
-struct Writer {
-    link: Link,
-    shared: Arc<Shared>,
+/// Hands what is queued to QUIC at once, in the caller's task, if the writer's task is idle.
+///
+/// It spares a wake-up; whatever QUIC does not take on wakes the writer's task when it does.
+pub(crate) fn flush_link(link: &Link, shared: &Shared) {
+    let mut outbox = link.outbox();
+    outbox.unflushed = false;
+    // If the task does not wait, it looks into the outbox before it does.
+    let Some(task) = outbox.writer.take() else {
+        return;
+    };
+    drop(outbox);
+    let flushed = match link.writer().try_lock() {
+        Ok(mut writer) => match writer.as_mut() {
+            Some(writer) => {
+                let mut cx = Context::from_waker(&task);
+                writer
+                    .poll(link, shared, &mut cx, Until::Closing)
+                    .is_pending()
+            }
+            None => true,
+        },
+        Err(_) => false,
+    };
+    if !flushed {
+        task.wake();
+    }
+}
+
+fn poll_writer(
+    link: &Link,
+    shared: &Shared,
+    cx: &mut Context<'_>,
+    until: Until,
+) -> Poll<Result<(), WriteError>> {
+    match lock(link.writer()).as_mut() {
+        Some(writer) => writer.poll(link, shared, cx, until),
+        None => Poll::Ready(Err(WriteError::ClosedStream)),
+    }
+}
+
+/// Sends what is queued and waits until the peer has it.
+async fn finish(link: &Link, shared: &Shared) -> Result<(), WriteError> {
+    poll_fn(|cx| poll_writer(link, shared, cx, Until::Empty)).await?;
+    let taken = lock(link.writer()).take();
+    let Some(mut writer) = taken else {
+        return Ok(());
+    };
+    for lane in [&mut writer.control, &mut writer.data] {
+        lane.stream.finish()?;
+    }
+    writer.control.stream.stopped().await?;
+    writer.data.stream.stopped().await?;
+    Ok(())
+}
+
+/// Says that a link's writer has ended, also if its task was cut off.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.writers.send_modify(|writers| *writers -= 1);
+    }
+}
+
+/// Carries frames from a link's outbox to its streams.
+pub(crate) struct Writer {
     control: Lane,
     data: Lane,
 }
@@ -58,10 +113,24 @@ enum Until {
 }
 
 impl Writer {
-    fn poll(&mut self, cx: &mut Context<'_>, until: Until) -> Poll<Result<(), WriteError>> {
+    /// A writer to the streams for control and for data; `preface` precedes all frames on the former.
+    pub(crate) fn new([control, data]: [SendStream; 2], preface: Bytes) -> Self {
+        Writer {
+            control: Lane::new(control, preface),
+            data: Lane::new(data, Bytes::new()),
+        }
+    }
+
+    fn poll(
+        &mut self,
+        link: &Link,
+        shared: &Shared,
+        cx: &mut Context<'_>,
+        until: Until,
+    ) -> Poll<Result<(), WriteError>> {
         for _ in 0..ROUNDS {
             {
-                let mut outbox = self.link.outbox();
+                let mut outbox = link.outbox();
                 if outbox.closing.is_some() && until == Until::Closing {
                     return Poll::Ready(Ok(()));
                 }
@@ -79,7 +148,7 @@ impl Writer {
             let data = self.data.progress(cx)?;
             let written = mem::take(&mut self.data.taken_on);
             if written > 0 {
-                self.shared.queue.push_written(self.link.id(), written);
+                shared.queue.push_written(link.id(), written);
             }
             if !control && !data {
                 return Poll::Pending;
@@ -88,27 +157,6 @@ impl Writer {
         // Other tasks have a right to run too.
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    /// Sends what is queued and waits until the peer has it.
-    async fn flush(&mut self) -> Result<(), WriteError> {
-        poll_fn(|cx| self.poll(cx, Until::Empty)).await?;
-        for lane in [&mut self.control, &mut self.data] {
-            lane.stream.finish()?;
-        }
-        self.control.stream.stopped().await?;
-        self.data.stream.stopped().await?;
-        Ok(())
-    }
-
-    fn close(&self) {
-        let (code, reason) = self
-            .link
-            .outbox()
-            .closing
-            .clone()
-            .unwrap_or((VarInt::from_u32(0), String::new()));
-        self.link.close_now(code, &reason, LinkEnd::ClosedHere);
     }
 }
 

@@ -107,6 +107,11 @@ impl Node {
         .await
     }
 
+    /// The transport without anybody who asks for its events.
+    pub(crate) fn deaf(self) -> Transport {
+        self.transport
+    }
+
     /// Everything that is left when the transport has been closed.
     pub(crate) async fn rest(mut self) -> Vec<TransportEvent> {
         let mut rest = Vec::from(self.told);

@@ -65,6 +65,41 @@ async fn frames_of_all_sizes_arrive_in_order_in_both_classes() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queued_frames_go_out_when_flushed_or_when_events_are_asked_for() {
+    let (mut a, to_b, mut b, to_a) = linked().await;
+    // More than QUIC takes on at once: the rest must go out by itself.
+    for number in 0..200u32 {
+        let head = Bytes::copy_from_slice(&number.to_le_bytes());
+        to_b.queue_frame(Class::Data, head, pattern(100_000, 0));
+    }
+    a.transport.flush();
+    for number in 0..200u32 {
+        assert_eq!(b.frame(Class::Data).await[..4], number.to_le_bytes());
+    }
+    // The answer makes `a` ask for events, which sends the question.
+    to_b.queue_frame(
+        Class::Control,
+        Bytes::new(),
+        Bytes::from_static(b"question"),
+    );
+    let answer = async {
+        assert_eq!(b.frame(Class::Control).await, "question");
+        to_a.send_frame(Class::Control, Bytes::new(), Bytes::from_static(b"answer"));
+    };
+    let (got, ()) = tokio::join!(a.frame(Class::Control), answer);
+    assert_eq!(got, "answer");
+}
+
+#[tokio::test]
+async fn a_transport_whose_events_nobody_asks_for_any_more_ends() {
+    let (a, _to_b, mut b, _to_a) = linked().await;
+    let _transport = a.deaf();
+    let reason = "the node has stopped".to_owned();
+    let code = code::CLOSING.into_inner();
+    assert_eq!(b.link_down().await, LinkEnd::ClosedByPeer { code, reason });
+}
+
 #[tokio::test]
 async fn datagrams_arrive() {
     let (a, to_b, mut b, _to_a) = linked().await;
