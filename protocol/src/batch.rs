@@ -3,7 +3,7 @@
 //! A batch is what a sender's messages are put into as they come, what goes over every link of the destination set as the same bytes, what a receiver relays as it came, and what an inbox takes apart.
 //! Inside, each message is a varint `length << 1 | is_request`, for a request a varint call number, and the payload.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::api::CallId;
 
@@ -32,6 +32,8 @@ pub struct BatchMessage {
 pub struct BatchBuilder {
     count: u32,
     body: BytesMut,
+    /// The length of the batch before: what the next one is likely to need.
+    expected: usize,
 }
 
 /// Takes a batch apart, message by message.
@@ -44,6 +46,8 @@ pub struct Messages {
 
 /// A payload from this size on is not copied into a batch but travels in one of its own.
 pub const SINGLE_BYTES_MIN: usize = 16 << 10;
+/// Two numbers of at most ten bytes each.
+const PREFIX_BYTES_MAX: usize = 20;
 /// A batch is full when it has this many bytes.
 pub const BATCH_BYTES_FULL: usize = 64 << 10;
 
@@ -51,11 +55,10 @@ impl Batch {
     /// A batch of one message, whose payload is not copied.
     #[must_use]
     pub fn single(payload: Bytes, call: Option<CallId>) -> Self {
-        let mut head = BytesMut::with_capacity(20);
-        put_prefix(&mut head, payload.len(), call);
+        let prefix = Prefix::new(payload.len(), call);
         Batch {
             count: 1,
-            head: head.freeze(),
+            head: Bytes::copy_from_slice(prefix.as_slice()),
             body: payload,
         }
     }
@@ -130,8 +133,13 @@ impl BatchBuilder {
 
     /// Appends a message, copying its payload.
     pub fn push(&mut self, payload: &[u8], call: Option<CallId>) {
-        put_prefix(&mut self.body, payload.len(), call);
-        self.body.put_slice(payload);
+        let prefix = Prefix::new(payload.len(), call);
+        if self.count == 0 {
+            // One allocation instead of a series of ever larger ones.
+            self.body.reserve(self.expected);
+        }
+        self.body.extend_from_slice(prefix.as_slice());
+        self.body.extend_from_slice(payload);
         self.count += 1;
     }
 
@@ -150,10 +158,13 @@ impl BatchBuilder {
     /// Takes out what was gathered; `None` if that is nothing.
     pub fn take(&mut self) -> Option<Batch> {
         let count = std::mem::take(&mut self.count);
-        (count > 0).then(|| Batch {
-            count,
-            head: Bytes::new(),
-            body: self.body.split().freeze(),
+        (count > 0).then(|| {
+            self.expected = self.body.len();
+            Batch {
+                count,
+                head: Bytes::new(),
+                body: self.body.split().freeze(),
+            }
         })
     }
 }
@@ -189,10 +200,41 @@ impl Iterator for Messages {
 
 impl ExactSizeIterator for Messages {}
 
-fn put_prefix(out: &mut BytesMut, len: usize, call: Option<CallId>) {
-    put_varint(out, (len as u64) << 1 | u64::from(call.is_some()));
-    if let Some(CallId(call)) = call {
-        put_varint(out, call);
+/// What stands before a payload, put together on the stack so that the batch grows once for all of it.
+struct Prefix {
+    bytes: [u8; PREFIX_BYTES_MAX],
+    len: usize,
+}
+
+impl Prefix {
+    #[inline]
+    fn new(payload_bytes: usize, call: Option<CallId>) -> Self {
+        let mut prefix = Prefix {
+            bytes: [0; PREFIX_BYTES_MAX],
+            len: 0,
+        };
+        prefix.put_varint((payload_bytes as u64) << 1 | u64::from(call.is_some()));
+        if let Some(CallId(call)) = call {
+            prefix.put_varint(call);
+        }
+        prefix
+    }
+
+    /// Appends an unsigned LEB128 number.
+    #[inline]
+    fn put_varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.bytes[self.len] = value as u8 | 0x80;
+            self.len += 1;
+            value >>= 7;
+        }
+        self.bytes[self.len] = value as u8;
+        self.len += 1;
+    }
+
+    #[inline]
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }
 
@@ -205,16 +247,6 @@ fn take_prefix(rest: &mut &[u8]) -> Option<(usize, Option<CallId>)> {
         None
     };
     Some((usize::try_from(head >> 1).ok()?, call))
-}
-
-/// Appends an unsigned LEB128 number.
-#[inline]
-fn put_varint(out: &mut BytesMut, mut value: u64) {
-    while value >= 0x80 {
-        out.put_u8(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.put_u8(value as u8);
 }
 
 /// Takes an unsigned LEB128 number off the front; `None` if it is cut short or above 64 bits.
