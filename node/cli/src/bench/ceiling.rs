@@ -40,15 +40,12 @@ pub(crate) async fn run(job: &Job, desk: &mut Desk) -> Result<(), Failure> {
     match job.part {
         Part::Publisher => {
             let connections = connect(&endpoint, &job.peers).await?;
-            publisher(&connections, job, desk).await?;
-            // The connections have to stay open until the coordinator ends all processes.
-            std::future::pending().await
+            publisher(&connections, job, desk).await
         }
         Part::Subscriber => {
             desk.say(&Word::Listening(endpoint.local_addr().map_err(failed)?))?;
             let connection = accept(&endpoint).await?;
-            subscriber(&connection, job, desk).await?;
-            std::future::pending().await
+            subscriber(&connection, job, desk).await
         }
     }
 }
@@ -68,6 +65,7 @@ async fn accept(endpoint: &Endpoint) -> Result<Connection, Failure> {
     incoming.await.map_err(failed)
 }
 
+/// Does not return before an error: the streams have to stay open until the coordinator ends all processes.
 async fn publisher(connections: &[Connection], job: &Job, desk: &mut Desk) -> Result<(), Failure> {
     if let Scenario::Reqrep { inflight, .. } = job.plan.scenario {
         let mut callers = Vec::new();
@@ -75,14 +73,17 @@ async fn publisher(connections: &[Connection], job: &Job, desk: &mut Desk) -> Re
             let (send, recv) = connections[0].open_bi().await.map_err(failed)?;
             callers.push(Stream::new(send, recv));
         }
-        return roundtrip::ask(callers, &job.plan, desk).await;
+        roundtrip::ask(&mut callers, &job.plan, desk).await?;
+        return std::future::pending().await;
     }
     let mut streams = Vec::new();
     for connection in connections {
         streams.push(connection.open_uni().await.map_err(failed)?);
     }
     let gathered = BytesMut::with_capacity(WRITE_BYTES);
-    publish::run(QuicSink { streams, gathered }, &job.plan, desk).await
+    let mut sink = QuicSink { streams, gathered };
+    publish::run(&mut sink, &job.plan, desk).await?;
+    std::future::pending().await
 }
 
 async fn subscriber(connection: &Connection, job: &Job, desk: &mut Desk) -> Result<(), Failure> {
@@ -94,7 +95,8 @@ async fn subscriber(connection: &Connection, job: &Job, desk: &mut Desk) -> Resu
         return roundtrip::answer(&mut replier, desk).await;
     }
     let stream = connection.accept_uni().await.map_err(failed)?;
-    subscribe::run(&mut QuicSource::new(stream), &job.plan, desk).await
+    subscribe::run(&mut QuicSource::new(stream), &job.plan, desk).await?;
+    std::future::pending().await
 }
 
 /// Puts frames together and writes the same bytes to every subscriber.

@@ -54,12 +54,12 @@ async fn publisher(node: &Node, plan: &Plan, desk: &mut Desk) -> Result<(), Fail
         .await
         .map_err(|error| Failure::failed(format!("the subscribers were not found: {error}")))?;
     if let Scenario::Reqrep { inflight, .. } = plan.scenario {
-        let callers = vec![channel; inflight];
-        return roundtrip::ask(callers, plan, desk).await;
+        let mut callers = vec![channel; inflight];
+        return roundtrip::ask(&mut callers, plan, desk).await;
     }
     let channel = channel.dissemination(plan.dissemination().unwrap_or_default());
     let last = None;
-    publish::run(MeshSink { channel, last }, plan, desk).await
+    publish::run(&mut MeshSink { channel, last }, plan, desk).await
 }
 
 async fn hold_role(node: &Node) -> Result<MeshEnd, Failure> {

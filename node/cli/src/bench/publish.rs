@@ -13,7 +13,7 @@ use crate::bench::words::{Tally, Word};
 use crate::failure::Failure;
 
 /// Sends the warm-up, and on order what is measured.
-pub(crate) async fn run(mut sink: impl Sink, plan: &Plan, desk: &mut Desk) -> Result<(), Failure> {
+pub(crate) async fn run(sink: &mut impl Sink, plan: &Plan, desk: &mut Desk) -> Result<(), Failure> {
     let mut payloads = Payloads::new(plan.size, plan.is_stamped());
     for _ in 0..plan.warm_up() {
         sink.send(payloads.next(now_ns())).await?;
@@ -27,9 +27,9 @@ pub(crate) async fn run(mut sink: impl Sink, plan: &Plan, desk: &mut Desk) -> Re
     let began_ns = now_ns();
     match plan.scenario {
         Scenario::Latency { rate, .. } => {
-            send_at(&mut sink, &mut payloads, plan.count(), rate, desk).await?;
+            send_at(sink, &mut payloads, plan.count(), rate, desk).await?;
         }
-        _ => send_all(&mut sink, &mut payloads, plan.count(), desk).await?,
+        _ => send_all(sink, &mut payloads, plan.count(), desk).await?,
     }
     sink.settle().await?;
     desk.say(&Word::Done(Box::new(Tally {

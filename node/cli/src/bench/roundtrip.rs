@@ -17,19 +17,19 @@ use crate::failure::Failure;
 
 /// Sends requests, each caller one after the other and all callers at once.
 pub(crate) async fn ask<C: Caller>(
-    mut callers: Vec<C>,
+    callers: &mut [C],
     plan: &Plan,
     desk: &mut Desk,
 ) -> Result<(), Failure> {
     let run = Run::new(plan, plan.warm_up());
-    run.go(&mut callers, None).await?;
+    run.go(callers, None).await?;
     desk.say(&Word::Warm)?;
     desk.begin().await;
 
     let before = Usage::of_this_process()?;
     let run = Run::new(plan, plan.count());
     let began_ns = now_ns();
-    run.go(&mut callers, Some(desk)).await?;
+    run.go(callers, Some(desk)).await?;
     desk.say(&Word::Done(Box::new(Tally {
         began_ns,
         ended_ns: now_ns(),
