@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::failure::Failure;
 use crate::nearest::nearest;
 use crate::node_options::MeshProfile;
+use crate::trust::TrustFiles;
 
 /// What a configuration file says; everything may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,8 +19,8 @@ pub(crate) struct ConfigFile {
     pub(crate) advertise: Option<String>,
     /// Where some other node may be found.
     pub(crate) seeds: Vec<String>,
-    /// The file with the mesh secret.
-    pub(crate) secret_file: Option<PathBuf>,
+    /// The file with the mesh secret, or the files of a certificate.
+    pub(crate) trust: TrustFiles,
     /// The place the node is in.
     pub(crate) site: Option<String>,
     /// The node's own kind.
@@ -49,7 +50,14 @@ impl ConfigFile {
             Failure::usage(format!("in the configuration file {shown}, {problem}"))
         })?;
         let directory = path.parent().unwrap_or(Path::new(""));
-        for relative in [&mut file.secret_file, &mut file.state_dir] {
+        let certificates = &mut file.trust.certificates;
+        for relative in [
+            &mut file.trust.secret_file,
+            &mut certificates.ca,
+            &mut certificates.cert,
+            &mut certificates.key,
+            &mut file.state_dir,
+        ] {
             *relative = relative.take().map(|path| directory.join(path));
         }
         Ok(file)
@@ -70,7 +78,10 @@ impl ConfigFile {
             "listen" => self.listen = Some(typed(key, value, TEXT)?),
             "advertise" => self.advertise = Some(typed(key, value, TEXT)?),
             "seeds" => self.seeds = typed(key, value, TEXTS)?,
-            "secret-file" => self.secret_file = Some(typed(key, value, TEXT)?),
+            "ca" => self.trust.certificates.ca = Some(typed(key, value, TEXT)?),
+            "cert" => self.trust.certificates.cert = Some(typed(key, value, TEXT)?),
+            "key" => self.trust.certificates.key = Some(typed(key, value, TEXT)?),
+            "secret-file" => self.trust.secret_file = Some(typed(key, value, TEXT)?),
             "site" => self.site = Some(typed(key, value, TEXT)?),
             "service" => self.service = Some(typed(key, value, TEXT)?),
             "instance" => self.instance = Some(typed(key, value, "a number, such as 1")?),
@@ -118,9 +129,12 @@ const TEXT: &str = "a text in quotation marks";
 const TEXTS: &str = "a list of texts, such as [\"a\", \"b\"]";
 
 /// Every key, for suggestions.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 14] = [
     "advertise",
+    "ca",
+    "cert",
     "instance",
+    "key",
     "labels",
     "listen",
     "profile",
@@ -143,6 +157,9 @@ mod tests {
             advertise = "10.0.0.1:7400"
             seeds = ["10.0.0.2:7400"]
             secret-file = "mesh.secret"
+            ca = "ca.pem"
+            cert = "node.pem"
+            key = "node.key"
             site = "ams"
             service = "db"
             instance = 2

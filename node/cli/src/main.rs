@@ -29,6 +29,7 @@ mod session;
 mod singles;
 mod style;
 mod table;
+mod trust;
 mod view;
 
 use std::process::ExitCode;

@@ -12,9 +12,9 @@ use crate::listen::take_up;
 use crate::mesh_log::MeshLog;
 use crate::node_options::{NodeOptions, Part};
 use crate::output::Output;
-use crate::secret_source::SecretSource;
 use crate::session::{OnInterrupt, parse_role, with_node};
 use crate::style::{DIM, NAME};
+use crate::trust::Trust;
 
 /// What `rolecast node` is told.
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub(crate) struct NodeArgs {
 /// What the node says of itself when it starts.
 struct Banner {
     seeds: Vec<String>,
-    secret: SecretSource,
+    trust: Trust,
     roles: Vec<RoleName>,
     listens_everywhere: bool,
 }
@@ -51,7 +51,7 @@ pub(crate) fn run(args: NodeArgs, output: &Output) -> Result<(), Failure> {
     roles.dedup();
     let banner = Banner {
         seeds: settings.seeds.clone(),
-        secret: settings.secret.clone(),
+        trust: settings.trust.clone(),
         roles: roles.clone(),
         listens_everywhere: ["0.0.0.0:", "[::]:"]
             .iter()
@@ -116,13 +116,10 @@ impl Banner {
                 others.join(", ")
             ));
         }
-        let secret = match &self.secret {
-            SecretSource::File(path) => format!(" --secret-file {}", path.display()),
-            SecretSource::Variable(_) => String::new(),
-        };
         output
             .line("no other node was named, so this is a mesh of its own; others join it with")?;
-        output.line(format_args!("  rolecast node --seed {addr}{secret}"))?;
+        let trust = self.trust.flags_of_others();
+        output.line(format_args!("  rolecast node --seed {addr}{trust}"))?;
         if self.listens_everywhere && addr.ip().is_loopback() {
             output.line(format_args!(
                 "others on this machine, that is: for the rest say with --advertise HOST:{} how they reach it",
@@ -146,7 +143,8 @@ const EXAMPLES: &str = "Examples:
         seeds = [\"10.0.0.2:7400\"]
         secret-file = \"mesh.secret\"
         roles = [\"db:master\"]
-      (further keys: site, service, instance, labels, state-dir, profile;
+      (further keys: site, service, instance, labels, state-dir, profile,
+      and ca, cert, key instead of secret-file;
       relative paths start at the file's directory)
 
 What is sent to its roles is shown; requests are refused, since nobody answers them here.";

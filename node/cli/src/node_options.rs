@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::config_file::ConfigFile;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::secret_source::SecretSource;
+use crate::trust::{CertificateFiles, Trust, TrustFiles};
 
 /// Options of every command that joins a mesh.
 #[derive(Clone, Debug, Default, Args)]
@@ -21,6 +21,8 @@ pub(crate) struct NodeOptions {
     /// The file with the mesh secret, from `rolecast secret new` [env: ROLECAST_SECRET_FILE; or the secret itself: ROLECAST_SECRET]
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    certificates: CertificateFiles,
     /// Take from this TOML file what neither flags nor environment say; its keys are named like the flags
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -79,8 +81,8 @@ pub(crate) struct Settings {
     builder: NodeBuilder,
     /// Where the mesh may be found.
     pub(crate) seeds: Vec<String>,
-    /// Where the secret comes from.
-    pub(crate) secret: SecretSource,
+    /// How the node proves that it belongs to the mesh.
+    pub(crate) trust: Trust,
     /// The roles named in the configuration file.
     pub(crate) roles: Vec<String>,
     /// Where the node listens, as it was asked for.
@@ -105,13 +107,13 @@ impl NodeOptions {
         output: &Output,
     ) -> Result<Settings, Failure> {
         let seeds = self.choose_seeds(&file, part, &variable)?;
-        let secret = SecretSource::choose(
-            self.secret_file.clone(),
-            &variable,
-            file.secret_file.clone(),
-        )?;
-        let found = secret.read()?;
-        if let Some(warning) = found.warning {
+        let flags = TrustFiles {
+            secret_file: self.secret_file.clone(),
+            certificates: self.certificates.clone(),
+        };
+        let trust = Trust::choose(flags, &variable, file.trust.clone())?;
+        let (builder, warning) = trust.apply(Node::builder())?;
+        if let Some(warning) = warning {
             output.warn(warning);
         }
         let roles = file.roles.clone();
@@ -121,8 +123,7 @@ impl NodeOptions {
             Part::Companion(_) | Part::Visitor(_) => "0.0.0.0:0".to_owned(),
         });
         check_address("--listen", &listen)?;
-        let mut builder = Node::builder()
-            .secret(found.secret)
+        let mut builder = builder
             .seeds(&seeds)
             .listen(&listen)
             .site(own.site.unwrap_or_default())
@@ -141,7 +142,7 @@ impl NodeOptions {
         Ok(Settings {
             builder,
             seeds,
-            secret,
+            trust,
             roles,
             listen,
         })

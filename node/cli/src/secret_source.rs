@@ -33,32 +33,30 @@ pub(crate) struct FoundSecret {
 }
 
 impl SecretSource {
-    /// Chooses the source: the flag over the environment over the configuration file.
+    /// The source that the flag or the environment names, if one does.
     ///
     /// `variable` looks up an environment variable; an empty one counts as none.
-    pub(crate) fn choose(
+    pub(crate) fn from_flag_or_environment(
         flag: Option<PathBuf>,
         variable: impl Fn(&str) -> Option<String>,
-        configured: Option<PathBuf>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Option<Self>, Failure> {
         let set = |name| variable(name).filter(|value| !value.is_empty());
-        match (
-            flag,
-            set(SECRET_FILE_VARIABLE),
-            set(SECRET_VARIABLE),
-            configured,
-        ) {
-            (Some(file), ..) => Ok(SecretSource::File(file)),
-            (None, Some(_), Some(_), _) => Err(Failure::usage(format!(
+        match (flag, set(SECRET_FILE_VARIABLE), set(SECRET_VARIABLE)) {
+            (Some(file), ..) => Ok(Some(SecretSource::File(file))),
+            (None, Some(_), Some(_)) => Err(Failure::usage(format!(
                 "both {SECRET_FILE_VARIABLE} and {SECRET_VARIABLE} are set: unset one of them"
             ))),
-            (None, Some(file), None, _) => Ok(SecretSource::File(file.into())),
-            (None, None, Some(text), _) => Ok(SecretSource::Variable(text)),
-            (None, None, None, Some(file)) => Ok(SecretSource::File(file)),
-            (None, None, None, None) => Err(Failure::usage(format!(
-                "the mesh secret is missing: pass --secret-file FILE or set {SECRET_FILE_VARIABLE} (`rolecast secret new --out FILE` makes one for a new mesh)"
-            ))),
+            (None, Some(file), None) => Ok(Some(SecretSource::File(file.into()))),
+            (None, None, Some(text)) => Ok(Some(SecretSource::Variable(text))),
+            (None, None, None) => Ok(None),
         }
+    }
+
+    /// What is said when nothing names a secret.
+    pub(crate) fn missing() -> Failure {
+        Failure::usage(format!(
+            "the mesh secret is missing: pass --secret-file FILE or set {SECRET_FILE_VARIABLE} (`rolecast secret new --out FILE` makes one for a new mesh)"
+        ))
     }
 
     /// Reads and checks the secret.
@@ -129,44 +127,31 @@ mod tests {
     fn choose(
         flag: Option<&str>,
         variables: &[(&str, &str)],
-        configured: Option<&str>,
-    ) -> Result<SecretSource, String> {
+    ) -> Result<Option<SecretSource>, String> {
         let variable = |name: &str| {
             let found = variables.iter().find(|(key, _)| *key == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        SecretSource::choose(
-            flag.map(PathBuf::from),
-            variable,
-            configured.map(PathBuf::from),
-        )
-        .map_err(|failure| failure.to_string())
+        SecretSource::from_flag_or_environment(flag.map(PathBuf::from), variable)
+            .map_err(|failure| failure.to_string())
     }
 
     #[test]
-    fn the_flag_goes_over_the_environment_over_the_file() {
-        let file = |path: &str| Ok(SecretSource::File(path.into()));
+    fn the_flag_goes_over_the_environment() {
+        let file = |path: &str| Ok(Some(SecretSource::File(path.into())));
         let env = [(SECRET_FILE_VARIABLE, "env")];
-        assert_eq!(choose(Some("flag"), &env, Some("config")), file("flag"));
-        assert_eq!(choose(None, &env, Some("config")), file("env"));
-        assert_eq!(choose(None, &[], Some("config")), file("config"));
-        let empty = [(SECRET_FILE_VARIABLE, "")];
-        assert_eq!(choose(None, &empty, Some("config")), file("config"));
-        let text = [(SECRET_VARIABLE, "text")];
+        assert_eq!(choose(Some("flag"), &env), file("flag"));
+        assert_eq!(choose(None, &env), file("env"));
+        assert_eq!(choose(None, &[(SECRET_FILE_VARIABLE, "")]), Ok(None));
         assert_eq!(
-            choose(None, &text, Some("config")),
-            Ok(SecretSource::Variable("text".into()))
+            choose(None, &[(SECRET_VARIABLE, "text")]),
+            Ok(Some(SecretSource::Variable("text".into())))
         );
     }
 
     #[test]
-    fn nothing_and_too_much_are_refused() {
+    fn two_variables_are_one_too_many() {
         let both = [(SECRET_FILE_VARIABLE, "a"), (SECRET_VARIABLE, "b")];
-        assert!(choose(None, &both, None).unwrap_err().contains("unset one"));
-        assert!(
-            choose(None, &[], None)
-                .unwrap_err()
-                .contains("--secret-file")
-        );
+        assert!(choose(None, &both).unwrap_err().contains("unset one"));
     }
 }

@@ -238,3 +238,15 @@ fn errors_are_objects_too_where_json_is_wanted() {
     assert_eq!(error["event"], "error");
     assert_eq!(ended.stdout, "");
 }
+
+#[test]
+fn a_certificate_needs_all_its_files_and_no_secret() {
+    let place = Place::new();
+    let node = |args: &[&str]| place.run(&[&["node", "--listen", "127.0.0.1:0"], args].concat());
+    node(&["--ca", "ca.pem", "--key", "node.key"]).assert_error(2, &["ca, cert and key"]);
+    let all = ["--ca", "ca.pem", "--cert", "node.pem", "--key", "node.key"];
+    node(&all).assert_error(2, &["cannot read", "ca.pem"]);
+    let both = node(&[&all[..], &["--secret-file", "mesh.secret"]].concat());
+    assert_eq!(both.code, Some(2), "{both:?}");
+    assert!(both.stderr.contains("cannot be used with"), "{both:?}");
+}
