@@ -365,6 +365,11 @@ pub enum Dissemination {
     BestEffort,
 }
 
+impl Dissemination {
+    /// All of them.
+    pub const ALL: [Dissemination; 2] = [Dissemination::Eager, Dissemination::BestEffort];
+}
+
 /// What a holder is asked to do with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallKind {

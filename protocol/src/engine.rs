@@ -27,6 +27,7 @@ use crate::calls::Calls;
 use crate::error::{CallError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
 use crate::flow_in::FlowIn;
 use crate::flow_out::FlowOut;
+use crate::forgotten::Forgotten;
 use crate::peers::Peers;
 use crate::wire::FlowKey;
 
@@ -51,8 +52,7 @@ pub struct Engine {
     flows_out: BTreeMap<FlowId, FlowOut>,
     flows_by_role: BTreeMap<(RoleName, Dissemination), FlowId>,
     flows_in: BTreeMap<FlowKey, FlowIn>,
-    /// Lives of origins whose flows are forgotten for good.
-    forgotten: BTreeMap<NodeId, Epoch>,
+    forgotten: Forgotten,
     calls: Calls,
     acks: DueAcks,
     tick_at: Time,
@@ -123,8 +123,6 @@ const ACK_DELAY: Duration = Duration::from_millis(5);
 const FLOWS_OUT_MAX: usize = 4_096;
 /// The most flows that a node receives.
 const FLOWS_IN_MAX: usize = 65_536;
-/// The most origins whose former lives are remembered as forgotten.
-const FORGOTTEN_MAX: usize = 65_536;
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -166,7 +164,7 @@ impl Engine {
             flows_out: BTreeMap::new(),
             flows_by_role: BTreeMap::new(),
             flows_in: BTreeMap::new(),
-            forgotten: BTreeMap::new(),
+            forgotten: Forgotten::default(),
             calls: Calls::default(),
             acks: DueAcks::default(),
             tick_at: now + TICK,

@@ -21,7 +21,9 @@ pub(crate) struct FlowIn {
     /// The life of this node that the flow's state belongs to.
     own_epoch: Epoch,
     /// Where messages go; `None` if this node does not hold the role any longer.
-    pub(crate) inbox: Option<InboxId>,
+    inbox: Option<InboxId>,
+    /// Nothing above this is acknowledged: without an inbox nobody takes it, which the origin learns from the record.
+    ack_limit: u64,
     newest_version: u32,
     /// The destination sets that batches may still refer to, with their encoded announcements.
     dest_sets: BTreeMap<u32, KnownDestSet>,
@@ -89,8 +91,8 @@ pub(crate) enum Arrival {
     NoRoom,
 }
 
-/// Destination sets kept for each flow.
-const DEST_SETS_MAX: usize = 64;
+/// Destination sets kept for each flow, of which batches that are still missing may refer to all but the newest.
+const DEST_SETS_MAX: usize = 1_024;
 
 impl FlowIn {
     /// The flow as the first destination set that names this node describes it.
@@ -100,6 +102,7 @@ impl FlowIn {
             tenure,
             own_epoch,
             inbox: None,
+            ack_limit: start - 1,
             newest_version: 0,
             dest_sets: BTreeMap::new(),
             watermark: start - 1,
@@ -143,6 +146,17 @@ impl FlowIn {
         restarted
     }
 
+    /// No batch that is still to come refers to a version before this one.
+    pub(crate) fn forget_dest_sets_before(&mut self, version: u32) {
+        while self
+            .dest_sets
+            .first_key_value()
+            .is_some_and(|(&first, _)| first < version)
+        {
+            self.dest_sets.pop_first();
+        }
+    }
+
     fn restart(&mut self, epoch: Epoch, tenure: Tenure, start: u64) {
         self.own_epoch = epoch;
         self.tenure = tenure;
@@ -157,6 +171,7 @@ impl FlowIn {
         self.acked_directly = self.watermark;
         self.unacked_bytes = 0;
         self.inbox = None;
+        self.ack_limit = self.watermark;
     }
 
     /// The destination set of this version, if it is still kept.
@@ -186,12 +201,12 @@ impl FlowIn {
         if self.is_duplicate(first, last) {
             return Arrival::Duplicate;
         }
+        self.know_upto(now, last);
         if first > self.watermark + 1 && self.early_bytes + batch.len_bytes() > room_bytes {
             return Arrival::NoRoom;
         }
         self.early_bytes += batch.len_bytes();
         self.early.insert(first, EarlyBatch { last, batch });
-        self.know_upto(now, last);
         Arrival::First
     }
 
@@ -266,10 +281,33 @@ impl FlowIn {
         self.unacked_bytes += bytes;
     }
 
+    /// Messages go to this inbox from here on, or to none.
+    pub(crate) fn bind(&mut self, inbox: Option<InboxId>) {
+        if inbox.is_none() {
+            self.close_inbox();
+            return;
+        }
+        self.inbox = inbox;
+        self.ack_limit = u64::MAX;
+    }
+
     /// Nobody will take what the application was handed.
     pub(crate) fn close_inbox(&mut self) {
+        self.ack_limit = self.ack_limit.min(self.taken());
         self.inbox = None;
         self.untaken.clear();
+    }
+
+    /// Where messages go.
+    pub(crate) fn inbox(&self) -> Option<InboxId> {
+        self.inbox
+    }
+
+    /// The last message before the first one that the application has not taken.
+    fn taken(&self) -> u64 {
+        self.untaken
+            .front()
+            .map_or(self.watermark, |&(first, _)| first - 1)
     }
 
     /// A first receipt was passed on to so many peers, whose acknowledgement is awaited.
@@ -297,10 +335,7 @@ impl FlowIn {
 
     /// How far the origin may be told that this member needs nothing more: what the application has taken and what every linked peer has been passed.
     pub(crate) fn acknowledgeable(&self) -> u64 {
-        let taken = self
-            .untaken
-            .front()
-            .map_or(self.watermark, |&(first, _)| first - 1);
+        let taken = self.taken().min(self.ack_limit);
         let relayed = self
             .relays
             .first_key_value()
@@ -321,6 +356,11 @@ impl FlowIn {
     /// What the origin was last told.
     pub(crate) fn acked(&self) -> u64 {
         self.acked
+    }
+
+    /// Everything up to here was delivered, refused, or given up.
+    pub(crate) fn watermark(&self) -> u64 {
+        self.watermark
     }
 
     /// This node's holding of the role, as the origin sees it.
@@ -353,7 +393,25 @@ mod tests {
             epoch: Epoch(1),
             flow: FlowId(1),
         };
-        FlowIn::new(key, Epoch(1), Tenure(1), 1)
+        let mut flow = FlowIn::new(key, Epoch(1), Tenure(1), 1);
+        flow.bind(Some(InboxId(1)));
+        flow
+    }
+
+    #[test]
+    fn what_nobody_takes_is_not_acknowledged() {
+        let mut flow = flow();
+        arrive(&mut flow, 1, 2);
+        arrive(&mut flow, 3, 4);
+        ready(&mut flow);
+        flow.await_taking(1, 2);
+        flow.await_taking(3, 4);
+        flow.on_taken(2, 8);
+        flow.close_inbox();
+        arrive(&mut flow, 5, 5);
+        ready(&mut flow);
+        assert_eq!(flow.take_acknowledgement(), Some(2));
+        assert_eq!(flow.take_acknowledgement(), None);
     }
 
     fn batch(count: u32) -> Batch {

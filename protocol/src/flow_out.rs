@@ -18,8 +18,12 @@ pub(crate) struct FlowOut {
     next: u64,
     /// The life in which messages before the present life's first were sent.
     epoch_before: Epoch,
+    /// The life in which message 1 was, or will be, sent.
+    born: Epoch,
     version: u32,
     members: BTreeMap<NodeId, MemberOut>,
+    /// Members that went before they had acknowledged everything: if one comes back in the same life, it has to hear of what it missed.
+    gone: BTreeMap<NodeId, MemberOut>,
     /// The encoded announcement of the present version, made when it is first sent.
     announcement: Option<Bytes>,
     /// Batches that some member has not acknowledged: last message and bytes.
@@ -39,14 +43,28 @@ pub(crate) struct Holder {
     pub(crate) tenure: Tenure,
 }
 
+/// The most members that went of which is remembered what they missed.
+const GONE_MAX: usize = 1_024;
+
 /// How far a member is.
 #[derive(Clone, Copy, Debug)]
 struct MemberOut {
     epoch: Epoch,
     tenure: Tenure,
     start: u64,
-    owed_from: u64,
+    /// What was meant for it in former lives of this node and was not acknowledged: first and last message.
+    owed: Option<(u64, u64)>,
     acked: u64,
+}
+
+impl MemberOut {
+    /// Everything up to `upto` that it has not acknowledged is owed to it from here on.
+    fn owe(&mut self, upto: u64) {
+        if self.acked < upto {
+            let from = self.owed.map_or(self.acked + 1, |(from, _)| from);
+            self.owed = Some((from, upto));
+        }
+    }
 }
 
 /// A member that was given up before it had acknowledged everything.
@@ -70,8 +88,10 @@ impl FlowOut {
             dissemination,
             next: 1,
             epoch_before: epoch,
+            born: epoch,
             version: 0,
             members: BTreeMap::new(),
+            gone: BTreeMap::new(),
             announcement: None,
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
@@ -102,20 +122,31 @@ impl FlowOut {
                 Some(member) if same(holder, member) => {
                     before.remove(&holder.node).expect("it was just found")
                 }
-                _ => MemberOut {
-                    epoch: holder.epoch,
-                    tenure: holder.tenure,
-                    start: self.next,
-                    owed_from: self.next,
-                    acked: self.next - 1,
-                },
+                _ => {
+                    let missed = self.gone.remove(&holder.node);
+                    let missed = missed.filter(|member| same(holder, member));
+                    MemberOut {
+                        epoch: holder.epoch,
+                        tenure: holder.tenure,
+                        start: self.next,
+                        owed: missed.and_then(|member| member.owed),
+                        acked: self.next - 1,
+                    }
+                }
             };
             self.members.insert(holder.node, member);
         }
         let upto = self.next - 1;
+        before.retain(|_, member| member.acked < upto);
+        for member in before.values_mut() {
+            member.owe(upto);
+        }
+        self.gone.append(&mut before.clone());
+        while self.gone.len() > GONE_MAX {
+            self.gone.pop_first();
+        }
         before
             .into_iter()
-            .filter(|(_, member)| member.acked < upto)
             .map(|(node, member)| LostMember {
                 node,
                 after: member.acked,
@@ -144,7 +175,7 @@ impl FlowOut {
                     upto,
                 });
             }
-            member.owed_from = member.acked + 1;
+            member.owe(upto);
             member.start = self.next;
             member.acked = upto;
         }
@@ -181,6 +212,9 @@ impl FlowOut {
             Some(member) if (member.epoch, member.tenure) == (epoch, tenure) => {
                 let news = upto > member.acked;
                 member.acked = member.acked.max(upto);
+                if upto >= member.start {
+                    member.owed = None;
+                }
                 news
             }
             _ => false,
@@ -217,7 +251,7 @@ impl FlowOut {
                 epoch: member.epoch,
                 tenure: member.tenure,
                 start: member.start,
-                owed_from: member.owed_from,
+                owed: member.owed,
             });
             encode_head(&DataHead::DestSet(DestSet {
                 key,
@@ -225,6 +259,7 @@ impl FlowOut {
                 role: self.role.clone(),
                 dissemination: self.dissemination,
                 epoch_before: self.epoch_before,
+                born: self.born,
                 members: members.collect(),
             }))
         });
@@ -236,6 +271,12 @@ impl FlowOut {
         self.members
             .iter()
             .map(|(&node, member)| (node, member.epoch))
+    }
+
+    /// The members that have to hear of what they missed in a former life of this node.
+    pub(crate) fn debtors(&self) -> Vec<(NodeId, Epoch)> {
+        let debtors = self.members.iter().filter(|(_, m)| m.owed.is_some());
+        debtors.map(|(&node, m)| (node, m.epoch)).collect()
     }
 
     /// How far a member is; everything, if it is none.
@@ -312,6 +353,27 @@ mod tests {
             }]
         );
         assert_eq!(flow.settle(), Some(10));
+    }
+
+    #[test]
+    fn a_member_that_comes_back_in_the_same_life_hears_of_what_it_missed() {
+        let mut flow = flow(&[holder(1), holder(2)]);
+        flow.push(10, 100);
+        flow.acknowledge(node(2), Epoch(1), Tenure(1), 4);
+        flow.set_holders(&[]);
+        flow.renew(Epoch(1), (node(9), Epoch(2)));
+        flow.push(1, 10);
+        let later = Holder {
+            tenure: Tenure(2),
+            ..holder(1)
+        };
+        flow.set_holders(&[later, holder(2)]);
+        let owed = |number| {
+            let member = &flow.members[&node(number)];
+            (member.owed, member.start)
+        };
+        assert_eq!(owed(1), (None, 12), "another holding is owed nothing");
+        assert_eq!(owed(2), (Some((5, 10)), 12));
     }
 
     #[test]

@@ -47,15 +47,20 @@ fn key() -> impl Strategy<Value = FlowKey> {
 }
 
 fn member() -> impl Strategy<Value = DestMember> {
-    (node(), epoch(), number(), number(), number()).prop_map(
-        |(node, epoch, tenure, start, owed_from)| DestMember {
+    (
+        node(),
+        epoch(),
+        number(),
+        number(),
+        proptest::option::of((number(), number())),
+    )
+        .prop_map(|(node, epoch, tenure, start, owed)| DestMember {
             node,
             epoch,
             tenure: Tenure(tenure),
             start,
-            owed_from,
-        },
-    )
+            owed,
+        })
 }
 
 fn dest_set() -> impl Strategy<Value = DataHead> {
@@ -73,6 +78,7 @@ fn dest_set() -> impl Strategy<Value = DataHead> {
                     Dissemination::BestEffort
                 },
                 epoch_before,
+                born: Epoch(1),
                 members,
             })
         },

@@ -10,6 +10,7 @@ mod engine;
 mod error;
 mod flow_in;
 mod flow_out;
+mod forgotten;
 #[cfg(test)]
 mod hostile;
 mod peers;

@@ -34,6 +34,8 @@ pub(crate) struct Peer {
     pub(crate) dead_epoch: Option<Epoch>,
     /// Datagrams that wait for a link; only the latest few.
     waiting: VecDeque<Bytes>,
+    /// When its link came up last.
+    linked_at: Option<Time>,
     /// Since when nothing but a session speaks for its existence.
     pub(crate) doubted_since: Option<Time>,
     dial: Dial,
@@ -73,11 +75,13 @@ const DIAL_BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// The longest wait between dials.
 const DIAL_BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// The most peers that there are sessions with.
-const PEERS_MAX: usize = 131_072;
+const PEERS_MAX: usize = 16_384;
 /// Peers of which it is remembered that a life is over.
 const REMEMBERED_MAX: usize = 65_536;
 /// How often a peer that is not wanted is dialled at most.
 const DIAL_ONCE_PERIOD: Duration = Duration::from_secs(1);
+/// A link that lived so long is worth dialling again at once.
+const LIVED: Duration = Duration::from_secs(5);
 /// How long a dial may take before it counts as failed; the transport gives up earlier.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -133,8 +137,9 @@ impl Peers {
     }
 
     /// A link is up; gives the link that it replaces.
-    pub(crate) fn link_up(&mut self, id: LinkId, node: NodeId) -> Option<LinkId> {
+    pub(crate) fn link_up(&mut self, now: Time, id: LinkId, node: NodeId) -> Option<LinkId> {
         let peer = self.by_node.entry(node).or_default();
+        peer.linked_at = Some(now);
         let link = Link {
             id,
             hello: None,
@@ -344,10 +349,7 @@ impl Peers {
         let mut earliest = None;
         for peer in self.by_node.values_mut() {
             if peer.dial.addr == Some(addr) && peer.link.is_none() {
-                let wait = DIAL_BACKOFF_MIN * 2u32.saturating_pow(peer.dial.failures.min(10));
-                let wait = wait.min(DIAL_BACKOFF_MAX);
-                peer.dial.failures += 1;
-                let at = now + wait.mul_f64(rng.random_range(0.5..1.0));
+                let at = now + peer.dial.backoff().mul_f64(rng.random_range(0.5..1.0));
                 peer.dial.at = Some(at);
                 earliest = Some(earliest.map_or(at, |before: Time| before.min(at)));
             }
@@ -381,13 +383,15 @@ impl Peers {
         self.dial_hint
     }
 
-    /// A link that lived was lost: the next dial starts from the shortest wait.
-    pub(crate) fn on_link_lost(&mut self, node: NodeId, now: Time, rng: &mut ChaCha8Rng) {
+    /// A link was lost: the peer is dialled again, sooner if the link had lived for a while.
+    pub(crate) fn redial(&mut self, node: NodeId, now: Time, rng: &mut ChaCha8Rng) {
         if let Some(peer) = self.by_node.get_mut(&node)
             && peer.dial.addr.is_some()
         {
-            peer.dial.failures = 0;
-            let at = now + DIAL_BACKOFF_MIN.mul_f64(rng.random_range(0.1..1.0));
+            if peer.linked_at.is_some_and(|at| at + LIVED <= now) {
+                peer.dial.failures = 0;
+            }
+            let at = now + peer.dial.backoff().mul_f64(rng.random_range(0.1..1.0));
             peer.dial.at = Some(at);
             self.dial_not_before(at);
         }
@@ -416,6 +420,15 @@ impl Peers {
             let used = peer.link.is_some() || peer.session.is_some() || peer.dial.addr.is_some();
             used || (room && peer.dead_epoch.is_some())
         });
+    }
+}
+
+impl Dial {
+    /// How long to wait after one more failure.
+    fn backoff(&mut self) -> Duration {
+        let wait = DIAL_BACKOFF_MIN * 2u32.saturating_pow(self.failures.min(10));
+        self.failures += 1;
+        wait.min(DIAL_BACKOFF_MAX)
     }
 }
 

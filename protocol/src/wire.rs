@@ -125,6 +125,8 @@ pub(crate) struct DestSet {
     pub(crate) dissemination: Dissemination,
     /// The life in which the origin sent the messages before the first of this life; its own if there were none.
     pub(crate) epoch_before: Epoch,
+    /// The life of the origin in which the flow's numbers begin; they go on in later lives of the same process.
+    pub(crate) born: Epoch,
     /// Sorted by node.
     pub(crate) members: Vec<DestMember>,
 }
@@ -137,8 +139,8 @@ pub(crate) struct DestMember {
     pub(crate) tenure: Tenure,
     /// The first message that is meant for it in this life of the origin.
     pub(crate) start: u64,
-    /// The first message that was meant for it and that it has not acknowledged; below `start` only if the origin's life changed.
-    pub(crate) owed_from: u64,
+    /// The first and the last message of the origin's former lives that were meant for it and that it has not acknowledged, if there are such.
+    pub(crate) owed: Option<(u64, u64)>,
 }
 
 impl DestSet {
@@ -154,10 +156,11 @@ impl DestSet {
     /// Whether members are in order, without doubles, and no sequence is impossible.
     pub(crate) fn is_well_formed(&self) -> bool {
         self.members.is_sorted_by(|a, b| a.node < b.node)
-            && self
-                .members
-                .iter()
-                .all(|m| 1 <= m.owed_from && m.owed_from <= m.start)
+            && self.members.iter().all(|m| {
+                m.start >= 1
+                    && m.owed
+                        .is_none_or(|(from, upto)| from >= 1 && upto < m.start)
+            })
     }
 }
 

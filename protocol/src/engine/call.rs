@@ -117,7 +117,7 @@ impl Engine {
     }
 
     /// Tries another holder after one that did nothing with the call; if there is none, that is the end.
-    fn retry(&mut self, call: CallId, node: NodeId, answer: Answer) {
+    pub(super) fn retry(&mut self, call: CallId, node: NodeId, answer: Answer) {
         let Some((mut one, deadline)) = self.calls.remove_one_at(call, node) else {
             return;
         };
@@ -197,13 +197,18 @@ impl Engine {
         }
     }
 
-    /// Ends what was asked of lives of a node before `epoch`; those in `unsent` never reached a link.
-    pub(super) fn end_calls_to(&mut self, node: NodeId, epoch: Epoch, unsent: &BTreeSet<CallId>) {
+    /// Ends what was asked of lives of a node before `epoch`, but for the calls in `unsent`, which never reached a link.
+    pub(super) fn end_sent_calls_to(
+        &mut self,
+        node: NodeId,
+        epoch: Epoch,
+        unsent: &BTreeSet<CallId>,
+    ) {
         for call in self.calls.awaiting_before(node, epoch) {
             if let Some(last) = self.calls.answer_of_many(call, node) {
                 self.answered(call, node, Answer::Unknown, last);
             } else if unsent.contains(&call) {
-                self.retry(call, node, Answer::NotSent);
+                continue;
             } else if self.calls.remove_one_at(call, node).is_some() {
                 self.answered(call, node, Answer::Unknown, true);
             }
@@ -322,11 +327,9 @@ impl Engine {
         payload: Bytes,
     ) -> bool {
         if to.node == self.me.id {
-            let own = to.epoch == self.me.epoch;
-            if own {
-                self.on_answer(to, call, answer, payload);
-            }
-            return own;
+            // Also in a later life: what this node asks of itself never left it.
+            self.on_answer(to, call, answer, payload);
+            return true;
         }
         let head = DataHead::Answer {
             call: call.0,

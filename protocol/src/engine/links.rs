@@ -24,7 +24,7 @@ impl Engine {
             self.out.push_back(Output::Close { link, reason });
             return;
         }
-        if self.peers.link_up(link, node).is_some() {
+        if self.peers.link_up(now, link, node).is_some() {
             self.on_link_lost(now, node);
         }
         self.say_hello(link, node);
@@ -33,7 +33,7 @@ impl Engine {
     pub(super) fn on_link_down(&mut self, now: Time, link: LinkId) {
         if let Some(node) = self.peers.link_down(link) {
             self.on_link_lost(now, node);
-            self.peers.on_link_lost(node, now, &mut self.rng);
+            self.peers.redial(node, now, &mut self.rng);
         }
     }
 
@@ -114,7 +114,7 @@ impl Engine {
             return;
         };
         let result = match class {
-            Class::Control => self.on_control(now, link, node, frame),
+            Class::Control => self.on_control(now, node, frame),
             Class::Data => self.on_data(now, node, frame),
         };
         if let Err(what) = result {
@@ -127,13 +127,7 @@ impl Engine {
         }
     }
 
-    fn on_control(
-        &mut self,
-        now: Time,
-        link: LinkId,
-        node: NodeId,
-        frame: &Bytes,
-    ) -> Result<(), &'static str> {
+    fn on_control(&mut self, now: Time, node: NodeId, frame: &Bytes) -> Result<(), &'static str> {
         match decode_control(frame).ok_or("a malformed control frame")? {
             Control::Hello(hello) => self.on_hello(now, node, &hello)?,
             Control::Acks(acks) => self.on_acks(now, node, acks),
@@ -156,7 +150,6 @@ impl Engine {
                     .handle(now, MembershipInput::Frame { from: node, bytes });
             }
         }
-        let _ = link;
         Ok(())
     }
 
@@ -200,6 +193,7 @@ impl Engine {
         }
         self.peers.pump(self.me.epoch, node, &mut self.out);
         self.repeat_acks(node, hello.epoch);
+        self.wake_refused_flows();
         Ok(())
     }
 
@@ -293,6 +287,9 @@ impl Engine {
                 self.on_batch(now, from.node, (key, version, first, count), &head, &body)?;
             }
             DataHead::Skipped { flows, .. } => self.on_skipped(now, &flows),
+            DataHead::Call { .. } if self.owes_acknowledgements(from.node) => {
+                return Err("it calls and does not acknowledge the answers");
+            }
             DataHead::Call {
                 call,
                 role,
@@ -305,6 +302,12 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Whether a linked peer leaves more unacknowledged than its share and this node's own.
+    fn owes_acknowledgements(&self, node: NodeId) -> bool {
+        let session = self.peers.get(node).and_then(|peer| peer.session.as_ref());
+        session.is_some_and(|session| session.bytes() > 2 * self.limits.session_bytes_max)
     }
 
     fn on_acks(&mut self, now: Time, node: NodeId, acks: Acks) {

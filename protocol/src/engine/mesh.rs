@@ -1,6 +1,6 @@
 //! Who is alive, who holds what, and what follows when that changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rolecast_membership::{
@@ -69,7 +69,7 @@ impl Engine {
                 self.unhold_all(identity.id);
                 self.peers.unwant(identity.id);
             }
-            MembershipEvent::Renewed(identity) => self.on_renewed(now, identity),
+            MembershipEvent::Renewed(identity) => self.on_renewed(identity),
             MembershipEvent::Suspected(_)
             | MembershipEvent::AliveAgain(_)
             | MembershipEvent::Superseded(_) => {}
@@ -117,22 +117,28 @@ impl Engine {
                 _ => {}
             }
         }
-        self.end_calls_to(node, epoch, &unsent);
+        self.end_sent_calls_to(node, epoch, &unsent);
+        for call in unsent {
+            self.retry(call, node, Answer::NotSent);
+        }
         self.wake_refused_flows();
     }
 
     /// This node was declared down while it lived and goes on in another life.
-    fn on_renewed(&mut self, now: Time, identity: Identity) {
+    fn on_renewed(&mut self, identity: Identity) {
         let former = std::mem::replace(&mut self.me, identity).epoch;
-        for (node, undelivered) in self.peers.end_own_life() {
-            let unsent: BTreeSet<CallId> = undelivered
-                .into_iter()
-                .filter_map(|(cargo, handed)| match cargo {
-                    Cargo::Call(call) if !handed => Some(call),
-                    _ => None,
-                })
-                .collect();
-            self.end_calls_to(node, Epoch(u64::MAX), &unsent);
+        let ended = self.peers.end_own_life();
+        let mut unsent = BTreeMap::new();
+        for (node, undelivered) in &ended {
+            for (cargo, handed) in undelivered {
+                if let (Cargo::Call(call), false) = (cargo, handed) {
+                    unsent.insert(*call, *node);
+                }
+            }
+        }
+        let calls: BTreeSet<CallId> = unsent.keys().copied().collect();
+        for (node, _) in ended {
+            self.end_sent_calls_to(node, Epoch(u64::MAX), &calls);
         }
         for member in self.membership.members() {
             let Identity { id, epoch, .. } = member.record.identity;
@@ -161,7 +167,11 @@ impl Engine {
             self.peers.session(node, epoch);
             self.peers.pump(self.me.epoch, node, &mut self.out);
         }
-        let _ = now;
+        // Only in the present life, so that what is placed elsewhere stays there.
+        for (call, node) in unsent {
+            self.retry(call, node, Answer::NotSent);
+        }
+        self.wake_refused_flows();
     }
 
     fn hold_all(&mut self, record: &Record) {
@@ -214,11 +224,7 @@ impl Engine {
     }
 
     fn on_holders_changed(&mut self, role: &RoleName) {
-        let kinds = [
-            crate::api::Dissemination::Eager,
-            crate::api::Dissemination::BestEffort,
-        ];
-        for kind in kinds {
+        for kind in crate::api::Dissemination::ALL {
             if let Some(&flow) = self.flows_by_role.get(&(role.clone(), kind)) {
                 self.refresh_flow(flow);
             }

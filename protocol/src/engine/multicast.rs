@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rand::seq::IndexedRandom;
 use rolecast_membership::{Epoch, NodeId, Time};
 
-use super::{ACK_DELAY, Accepted, Engine, FLOWS_IN_MAX, FORGOTTEN_MAX};
+use super::{ACK_DELAY, Accepted, Engine, FLOWS_IN_MAX};
 use crate::api::{
     CallId, Delivery, Event, FlowId, Gap, InboxId, Origin, Refusal, Seq, Ticket, TicketKind,
 };
@@ -16,7 +16,7 @@ use crate::flow_in::{Arrival, FlowIn, Ready};
 use crate::flow_out::LostMember;
 use crate::session::{Cargo, OutFrame};
 use crate::spread;
-use crate::wire::{DataHead, DestSet, FlowAck, FlowKey, ViaAck};
+use crate::wire::{DataHead, DestMember, DestSet, FlowAck, FlowKey, ViaAck};
 
 /// How many members pass on an acknowledgement whose origin is not linked.
 const ACK_HELPERS: usize = 3;
@@ -209,6 +209,7 @@ impl Engine {
         let flow = self.flows_out.get_mut(&id).expect("it was just found");
         let lost = flow.set_holders(&holders);
         self.report_lost(id, lost);
+        self.announce_debts(id);
         self.settle_flow(id);
     }
 
@@ -222,7 +223,22 @@ impl Engine {
                 .expect("it is there")
                 .renew(former, own);
             self.report_lost(id, lost);
+            self.announce_debts(id);
             self.settle_flow(id);
+        }
+    }
+
+    /// Tells the members that missed something in a former life of this node, without waiting for the next message.
+    fn announce_debts(&mut self, id: FlowId) {
+        let key = self.own_key(id);
+        let flow = self.flows_out.get_mut(&id).expect("it is open");
+        let debtors = flow.debtors();
+        if debtors.is_empty() {
+            return;
+        }
+        let (version, announcement) = flow.announcement(key);
+        for member in debtors {
+            self.announce(member, key, version, &announcement);
         }
     }
 
@@ -290,18 +306,15 @@ impl Engine {
             return Err("a malformed destination set");
         }
         let key = set.key;
-        if key.origin == self.me.id || self.is_forgotten(key) {
+        if key.origin == self.me.id || self.forgotten.contains(key) {
             return Ok(());
         }
         let own = set.member(self.me.id).copied();
         if let Some(member) = own {
-            self.flow_in(key, member.epoch, member.tenure, member.start);
+            self.flow_in(key, &member, member.start)?;
         }
         let inbox = self.inbox_for(&set);
-        let earlier = FlowKey {
-            epoch: set.epoch_before,
-            ..key
-        };
+        let (born, before) = (set.born, set.epoch_before);
         let Some(flow) = self.flows_in.get_mut(&key) else {
             return Ok(());
         };
@@ -309,38 +322,81 @@ impl Engine {
         if let Some(member) = own
             && (flow.own_epoch(), flow.tenure()) == (member.epoch, member.tenure)
         {
-            flow.inbox = inbox;
+            flow.bind(inbox);
         }
-        if let (Some(member), Some(inbox)) = (own, inbox)
-            && member.owed_from < member.start
-            && earlier.epoch < key.epoch
-            && !self.is_forgotten(earlier)
+        if let Some(member) = own
+            && inbox.is_some()
+            && before < key.epoch
         {
-            // What the origin's former life sent and this member did not acknowledge: it is here, comes yet over a relay, or is lost.
-            self.flow_in(earlier, member.epoch, member.tenure, member.owed_from);
-            if let Some(flow) = self.flows_in.get_mut(&earlier) {
-                if (flow.own_epoch(), flow.tenure()) == (member.epoch, member.tenure) {
-                    flow.inbox = Some(inbox);
-                }
-                flow.know_upto(now, member.start - 1);
-            }
+            let earlier = FlowKey {
+                epoch: before,
+                ..key
+            };
+            self.miss_former_life(now, (born, earlier), &member, inbox)?;
         }
         Ok(())
+    }
+
+    /// What an origin's former life sent and this member did not acknowledge: it is here, comes yet over a relay, or is lost.
+    fn miss_former_life(
+        &mut self,
+        now: Time,
+        (born, earlier): (Epoch, FlowKey),
+        member: &DestMember,
+        inbox: Option<InboxId>,
+    ) -> Result<(), &'static str> {
+        let had = self.had_of_former_lives(born, earlier);
+        let Some((from, upto)) = member.owed else {
+            return Ok(());
+        };
+        let first = from.max(had + 1);
+        if first > upto {
+            return Ok(());
+        }
+        self.flow_in(earlier, member, first)?;
+        if let Some(flow) = self.flows_in.get_mut(&earlier) {
+            if (flow.own_epoch(), flow.tenure()) == (member.epoch, member.tenure) {
+                flow.bind(inbox);
+            }
+            flow.know_upto(now, upto);
+        }
+        Ok(())
+    }
+
+    /// How far a flow had come here in these lives of its origin.
+    fn had_of_former_lives(&self, born: Epoch, latest: FlowKey) -> u64 {
+        if born > latest.epoch {
+            return 0;
+        }
+        let first = FlowKey {
+            epoch: born,
+            flow: FlowId(0),
+            ..latest
+        };
+        let known = self.flows_in.range(first..=latest);
+        let known = known.filter(|(key, _)| key.flow == latest.flow);
+        known
+            .map(|(_, flow)| flow.watermark())
+            .chain([self.forgotten.watermark(latest.origin, latest.flow, born)])
+            .max()
+            .unwrap_or(0)
     }
 
     /// Makes sure that there is a state for a flow, if there may be one more.
     fn flow_in(
         &mut self,
         key: FlowKey,
-        epoch: Epoch,
-        tenure: rolecast_membership::Tenure,
+        member: &DestMember,
         start: u64,
-    ) {
-        if self.flows_in.len() < FLOWS_IN_MAX {
-            self.flows_in
-                .entry(key)
-                .or_insert_with(|| FlowIn::new(key, epoch, tenure, start));
+    ) -> Result<(), &'static str> {
+        if self.flows_in.len() >= FLOWS_IN_MAX && !self.flows_in.contains_key(&key) {
+            return Err("one flow too many");
         }
+        let &DestMember { epoch, tenure, .. } = member;
+        self.flows_in
+            .entry(key)
+            .or_insert_with(|| FlowIn::new(key, epoch, tenure, start));
+        Ok(())
     }
 
     /// Where messages to this destination set go, if it means the present holding of the role in this node's present life.
@@ -349,12 +405,6 @@ impl Engine {
         let holding = self.roles.get(&set.role)?;
         let present = (self.me.epoch, holding.tenure) == (member.epoch, member.tenure);
         present.then_some(holding.inbox)
-    }
-
-    fn is_forgotten(&self, key: FlowKey) -> bool {
-        self.forgotten
-            .get(&key.origin)
-            .is_some_and(|&epoch| key.epoch <= epoch)
     }
 
     pub(super) fn on_batch(
@@ -378,12 +428,15 @@ impl Engine {
             return Ok(());
         }
         let batch = Batch::parse(count, body.clone()).ok_or("a malformed batch")?;
+        if first <= flow.watermark() + 1 {
+            flow.forget_dest_sets_before(version);
+        }
         let room = self.limits.flow_window_bytes;
         match flow.arrive(now, first, last, batch, room) {
             Arrival::Duplicate | Arrival::NoRoom => return Ok(()),
             Arrival::First => {}
         }
-        self.relay(key, version, from, (first, last), head, body);
+        self.relay(now, (key, version), from, (first, last), head, body);
         #[cfg(feature = "canaries")]
         if self.planted(crate::api::Canary::OrderIgnored) {
             let flow = self.flows_in.get_mut(&key).expect("it was just found");
@@ -395,7 +448,7 @@ impl Engine {
 
     #[cfg(feature = "canaries")]
     fn deliver_duplicate(&mut self, key: FlowKey, first: u64, count: u32, body: Bytes) {
-        let inbox = self.flows_in.get(&key).and_then(|flow| flow.inbox);
+        let inbox = self.flows_in.get(&key).and_then(|flow| flow.inbox());
         if let (true, Some(inbox), Some(batch)) = (
             self.planted(crate::api::Canary::DuplicateDelivered),
             inbox,
@@ -428,8 +481,8 @@ impl Engine {
     /// Passes a batch on that was received first.
     fn relay(
         &mut self,
-        key: FlowKey,
-        version: u32,
+        now: Time,
+        (key, version): (FlowKey, u32),
         from: NodeId,
         (first, last): (u64, u64),
         head: &Bytes,
@@ -450,6 +503,9 @@ impl Engine {
         let mut awaited_peers = 0;
         for member in spread::on_first_receipt(&known.set, self.me.id, from) {
             let to = (member.node, member.epoch);
+            // The origin may know before this node that the member is in a later life.
+            let ended = self.peers.enter_life(to.0, to.1);
+            self.on_life_ended(now, to.0, to.1, ended);
             self.announce(to, key, version, &known.encoded);
             let awaited = self.peers.is_linked(member.node);
             let cargo = Cargo::Relay {
@@ -497,6 +553,8 @@ impl Engine {
         for (key, upto) in session.skip(bytes_max / 2, acknowledged) {
             if let Some(flow) = self.flows_in.get_mut(&key) {
                 flow.on_relayed(upto);
+                self.acks.flows.insert(key);
+                self.acks.at.get_or_insert(self.tick_at);
             }
         }
     }
@@ -514,7 +572,7 @@ impl Engine {
                 node: key.origin,
                 epoch: key.epoch,
             };
-            let (bytes, inbox) = (batch.len_bytes(), flow.inbox);
+            let (bytes, inbox) = (batch.len_bytes(), flow.inbox());
             let batch = batch.without_first(skip);
             match inbox {
                 Some(inbox) => {
@@ -583,7 +641,7 @@ impl Engine {
         let into = self
             .flows_in
             .values_mut()
-            .filter(|flow| flow.inbox == Some(inbox));
+            .filter(|flow| flow.inbox() == Some(inbox));
         let closed: Vec<FlowKey> = into
             .map(|flow| {
                 flow.close_inbox();
@@ -607,7 +665,7 @@ impl Engine {
             .collect();
         for key in keys {
             let flow = self.flows_in.get_mut(&key).expect("it was just found");
-            let inbox = flow.inbox;
+            let inbox = flow.inbox();
             if let (Some((first, last)), Some(inbox)) = (flow.give_up(now), inbox) {
                 let origin = Origin {
                     node: key.origin,
@@ -639,13 +697,10 @@ impl Engine {
             }
         }
         for key in forgotten {
-            self.flows_in.remove(&key);
+            if let Some(flow) = self.flows_in.remove(&key) {
+                self.forgotten.insert(key, flow.watermark());
+            }
             self.peers.forget_flow(key);
-            let epoch = self.forgotten.entry(key.origin).or_default();
-            *epoch = (*epoch).max(key.epoch);
-        }
-        while self.forgotten.len() > FORGOTTEN_MAX {
-            self.forgotten.pop_first();
         }
     }
 }
