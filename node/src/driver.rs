@@ -42,8 +42,10 @@ pub(crate) struct Driver {
     clock: Clock,
     /// The time of the present turn.
     now: Time,
-    transport: Transport,
+    /// `None` once it is closed.
+    transport: Option<Transport>,
     events: Events,
+    address_matters: bool,
     state: Option<StateDir>,
     links: BTreeMap<LinkId, Link>,
     inboxes: Inboxes,
@@ -52,6 +54,14 @@ pub(crate) struct Driver {
     watchers: Vec<Arc<WatchQueue>>,
     counters: Counters,
     phase: Phase,
+}
+
+/// What a node sends and hears through.
+pub(crate) struct Network {
+    pub(crate) transport: Transport,
+    pub(crate) events: Events,
+    /// Whether the address was asked for, so that another node may be waiting for it.
+    pub(crate) address_matters: bool,
 }
 
 /// What is ready in one turn; the lists keep their room from turn to turn.
@@ -68,8 +78,7 @@ impl Driver {
         shared: Arc<Shared>,
         mut engine: Engine,
         clock: Clock,
-        transport: Transport,
-        events: Events,
+        network: Network,
         state: Option<StateDir>,
     ) -> Self {
         let now = clock.now();
@@ -82,8 +91,9 @@ impl Driver {
             engine,
             clock,
             now,
-            transport,
-            events,
+            transport: Some(network.transport),
+            events: network.events,
+            address_matters: network.address_matters,
             state,
             links: BTreeMap::new(),
             inboxes: Inboxes::new(everyone),
@@ -209,7 +219,7 @@ impl Driver {
             } => self.send_frame(link, class, head, body),
             Output::Datagram { link, bytes } => self.send_datagram(link, bytes),
             Output::Deliver { inbox, delivery } => self.deliver(inbox, delivery),
-            Output::Dial { addr, peer } => self.transport.dial(addr, peer),
+            Output::Dial { addr, peer } => self.dial(addr, peer),
             Output::Close { link, reason } => self.close_link(link, &reason),
             Output::Event(event) => self.on_event(event),
         }

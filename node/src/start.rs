@@ -9,7 +9,7 @@ use rolecast_transport::{NodeKey, Transport, TransportConfig, Trust};
 
 use crate::builder::{NodeBuilder, TrustSource};
 use crate::clock::Clock;
-use crate::driver::Driver;
+use crate::driver::{Driver, Network};
 use crate::entropy;
 use crate::error::StartError;
 use crate::node::Node;
@@ -57,7 +57,12 @@ pub(crate) async fn start(builder: NodeBuilder) -> Result<Node, StartError> {
     let shared = Arc::new(Shared::new(record.identity, builder.limits.clone()));
     let config = Config::new(record, seeds, builder.profile, builder.limits);
     let engine = Engine::new(config, entropy::seed(), clock.now());
-    Driver::new(Arc::clone(&shared), engine, clock, transport, events, state).spawn();
+    let network = Network {
+        transport,
+        events,
+        address_matters: listen.port() != 0,
+    };
+    Driver::new(Arc::clone(&shared), engine, clock, network, state).spawn();
     Ok(Node::new(shared))
 }
 

@@ -1,6 +1,10 @@
 //! Between the engine and the transport.
 
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
 use bytes::Bytes;
+use rolecast_membership::NodeId;
 use rolecast_protocol::{Class, CloseReason, Input, LinkId};
 use rolecast_transport::{Class as Stream, CloseCode, TransportEvent};
 
@@ -85,6 +89,37 @@ impl Driver {
         }
     }
 
+    pub(super) fn dial(&self, addr: SocketAddr, peer: Option<NodeId>) {
+        if let Some(transport) = &self.transport {
+            transport.dial(addr, peer);
+        }
+    }
+
+    /// Closes every link, and waits until the address is free if another node may want it.
+    pub(super) async fn close_transport(&mut self) {
+        let Some(transport) = self.transport.take() else {
+            return;
+        };
+        transport.close(LEAVING).await;
+        let addr = transport.local_addr();
+        drop(transport);
+        self.links.clear();
+        let mut left = Vec::new();
+        while self.events.recv_many(&mut left, usize::MAX).await {
+            left.clear();
+        }
+        if !self.address_matters {
+            return;
+        }
+        // The endpoint drops its socket in a task of its own and does not say when: as a rule within milliseconds, after seconds if a handshake was under way.
+        for _ in 0..SOCKET_PATIENCE_MS {
+            if UdpSocket::bind(addr).is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     pub(super) fn close_link(&self, link: LinkId, reason: &CloseReason) {
         let (code, text) = match reason {
             CloseReason::Leaving => (CLOSE_LEAVING, LEAVING),
@@ -97,6 +132,8 @@ impl Driver {
 }
 
 /// What peers of a node that leaves are told.
-pub(super) const LEAVING: &str = "the node leaves";
+const LEAVING: &str = "the node leaves";
 const CLOSE_LEAVING: CloseCode = CloseCode(1);
 const CLOSE_VIOLATION: CloseCode = CloseCode(2);
+/// How long a node that closes waits for its socket to be gone.
+const SOCKET_PATIENCE_MS: u32 = 2_000;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use rolecast_membership::Time;
 
 use super::Driver;
-use super::links::LEAVING;
 use crate::error::ClosedReason;
 use crate::members::{MeshEvent, tell};
 
@@ -89,7 +88,7 @@ impl Driver {
             self.engine.leave(self.now);
             self.carry_out();
         }
-        self.transport.close(LEAVING).await;
+        self.close_transport().await;
         tracing::info!(%reason, "the node is closed");
         self.close_everything(reason);
     }

@@ -246,3 +246,35 @@ async fn a_node_whose_key_is_used_by_a_later_process_stops_and_says_so() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_address_is_free_once_the_node_is_closed() {
+    within(async {
+        let secret = MeshSecret::generate();
+        let port = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let addr = port.local_addr().expect("it is bound");
+        drop(port);
+        let first = builder(&secret)
+            .listen(addr)
+            .start()
+            .await
+            .expect("it starts");
+        let other = builder(&secret)
+            .seeds([addr])
+            .start()
+            .await
+            .expect("it starts");
+        let mut node = first;
+        for _ in 0..5 {
+            other.wait_for("*", 2).await.expect("it is not closed");
+            node.shutdown().await;
+            node = builder(&secret)
+                .listen(addr)
+                .seeds([other.addr()])
+                .start()
+                .await
+                .expect("free");
+        }
+    })
+    .await;
+}
