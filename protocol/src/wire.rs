@@ -189,10 +189,13 @@ pub(crate) fn decode_data(frame: &Bytes) -> Option<(DataHead, Bytes)> {
 }
 
 fn encode<T: Serialize>(value: &T) -> Bytes {
-    postcard::to_stdvec(value)
+    postcard::to_extend(value, Vec::with_capacity(USUAL_BYTES))
         .expect("these types always encode")
         .into()
 }
+
+/// What all but destination sets and long lists of acknowledgements fit into, so that they are allocated once.
+const USUAL_BYTES: usize = 128;
 
 #[cfg(test)]
 mod tests {
