@@ -43,6 +43,8 @@ struct Inner {
 pub(crate) struct Outbox {
     pub(crate) control: VecDeque<Frame>,
     pub(crate) data: VecDeque<Frame>,
+    /// How many bytes these are.
+    pub(crate) bytes: usize,
     /// The writer's task, while it waits.
     pub(crate) writer: Option<Waker>,
     /// The link is among those that are flushed next.
@@ -59,6 +61,7 @@ impl Outbox {
         if self.ended || self.closing.is_some() {
             return;
         }
+        self.bytes += frame.0.len() + frame.1.len();
         match class {
             Class::Control => self.control.push_back(frame),
             Class::Data => self.data.push_back(frame),

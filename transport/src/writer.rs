@@ -33,9 +33,11 @@ pub(crate) async fn write_link(link: Link, shared: Arc<Shared>) {
     *lock(link.writer()) = None;
 }
 
-/// Hands what is queued to QUIC at once, in the caller's task, if the writer's task is idle.
+/// Hands what is queued to QUIC at once, in the caller's task, if it is little and the writer's task is idle.
 ///
-/// It spares a wake-up; whatever QUIC does not take on wakes the writer's task when it does.
+/// It spares a wake-up, which is what counts for a request or a reply.
+/// In bulk it does not, and the caller would wait for the connection, which encrypts and sends under the same lock.
+/// Whatever QUIC does not take on wakes the writer's task when it does.
 pub(crate) fn flush_link(link: &Link, shared: &Shared) {
     let mut outbox = link.outbox();
     outbox.unflushed = false;
@@ -43,7 +45,12 @@ pub(crate) fn flush_link(link: &Link, shared: &Shared) {
     let Some(task) = outbox.writer.take() else {
         return;
     };
+    let bulk = outbox.bytes > BULK_BYTES_MIN;
     drop(outbox);
+    if bulk {
+        task.wake();
+        return;
+    }
     let flushed = match link.writer().try_lock() {
         Ok(mut writer) => match writer.as_mut() {
             Some(writer) => {
@@ -139,6 +146,9 @@ impl Writer {
                 }
                 self.control.take(&mut outbox.control);
                 self.data.take(&mut outbox.data);
+                if outbox.control.is_empty() && outbox.data.is_empty() {
+                    outbox.bytes = 0;
+                }
                 outbox.writer = Some(cx.waker().clone());
             }
             if until == Until::Empty && self.control.is_empty() && self.data.is_empty() {
@@ -300,5 +310,7 @@ struct Unwritten {
 const GATHERED_BYTES: usize = 512 << 10;
 /// Parts of at most this size are copied next to each other.
 const COPIED_BYTES_MAX: usize = 1024;
+/// So much is left to the writer's task.
+const BULK_BYTES_MIN: usize = 16 << 10;
 /// How often the writer looks into the outbox before it lets other tasks run.
 const ROUNDS: usize = 16;
