@@ -204,9 +204,10 @@ impl Driver {
             }
             // What became writable fills up again, which may ask for more.
             if !self.send_writable() {
-                return;
+                break;
             }
         }
+        self.transport.flush();
     }
 
     fn on_output(&mut self, output: Output) {

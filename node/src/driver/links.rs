@@ -72,6 +72,7 @@ impl Driver {
         self.engine.handle(self.now, input);
     }
 
+    /// Queues a frame until the transport is flushed.
     pub(super) fn send_frame(&self, link: LinkId, class: Class, head: Bytes, body: Bytes) {
         let class = match class {
             Class::Control => Stream::Control,
@@ -79,7 +80,7 @@ impl Driver {
         };
         // What is sent over a link that is gone is sent again over the next one.
         if let Some(link) = self.links.get(&link) {
-            link.send_frame(class, head, body);
+            link.queue_frame(class, head, body);
         }
     }
 
