@@ -207,7 +207,9 @@ impl Driver {
                 break;
             }
         }
-        self.transport.flush();
+        if let Some(transport) = &self.transport {
+            transport.flush();
+        }
     }
 
     fn on_output(&mut self, output: Output) {
