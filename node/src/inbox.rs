@@ -55,7 +55,7 @@ impl InboxItem {
 /// A holder's stream of what is sent to its role.
 ///
 /// Dropping it gives the role up at once; requests that were not taken out are refused.
-/// Whoever holds an inbox should keep reading: what is not taken holds the senders back.
+/// Whoever holds an inbox should keep reading: what is not taken holds the senders back, this node among them if it sends to its own role.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -52,7 +52,7 @@ impl Receipt {
 
     /// The position of the message among all that this node has multicast over channels of this role and way of spreading, from 1 and without holes.
     ///
-    /// Holders see the same number in [`Message::seq`](crate::Message::seq).
+    /// Holders see the same number in [`Message::seq`](crate::Message::seq), unless a request to all was given up before it was sent: it has a number here and none there.
     #[must_use]
     pub fn seq(&self) -> Seq {
         self.seq

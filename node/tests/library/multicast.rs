@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::StreamExt as _;
 use rolecast::{Dissemination, InboxItem, NotSent, SendError, Seq};
 
 use crate::mesh::{mesh, message, payloads, register_on, within};
@@ -248,6 +249,29 @@ async fn many_tasks_on_many_threads_send_at_once_and_nothing_is_lost() {
         while let Some(done) = tasks.join_next().await {
             done.expect("no panic");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_inbox_is_a_stream() {
+    within(async {
+        let mesh = mesh(1).await;
+        let inbox = mesh[0].register("sink").await.expect("the role is free");
+        let channel = mesh[0].channel("sink");
+        for number in 0..3 {
+            channel
+                .multicast(number.to_string())
+                .await
+                .expect("there is a holder");
+        }
+        let messages = inbox.filter_map(|item| std::future::ready(item.into_message()));
+        let payloads: Vec<_> = messages
+            .take(3)
+            .map(|message| message.payload().clone())
+            .collect()
+            .await;
+        assert_eq!(payloads, ["0", "1", "2"]);
     })
     .await;
 }
