@@ -13,6 +13,7 @@ use crate::link::Link;
 use crate::problem::code;
 use crate::readers::Readers;
 use crate::shared::Shared;
+use crate::sync::lock;
 
 /// Which of a link's reliable streams: control never waits behind data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -236,6 +237,8 @@ impl Drop for Events {
             let words = "the node has stopped";
             link.close_now(code::CLOSING, words, LinkEnd::ClosedHere);
         }
+        // What waits to be flushed would keep its link, and the link the socket.
+        lock(&self.shared.unflushed).clear();
     }
 }
 

@@ -57,15 +57,17 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    fn push(&mut self, class: Class, frame: Frame) {
+    /// Queues a frame, unless the link has ended or is to be closed.
+    fn push(&mut self, class: Class, frame: Frame) -> bool {
         if self.ended || self.closing.is_some() {
-            return;
+            return false;
         }
         self.bytes += frame.0.len() + frame.1.len();
         match class {
             Class::Control => self.control.push_back(frame),
             Class::Data => self.data.push_back(frame),
         }
+        true
     }
 }
 
@@ -149,8 +151,7 @@ impl Link {
     /// As [`Link::send_frame`], for many frames: they go out with the next call of [`Transport::flush`](crate::Transport::flush), or when events are asked for next.
     pub fn queue_frame(&self, class: Class, head: Bytes, body: Bytes) {
         let mut outbox = self.outbox();
-        outbox.push(class, Frame(head, body));
-        if !outbox.unflushed && !outbox.ended {
+        if outbox.push(class, Frame(head, body)) && !outbox.unflushed {
             outbox.unflushed = true;
             drop(outbox);
             lock(&self.0.unflushed).push(self.clone());
