@@ -94,7 +94,7 @@ pub struct Usage {
     pub session_bytes_max: usize,
     /// Bytes kept for all peers.
     pub session_bytes: usize,
-    /// Bytes that came too early in the flow in which most did; bounded by [`Limits::flow_window_bytes`].
+    /// Bytes that came too early in the flow in which most did; bounded by [`Limits::flow_window_bytes`] and one batch.
     pub early_bytes_max: usize,
     /// Calls outstanding; bounded by [`Limits::calls_max`].
     pub calls: usize,

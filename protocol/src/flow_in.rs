@@ -202,7 +202,8 @@ impl FlowIn {
             return Arrival::Duplicate;
         }
         self.know_upto(now, last);
-        if first > self.watermark + 1 && self.early_bytes + batch.len_bytes() > room_bytes {
+        // Whoever sends takes one more batch as long as its window is not full, and so does this end.
+        if first > self.watermark + 1 && self.early_bytes >= room_bytes {
             return Arrival::NoRoom;
         }
         self.early_bytes += batch.len_bytes();
@@ -471,8 +472,12 @@ mod tests {
     #[test]
     fn early_bytes_are_bounded() {
         let mut flow = flow();
-        assert_eq!(flow.arrive(NOW, 2, 2, batch(1), 1), Arrival::NoRoom);
+        assert_eq!(flow.arrive(NOW, 2, 2, batch(1), 1), Arrival::First);
+        assert_eq!(flow.arrive(NOW, 3, 3, batch(1), 1), Arrival::NoRoom);
         assert_eq!(flow.arrive(NOW, 1, 1, batch(1), 0), Arrival::First);
+        assert_eq!(ready(&mut flow), [(1, 1, 0), (2, 2, 0)]);
+        // What found no room is missed, and given up in the end if nobody brings it again.
+        assert_eq!(flow.give_up(NOW), Some((3, 3)));
     }
 
     #[test]
