@@ -132,12 +132,10 @@ impl Engine {
             Control::Hello(hello) => self.on_hello(now, node, &hello)?,
             Control::Acks(acks) => self.on_acks(now, node, acks),
             Control::Cancel { call } => {
-                let peer = self.peers.get(node);
-                if let Some(session) = peer.and_then(|peer| peer.session.as_ref()) {
-                    let origin = Origin {
-                        node,
-                        epoch: session.peer_epoch,
-                    };
+                // The life that this link belongs to is not always the present one.
+                let link = self.peers.get(node).and_then(|peer| peer.link.as_ref());
+                if let Some(epoch) = link.and_then(|link| link.hello) {
+                    let origin = Origin { node, epoch };
                     self.event(Event::Cancelled(ReplyTo {
                         origin,
                         call: CallId(call),
