@@ -749,7 +749,7 @@ impl Engine {
         all.take_while(move |key| key.origin == origin)
     }
 
-    /// Tells an origin again, over a link that has just come up, how far its flows are.
+    /// Tells a peer again, over a link that has just come up, what came of its frames and how far its flows are.
     pub(super) fn repeat_acks(&mut self, origin: NodeId, epoch: Epoch) {
         let first = FlowKey {
             origin,
@@ -770,7 +770,12 @@ impl Engine {
                 upto: flow.acked(),
             });
         }
-        if !acks.is_empty() {
+        let session = self
+            .peers
+            .get(origin)
+            .and_then(|peer| peer.session.as_ref());
+        // Frames that overtook the hello could not be acknowledged when they came.
+        if !acks.is_empty() || session.is_some_and(|session| session.received() > 0) {
             self.send_acks(origin, acks, Vec::new());
         }
     }
