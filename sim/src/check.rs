@@ -260,7 +260,9 @@ impl Ghost {
                 MembershipEvent::Superseded(_) => lives.superseded(process),
                 MembershipEvent::Joined(record)
                 | MembershipEvent::Updated { after: record, .. }
-                | MembershipEvent::Replaced { after: record, .. } => lives.notice(record.identity),
+                | MembershipEvent::Replaced { after: record, .. } => {
+                    lives.notice(process, record.identity)
+                }
                 _ => Ok(()),
             },
             Event::Answered {

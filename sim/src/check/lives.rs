@@ -50,8 +50,8 @@ pub(crate) struct Life {
     pub(crate) state: LifeState,
     /// When an engine last declared it down, if one ever did.
     pub(crate) declared_down: Option<Time>,
-    /// Whether any other process ever said that it is there; only then it says so when it takes it for dead.
-    known: bool,
+    /// The processes that ever said that it is there: only these say so when they take it for dead.
+    known_by: BTreeSet<ProcessId>,
 }
 
 #[derive(Debug)]
@@ -202,11 +202,17 @@ impl Lives {
         }
     }
 
-    /// Another process says that this life is there.
-    pub(crate) fn notice(&mut self, identity: Identity) -> Result<(), Broken> {
+    /// A process says that this life is there.
+    pub(crate) fn notice(&mut self, by: ProcessId, identity: Identity) -> Result<(), Broken> {
         let life = self.named(identity)?;
-        self.lives[life.0 as usize].known = true;
+        self.lives[life.0 as usize].known_by.insert(by);
         Ok(())
+    }
+
+    /// Whether some process never said that this life is there, and may have taken it for dead in silence.
+    fn may_be_dead_in_silence(&self, life: LifeId) -> bool {
+        let life = self.life(life);
+        life.known_by.len() + 1 < self.processes.len()
     }
 
     /// A process declared this life down.
@@ -268,10 +274,10 @@ impl Lives {
         };
         // Of two parts that took each other for dead the smaller one renews itself, even such lives as the other never heard of.
         let excused = self.processes[process.0 as usize].declared_others
-            || !self
+            || self
                 .by_identity
                 .get(&(node, epoch))
-                .is_some_and(|&life| self.life(life).known)
+                .is_some_and(|&life| self.may_be_dead_in_silence(life))
             || self
                 .lives_from(first)
                 .any(|life| self.life(life).declared_down.is_some());
@@ -402,7 +408,7 @@ impl Lives {
             identity,
             state: LifeState::Up,
             declared_down: None,
-            known: false,
+            known_by: BTreeSet::new(),
         });
         self.by_identity.insert((identity.id, identity.epoch), life);
         life
