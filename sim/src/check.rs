@@ -15,7 +15,7 @@ use bytes::Bytes;
 use rolecast_membership::{Event as MembershipEvent, Identity, NodeId, RoleName, Tenure, Time};
 use rolecast_protocol::{CallId, Event, FlowId, Gap, InboxId, Origin, Refusal, ReplyTo};
 
-pub use bounds::{Bounds, check_usage};
+pub use bounds::{Bounds, check_link, check_usage};
 pub use calls::{Called, Callee, Calling};
 pub use flows::{Delivered, Receiving, Sending};
 pub use lives::{Holder, ProcessId};
@@ -155,6 +155,14 @@ impl Ghost {
     #[must_use]
     pub fn new() -> Self {
         Ghost::default()
+    }
+
+    /// As [`Ghost::new`], of engines that may have so many bytes of a flow on the way.
+    #[must_use]
+    pub fn with_window(bytes: usize) -> Self {
+        let mut ghost = Ghost::default();
+        ghost.flows.window_bytes = Some(bytes);
+        ghost
     }
 
     /// Takes in what happened at the edge of one engine; gives what a delivery was made of.

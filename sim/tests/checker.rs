@@ -13,8 +13,8 @@ use rolecast_protocol::{
     Origin, Pick, Refusal, ReplyTo, Seq, Target,
 };
 use rolecast_sim::check::{
-    Broken, Called, Callee, Calling, Holder, Name, Observation, ProcessId, Receiving, Recorded,
-    Sending, Violation, check,
+    Broken, Called, Callee, Calling, Ghost, Holder, Name, Observation, ProcessId, Receiving,
+    Recorded, Sending, Violation, check,
 };
 use rolecast_sim::random::{Purpose, Stream};
 use rolecast_sim::{Scenario, run_recorded};
@@ -817,4 +817,30 @@ fn recorded_runs_are_accepted_and_refused_once_altered() {
         }
     }
     assert!(applied.iter().all(|&times| times >= 5), "{applied:?}");
+}
+
+#[test]
+fn a_window_that_is_full_takes_nothing_more() {
+    let run = |window| {
+        let mut ghost = Ghost::with_window(window);
+        timed(history()).into_iter().try_for_each(
+            |Recorded {
+                 at,
+                 process,
+                 observation,
+             }| { ghost.observe(at, process, observation).map(|_| ()) },
+        )
+    };
+    assert_eq!(run(5), Ok(()));
+    assert!(matches!(
+        run(4),
+        Err(Violation {
+            broken: Broken::Bound {
+                used: 4,
+                limit: 4,
+                ..
+            },
+            ..
+        })
+    ));
 }

@@ -12,6 +12,7 @@ pub struct Bounds {
     calls: usize,
     flows: usize,
     inbox_bytes: usize,
+    link_bytes: usize,
 }
 
 impl Bounds {
@@ -27,8 +28,22 @@ impl Bounds {
             calls: limits.calls_max,
             flows: FLOWS_MAX,
             inbox_bytes: limits.inbox_bytes_max,
+            link_bytes: limits.link_bytes_max + batch_bytes_max,
         }
     }
+}
+
+/// Compares what the transport was handed for one link, and has not taken on, with what it may be.
+///
+/// # Errors
+/// The bound is passed.
+pub fn check_link(used: usize, bounds: &Bounds) -> Result<(), Broken> {
+    let limit = bounds.link_bytes;
+    if used <= limit {
+        return Ok(());
+    }
+    let what = "bytes handed to the transport for one link";
+    Err(Broken::Bound { what, used, limit })
 }
 
 /// Compares what is kept with what may be.
@@ -88,5 +103,7 @@ mod tests {
             limit: 3,
         };
         assert_eq!(check_usage(&usage(4), &bounds), Err(broken));
+        assert_eq!(check_link(bounds.link_bytes, &bounds), Ok(()));
+        assert!(check_link(bounds.link_bytes + 1, &bounds).is_err());
     }
 }

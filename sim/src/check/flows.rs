@@ -5,7 +5,7 @@
 //!
 //! Agreement and validity are relative to the destination set that the sender's engine saw when it accepted the message, and speak of lives: a life is *correct* if it lasts to the end and nobody ever declared it down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -81,6 +81,9 @@ struct Receipt {
     settled: u64,
     /// Per node, the positions after the first and up to the second that were said to be lost.
     lost: BTreeMap<NodeId, Vec<(u64, u64)>>,
+    /// The batches that are not settled: last position and bytes.
+    on_the_way: VecDeque<(u64, usize)>,
+    bytes_on_the_way: usize,
 }
 
 /// How far one inbox has come in one flow.
@@ -99,6 +102,8 @@ struct Cursor {
 pub(crate) struct Flows {
     flows: BTreeMap<(LifeId, FlowId), Flow>,
     receipts: BTreeMap<(ProcessId, FlowId), Receipt>,
+    /// How much of a flow may be on the way, if that is known.
+    pub(crate) window_bytes: Option<usize>,
 }
 
 /// What a delivery was made of, for figures.
@@ -146,6 +151,7 @@ impl Flows {
             });
         }
         receipt.last = last;
+        receipt.pass(last, sending.batch.len_bytes(), self.window_bytes)?;
         if receipt.lives.last() != Some(&origin) {
             receipt.lives.push(origin);
         }
@@ -301,7 +307,7 @@ impl Flows {
     ) -> Result<(), Broken> {
         let receipt = self.receipt(process, flow, upto)?;
         let from = receipt.settled + 1;
-        receipt.settled = upto.0.max(receipt.settled);
+        receipt.settle(upto.0);
         let receipt = &self.receipts[&(process, flow)];
         for life in &receipt.lives {
             let flow = &self.flows[&(*life, flow)];
@@ -370,6 +376,30 @@ impl Flows {
 }
 
 impl Receipt {
+    /// Another batch goes on its way, which it may as long as the window is not full.
+    fn pass(&mut self, last: u64, bytes: usize, window: Option<usize>) -> Result<(), Broken> {
+        let used = self.bytes_on_the_way;
+        if let Some(limit) = window
+            && used >= limit
+        {
+            let what = "bytes of a flow on the way";
+            return Err(Broken::Bound { what, used, limit });
+        }
+        self.on_the_way.push_back((last, bytes));
+        self.bytes_on_the_way += bytes;
+        Ok(())
+    }
+
+    fn settle(&mut self, upto: u64) {
+        self.settled = upto.max(self.settled);
+        while let Some(&(last, bytes)) = self.on_the_way.front()
+            && last <= upto
+        {
+            self.on_the_way.pop_front();
+            self.bytes_on_the_way -= bytes;
+        }
+    }
+
     fn is_lost(&self, lives: &Lives, seat: SeatId, seq: u64) -> bool {
         let told = self
             .lost

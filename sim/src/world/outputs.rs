@@ -6,7 +6,7 @@ use rolecast_protocol::{Class, Delivery, Event, Gap, InboxId, Input, Output, Rep
 
 use super::{Happening, World};
 use crate::application::Item;
-use crate::check::{Called, Observation, ProcessId, Receiving, Violation};
+use crate::check::{Called, Observation, ProcessId, Receiving, Violation, check_link};
 
 impl World<'_> {
     pub(super) fn output(
@@ -40,6 +40,8 @@ impl World<'_> {
                 if let Some(&end) = self.processes[process.0 as usize].links.get(&link) {
                     self.network
                         .send(&mut self.schedule, end, class, joined(head, body));
+                    check_link(self.network.end(end).unwritten, &self.bounds)
+                        .map_err(|broken| self.violation(now, process, broken))?;
                 }
             }
             Output::Deliver { inbox, delivery } => self.deliver(now, process, inbox, delivery)?,
