@@ -118,10 +118,7 @@ impl NodeOptions {
         }
         let roles = file.roles.clone();
         let own = self.own_description(file, part);
-        let listen = own.listen.unwrap_or_else(|| match part {
-            Part::Daemon => rolecast::DEFAULT_LISTEN.to_owned(),
-            Part::Companion(_) | Part::Visitor(_) => "0.0.0.0:0".to_owned(),
-        });
+        let listen = own.listen.unwrap_or_else(|| default_listen(part, &seeds));
         check_address("--listen", &listen)?;
         let mut builder = builder
             .seeds(&seeds)
@@ -237,6 +234,16 @@ fn file_seeds(file: &ConfigFile, part: Part) -> Vec<String> {
         }
     }
     seeds
+}
+
+/// Where a command listens that was not told: at a free port, with the seeds' kind of address, unless it is the daemon.
+fn default_listen(part: Part, seeds: &[String]) -> String {
+    let listen = match part {
+        Part::Daemon => rolecast::DEFAULT_LISTEN,
+        _ if seeds.first().is_some_and(|seed| seed.starts_with('[')) => "[::]:0",
+        _ => "0.0.0.0:0",
+    };
+    listen.to_owned()
 }
 
 fn check_seed(seed: &str, said_in: &str) -> Result<(), Failure> {
@@ -357,6 +364,14 @@ mod tests {
             refused.contains("\"nowhere\" in ROLECAST_SEED"),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn visitors_listen_where_their_seeds_can_answer() {
+        let listen = |part, seed: &str| default_listen(part, &[seed.to_owned()]);
+        assert_eq!(listen(Part::Daemon, "[::1]:7400"), "0.0.0.0:7400");
+        assert_eq!(listen(Part::Visitor("send"), "[::1]:7400"), "[::]:0");
+        assert_eq!(listen(Part::Visitor("send"), "a.example:7400"), "0.0.0.0:0");
     }
 
     #[test]
