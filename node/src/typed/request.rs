@@ -17,7 +17,7 @@ use crate::answers::Answers;
 use crate::error::{NoAnswer, NotSent, SendError};
 use crate::request::{Request, RequestAll};
 
-/// A request with a typed reply, to be awaited; see [`TypedChannel::request`].
+/// A request with a typed reply, to be awaited; see [`TypedChannel::request`](crate::TypedChannel::request).
 #[must_use = "nothing is sent before this is awaited"]
 pub struct TypedRequest<'a, R> {
     pub(super) request: Result<Request<'a>, NotSent>,
@@ -102,7 +102,7 @@ impl<'a, R: DeserializeOwned> IntoFuture for TypedRequest<'a, R> {
     }
 }
 
-/// A request to all with typed replies, to be awaited; see [`TypedChannel::request_all`].
+/// A request to all with typed replies, to be awaited; see [`TypedChannel::request_all`](crate::TypedChannel::request_all).
 #[must_use = "nothing is sent before this is awaited"]
 pub struct TypedRequestAll<'a, R> {
     pub(super) request: Result<RequestAll<'a>, NotSent>,
