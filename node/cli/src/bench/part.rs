@@ -51,16 +51,18 @@ fn runtime(threads: usize) -> Result<Runtime, Failure> {
 fn listen_to_orders() -> UnboundedReceiver<Order> {
     let (sender, orders) = mpsc::unbounded_channel();
     thread::spawn(move || {
+        let mut any = false;
         for line in io::stdin().lock().lines().map_while(Result::ok) {
-            // A receiver that is gone, or an order that is none, means that this process has nothing to do either.
+            // An order that is none means that there is no coordinator.
             let Ok(order) = serde_json::from_str(&line) else {
                 break;
             };
-            if sender.send(order).is_err() {
-                break;
-            }
+            any |= sender.send(order).is_ok();
         }
-        process::exit(0);
+        // Without any order there is no work to be ended, and somebody to be told how to do it better.
+        if any {
+            process::exit(0);
+        }
     });
     orders
 }
