@@ -44,7 +44,8 @@ pub(crate) async fn start(builder: NodeBuilder) -> Result<Node, StartError> {
         .map_or_else(|| Ok(fresh_epoch()), StateDir::next_epoch)?;
 
     let mut config = TransportConfig::new(listen, trust, epoch.0);
-    config.limits.data_frame_bytes_max = builder.limits.payload_bytes_max + FRAME_OVERHEAD_BYTES;
+    let payload_bytes_max = builder.limits.payload_bytes_max.max(FRAME_BYTES_MIN);
+    config.limits.data_frame_bytes_max = payload_bytes_max + FRAME_OVERHEAD_BYTES;
     let (transport, events) = Transport::bind(config)?;
     let local = transport.local_addr();
     let mut addr = advertise.unwrap_or_else(|| resolve::dialable(local, seeds.first().copied()));
@@ -98,5 +99,7 @@ fn record(builder: &NodeBuilder, identity: Identity) -> Record {
     }
 }
 
+/// Batches of small messages and destination sets of large roles have their size whatever one payload may have.
+const FRAME_BYTES_MIN: usize = 1 << 20;
 /// What a frame may have beyond the largest payload.
 const FRAME_OVERHEAD_BYTES: usize = 64 << 10;

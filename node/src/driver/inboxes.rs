@@ -98,6 +98,8 @@ impl Driver {
     }
 
     pub(super) fn unregister(&mut self, inbox: InboxId, done: Option<oneshot::Sender<()>>) {
+        // What the engine has delivered to it is in it before it closes.
+        self.carry_out();
         if let Some(queue) = self.inboxes.queues.remove(&inbox) {
             if inbox != self.inboxes.everyone {
                 self.engine.drop_role(self.now, inbox);
