@@ -37,6 +37,7 @@ impl Story<'_> {
         self.spread_roles().await?;
         let first = self.stream().await?;
         let requests = self.ask().await?;
+        self.plant().await?;
         let ledger = self.move_role().await?;
         let feeds = self.kill(first).await?;
         let evidence = self.compare([feeds, vec![ledger]].concat()).await?;

@@ -67,6 +67,16 @@ impl Story<'_> {
         })
     }
 
+    /// Has one node lie about the next message from the victim, if it shall.
+    /// It has heard of that before it takes the role that moves to it, because it obeys in order.
+    pub(super) async fn plant(&mut self) -> Result<(), Failure> {
+        let Some(fault) = self.fault else {
+            return Ok(());
+        };
+        let origin = self.cast.node(self.parts.victim).to_owned();
+        self.cast.order(LIAR, &Order::Plant { fault, origin }).await
+    }
+
     /// One of two senders is killed while both send.
     pub(super) async fn kill(&mut self, sent_before: u64) -> Result<Vec<Flow>, Failure> {
         let Parts {
@@ -75,12 +85,6 @@ impl Story<'_> {
             survivors,
             ..
         } = self.parts.clone();
-        if let Some(fault) = self.fault {
-            let origin = self.cast.node(victim).to_owned();
-            self.cast
-                .order(LIAR, &Order::Plant { fault, origin })
-                .await?;
-        }
         self.send(sender, FEED, None, Some(PACE_PER_S)).await?;
         self.send(victim, FEED, None, None).await?;
         self.cast.await_announced(sender, FEED, sent_before).await?;
