@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rand::seq::IndexedRandom;
 use rolecast_membership::{Epoch, NodeId, Time};
 
-use super::{ACK_DELAY, Accepted, Engine, FLOWS_IN_MAX};
+use super::{ACK_DELAY, Accepted, Engine, FLOWS_IN_MAX, TICK};
 use crate::api::{
     CallId, Delivery, Event, FlowId, Gap, InboxId, Origin, Refusal, Seq, Ticket, TicketKind,
 };
@@ -653,6 +653,22 @@ impl Engine {
         }
     }
 
+    /// Whether a live member that is out of reach may hold what is missing of a dead origin's flow, and there is time to wait for it.
+    fn may_come_yet(&self, now: Time, flow: &FlowIn) -> bool {
+        let forgotten_soon = flow
+            .dead_since
+            .is_none_or(|since| since + self.limits.forget_after <= now + 2 * TICK);
+        let Some(known) = flow.newest_dest_set().filter(|_| !forgotten_soon) else {
+            return false;
+        };
+        known.set.members.iter().any(|member| {
+            let other = ![self.me.id, flow.key.origin].contains(&member.node);
+            let alive = self.membership.member(member.node);
+            let alive = alive.is_some_and(|alive| alive.record.identity.epoch == member.epoch);
+            other && alive && !self.peers.is_linked(member.node)
+        })
+    }
+
     /// Gives up what has been missing for too long.
     pub(super) fn give_up_missing(&mut self, now: Time) {
         let gap_after = self.limits.gap_after;
@@ -660,7 +676,7 @@ impl Engine {
         let keys: Vec<FlowKey> = self
             .flows_in
             .values()
-            .filter(|flow| overdue(flow))
+            .filter(|flow| overdue(flow) && !self.may_come_yet(now, flow))
             .map(|flow| flow.key)
             .collect();
         for key in keys {
