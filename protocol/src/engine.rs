@@ -1,11 +1,15 @@
 //! The engine: what one node does with messages.
 //!
-//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`multicast`] sends, receives, relays and acknowledges flows, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what.
+//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`send`], [`receive`], [`relay`], [`missing`] and [`acknowledge`] are what becomes of a multicast, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what.
 
+mod acknowledge;
 mod call;
 mod links;
 mod mesh;
-mod multicast;
+mod missing;
+mod receive;
+mod relay;
+mod send;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -123,6 +127,8 @@ const ACK_DELAY: Duration = Duration::from_millis(5);
 const FLOWS_OUT_MAX: usize = 4_096;
 /// The most flows that a node receives.
 const FLOWS_IN_MAX: usize = 65_536;
+/// No message has a number above this.
+const SEQ_MAX: u64 = 1 << 62;
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,77 @@
+//! What is missing of flows whose origin is dead: waiting for it, giving it up, and forgetting the flow in the end.
+
+use rolecast_membership::Time;
+
+use super::{Engine, TICK};
+use crate::api::{Delivery, Gap, Origin, Seq};
+use crate::flow_in::FlowIn;
+use crate::wire::FlowKey;
+
+impl Engine {
+    /// Whether a live member that is out of reach may hold what is missing of a dead origin's flow, and there is time to wait for it.
+    fn may_come_yet(&self, now: Time, flow: &FlowIn) -> bool {
+        let forgotten_soon = flow
+            .dead_since
+            .is_none_or(|since| since + self.limits.forget_after <= now + 2 * TICK);
+        let Some(known) = flow.newest_dest_set().filter(|_| !forgotten_soon) else {
+            return false;
+        };
+        known.set.members.iter().any(|member| {
+            let other = ![self.me.id, flow.key.origin].contains(&member.node);
+            let alive = self.membership.member(member.node);
+            let alive = alive.is_some_and(|alive| alive.record.identity.epoch == member.epoch);
+            other && alive && !self.peers.is_linked(member.node)
+        })
+    }
+
+    /// Gives up what has been missing for too long.
+    pub(super) fn give_up_missing(&mut self, now: Time) {
+        let gap_after = self.limits.gap_after;
+        let overdue = |flow: &FlowIn| flow.gives_up_at(gap_after).is_some_and(|at| at <= now);
+        let keys: Vec<FlowKey> = self
+            .flows_in
+            .values()
+            .filter(|flow| overdue(flow) && !self.may_come_yet(now, flow))
+            .map(|flow| flow.key)
+            .collect();
+        for key in keys {
+            let flow = self.flows_in.get_mut(&key).expect("it was just found");
+            let inbox = flow.inbox();
+            if let (Some((first, last)), Some(inbox)) = (flow.give_up(now), inbox) {
+                let origin = Origin {
+                    node: key.origin,
+                    epoch: key.epoch,
+                };
+                let (first, last) = (Seq(first), Seq(last));
+                let gap = Gap::Range {
+                    origin,
+                    flow: key.flow,
+                    first,
+                    last,
+                };
+                self.deliver(inbox, Delivery::Gap(gap));
+            }
+            self.deliver_ready(now, key);
+            self.ack_later(now, key);
+        }
+    }
+
+    /// Forgets the flows of lives that have been over for long.
+    pub(super) fn forget_dead_flows(&mut self, now: Time) {
+        let mut forgotten = Vec::new();
+        for flow in self.flows_in.values_mut() {
+            let member = self.membership.member(flow.key.origin);
+            if member.is_some_and(|member| member.record.identity.epoch == flow.key.epoch) {
+                flow.dead_since = None;
+            } else if *flow.dead_since.get_or_insert(now) + self.limits.forget_after <= now {
+                forgotten.push(flow.key);
+            }
+        }
+        for key in forgotten {
+            if let Some(flow) = self.flows_in.remove(&key) {
+                self.forgotten.insert(key, flow.watermark());
+            }
+            self.peers.forget_flow(key);
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Flows that this node receives: who is meant, what is new, and what the program has taken.
+
+use bytes::Bytes;
+use rolecast_membership::{Epoch, NodeId, Time};
+
+use super::{Engine, FLOWS_IN_MAX, SEQ_MAX};
+use crate::api::{Delivery, FlowId, InboxId, Origin, Refusal, Seq, Ticket, TicketKind};
+use crate::batch::Batch;
+use crate::flow_in::{Arrival, FlowIn, Ready};
+use crate::wire::{DestMember, DestSet, FlowKey};
+
+/// Of a window, the part after which an acknowledgement is sent at once.
+const WINDOW_PARTS: usize = 8;
+
+/// The head of a batch: flow, version of the destination set, first message, number of messages.
+type BatchHead = (FlowKey, u32, u64, u32);
+
+impl Engine {
+    pub(super) fn on_dest_set(
+        &mut self,
+        now: Time,
+        set: DestSet,
+        frame: &Bytes,
+    ) -> Result<(), &'static str> {
+        let impossible = |member: &crate::wire::DestMember| member.start > SEQ_MAX;
+        if !set.is_well_formed() || set.members.iter().any(impossible) {
+            return Err("a malformed destination set");
+        }
+        let key = set.key;
+        if key.origin == self.me.id || self.forgotten.contains(key) {
+            return Ok(());
+        }
+        let own = set.member(self.me.id).copied();
+        if let Some(member) = own {
+            self.flow_in(key, &member, member.start)?;
+        }
+        let inbox = self.inbox_for(&set);
+        let (born, before) = (set.born, set.epoch_before);
+        let Some(flow) = self.flows_in.get_mut(&key) else {
+            return Ok(());
+        };
+        flow.learn(set, frame.clone(), self.me.id);
+        if let Some(member) = own
+            && (flow.own_epoch(), flow.tenure()) == (member.epoch, member.tenure)
+        {
+            flow.bind(inbox);
+        }
+        if let Some(member) = own
+            && inbox.is_some()
+            && before < key.epoch
+        {
+            let earlier = FlowKey {
+                epoch: before,
+                ..key
+            };
+            self.miss_former_life(now, (born, earlier), &member, inbox)?;
+        }
+        Ok(())
+    }
+
+    /// What an origin's former life sent and this member did not acknowledge: it is here, comes yet over a relay, or is lost.
+    fn miss_former_life(
+        &mut self,
+        now: Time,
+        (born, earlier): (Epoch, FlowKey),
+        member: &DestMember,
+        inbox: Option<InboxId>,
+    ) -> Result<(), &'static str> {
+        let had = self.had_of_former_lives(born, earlier);
+        let Some((from, upto)) = member.owed else {
+            return Ok(());
+        };
+        let first = from.max(had + 1);
+        if first > upto {
+            return Ok(());
+        }
+        self.flow_in(earlier, member, first)?;
+        if let Some(flow) = self.flows_in.get_mut(&earlier) {
+            if (flow.own_epoch(), flow.tenure()) == (member.epoch, member.tenure) {
+                flow.bind(inbox);
+            }
+            flow.know_upto(now, upto);
+        }
+        Ok(())
+    }
+
+    /// How far a flow had come here in these lives of its origin.
+    fn had_of_former_lives(&self, born: Epoch, latest: FlowKey) -> u64 {
+        if born > latest.epoch {
+            return 0;
+        }
+        let first = FlowKey {
+            epoch: born,
+            flow: FlowId(0),
+            ..latest
+        };
+        let known = self.flows_in.range(first..=latest);
+        let known = known.filter(|(key, _)| key.flow == latest.flow);
+        known
+            .map(|(_, flow)| flow.watermark())
+            .chain([self.forgotten.watermark(latest.origin, latest.flow, born)])
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Makes sure that there is a state for a flow, if there may be one more.
+    fn flow_in(
+        &mut self,
+        key: FlowKey,
+        member: &DestMember,
+        start: u64,
+    ) -> Result<(), &'static str> {
+        if self.flows_in.len() >= FLOWS_IN_MAX && !self.flows_in.contains_key(&key) {
+            return Err("one flow too many");
+        }
+        let &DestMember { epoch, tenure, .. } = member;
+        self.flows_in
+            .entry(key)
+            .or_insert_with(|| FlowIn::new(key, epoch, tenure, start));
+        Ok(())
+    }
+
+    /// Where messages to this destination set go, if it means the present holding of the role in this node's present life.
+    fn inbox_for(&self, set: &DestSet) -> Option<InboxId> {
+        let member = set.member(self.me.id)?;
+        let holding = self.roles.get(&set.role)?;
+        let present = (self.me.epoch, holding.tenure) == (member.epoch, member.tenure);
+        present.then_some(holding.inbox)
+    }
+
+    pub(super) fn on_batch(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        (key, version, first, count): BatchHead,
+        head: &Bytes,
+        body: &Bytes,
+    ) -> Result<(), &'static str> {
+        if first == 0 || first > SEQ_MAX || count == 0 {
+            return Err("a batch with an impossible number");
+        }
+        let last = first + u64::from(count) - 1;
+        let Some(flow) = self.flows_in.get_mut(&key) else {
+            return Ok(());
+        };
+        if flow.is_duplicate(first, last) {
+            #[cfg(feature = "canaries")]
+            self.deliver_duplicate(key, first, count, body.clone());
+            return Ok(());
+        }
+        let batch = Batch::parse(count, body.clone()).ok_or("a malformed batch")?;
+        if first <= flow.watermark() + 1 {
+            flow.forget_dest_sets_before(version);
+        }
+        let room = self.limits.flow_window_bytes;
+        match flow.arrive(now, first, last, batch, room) {
+            Arrival::Duplicate | Arrival::NoRoom => return Ok(()),
+            Arrival::First => {}
+        }
+        self.relay(now, (key, version), from, (first, last), head, body);
+        #[cfg(feature = "canaries")]
+        if self.planted(crate::api::Canary::OrderIgnored) {
+            let flow = self.flows_in.get_mut(&key).expect("it was just found");
+            flow.give_up(now);
+        }
+        self.deliver_ready(now, key);
+        Ok(())
+    }
+
+    #[cfg(feature = "canaries")]
+    fn deliver_duplicate(&mut self, key: FlowKey, first: u64, count: u32, body: Bytes) {
+        let inbox = self.flows_in.get(&key).and_then(|flow| flow.inbox());
+        if let (true, Some(inbox), Some(batch)) = (
+            self.planted(crate::api::Canary::DuplicateDelivered),
+            inbox,
+            Batch::parse(count, body),
+        ) {
+            let upto = first + u64::from(count) - 1;
+            let ticket = Ticket {
+                kind: TicketKind::Flow {
+                    key,
+                    upto,
+                    bytes: 0,
+                },
+            };
+            let origin = Origin {
+                node: key.origin,
+                epoch: key.epoch,
+            };
+            let first = Seq(first);
+            let delivery = Delivery::Messages {
+                origin,
+                flow: key.flow,
+                first,
+                batch,
+                ticket,
+            };
+            self.deliver(inbox, delivery);
+        }
+    }
+
+    pub(super) fn deliver_ready(&mut self, now: Time, key: FlowKey) {
+        while let Some(flow) = self.flows_in.get_mut(&key)
+            && let Some(Ready {
+                first,
+                last,
+                batch,
+                skip,
+            }) = flow.pop_ready(now)
+        {
+            let origin = Origin {
+                node: key.origin,
+                epoch: key.epoch,
+            };
+            let (bytes, inbox) = (batch.len_bytes(), flow.inbox());
+            let batch = batch.without_first(skip);
+            match inbox {
+                Some(inbox) => {
+                    flow.await_taking(first, last);
+                    let ticket = Ticket {
+                        kind: TicketKind::Flow {
+                            key,
+                            upto: last,
+                            bytes,
+                        },
+                    };
+                    let (flow, first) = (key.flow, Seq(first));
+                    let delivery = Delivery::Messages {
+                        origin,
+                        flow,
+                        first,
+                        batch,
+                        ticket,
+                    };
+                    self.deliver(inbox, delivery);
+                }
+                None => self.refuse_questions(origin, batch),
+            }
+            self.ack_later(now, key);
+        }
+    }
+
+    /// Answers the questions in a batch that no inbox takes.
+    fn refuse_questions(&mut self, origin: Origin, batch: Batch) {
+        for call in batch.into_messages().filter_map(|message| message.call) {
+            self.refuse(origin, call, Refusal::NotHolder);
+        }
+    }
+
+    /// The application has taken messages of a flow.
+    pub(super) fn on_taken(&mut self, now: Time, key: FlowKey, upto: u64, bytes: usize) {
+        if let Some(flow) = self.flows_in.get_mut(&key) {
+            flow.on_taken(upto, bytes);
+            let much = flow.unacked_bytes >= self.limits.flow_window_bytes / WINDOW_PARTS;
+            self.ack_later(now, key);
+            if much {
+                self.send_acks_to(key.origin);
+            }
+        }
+    }
+
+    /// The flows into this inbox have nowhere to go any more.
+    pub(super) fn close_flows_into(&mut self, now: Time, inbox: InboxId) {
+        let into = self
+            .flows_in
+            .values_mut()
+            .filter(|flow| flow.inbox() == Some(inbox));
+        let closed: Vec<FlowKey> = into
+            .map(|flow| {
+                flow.close_inbox();
+                flow.key
+            })
+            .collect();
+        for key in closed {
+            self.ack_later(now, key);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Passing on what was received first, and bounding what is kept for those to whom it goes.
+
+use bytes::Bytes;
+use rolecast_membership::{NodeId, Time};
+
+use super::{Engine, SEQ_MAX};
+use crate::session::{Cargo, OutFrame};
+use crate::spread;
+use crate::wire::FlowKey;
+
+impl Engine {
+    /// Passes a batch on that was received first.
+    pub(super) fn relay(
+        &mut self,
+        now: Time,
+        (key, version): (FlowKey, u32),
+        from: NodeId,
+        (first, last): (u64, u64),
+        head: &Bytes,
+        body: &Bytes,
+    ) {
+        #[cfg(feature = "canaries")]
+        if self.planted(crate::api::Canary::RelayForgotten) {
+            return;
+        }
+        let Some(known) = self
+            .flows_in
+            .get(&key)
+            .and_then(|flow| flow.dest_set(version))
+        else {
+            return;
+        };
+        let known = known.clone();
+        let mut awaited_peers = 0;
+        for member in spread::on_first_receipt(&known.set, self.me.id, from) {
+            let to = (member.node, member.epoch);
+            // The origin may know before this node that the member is in a later life.
+            let ended = self.peers.enter_life(to.0, to.1);
+            self.on_life_ended(now, to.0, to.1, ended);
+            self.announce(to, key, version, &known.encoded);
+            let awaited = self.peers.is_linked(member.node);
+            let cargo = Cargo::Relay {
+                key,
+                upto: last,
+                awaited,
+            };
+            let frame = OutFrame {
+                head: head.clone(),
+                body: body.clone(),
+                cargo,
+            };
+            if self
+                .peers
+                .push(self.me.epoch, to, frame, &mut self.out)
+                .is_some()
+            {
+                awaited_peers += u32::from(awaited);
+            }
+        }
+        if let Some(flow) = self.flows_in.get_mut(&key) {
+            flow.await_relays(first, last, awaited_peers);
+        }
+        for member in spread::on_first_receipt(&known.set, self.me.id, from) {
+            self.bound_session(member.node, self.limits.session_bytes_max);
+        }
+    }
+
+    /// A relayed batch arrived at a peer, or will not.
+    pub(super) fn on_relayed(&mut self, now: Time, key: FlowKey, upto: u64) {
+        if let Some(flow) = self.flows_in.get_mut(&key) {
+            flow.on_relayed(upto);
+            self.ack_later(now, key);
+        }
+    }
+
+    /// A peer dropped what it had of these flows up to here; somebody else may have it.
+    pub(super) fn on_skipped(&mut self, now: Time, flows: &[(FlowKey, u64)]) {
+        for (key, upto) in flows {
+            if let Some(flow) = self.flows_in.get_mut(key) {
+                flow.know_upto(now, (*upto).min(SEQ_MAX));
+            }
+        }
+    }
+
+    /// Drops batches of a session that keeps more than `bytes_max` and may be dropped.
+    pub(super) fn bound_session(&mut self, node: NodeId, bytes_max: usize) {
+        let session = self
+            .peers
+            .get_mut(node)
+            .and_then(|peer| peer.session.as_mut());
+        let Some(session) = session.filter(|session| session.bytes() > bytes_max) else {
+            return;
+        };
+        let flows = &self.flows_out;
+        let acknowledged = |flow| {
+            flows
+                .get(&flow)
+                .map_or(0, |flow| flow.acknowledged_by(node))
+        };
+        // Half of it goes, so that this is done seldom.
+        for (key, upto) in session.skip(bytes_max / 2, acknowledged) {
+            if let Some(flow) = self.flows_in.get_mut(&key) {
+                flow.on_relayed(upto);
+                self.acks.flows.insert(key);
+                self.acks.at.get_or_insert(self.tick_at);
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Flows that this node sends: numbering batches, handing them to the members, and telling the program what came of them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use rolecast_membership::{Epoch, NodeId, Time};
+
+use super::{Accepted, Engine};
+use crate::api::{CallId, Delivery, Event, FlowId, Origin, Seq, Ticket, TicketKind};
+use crate::batch::Batch;
+use crate::error::MulticastError;
+use crate::flow_out::LostMember;
+use crate::session::{Cargo, OutFrame};
+use crate::wire::{DataHead, FlowKey};
+
+impl Engine {
+    fn own_key(&self, flow: FlowId) -> FlowKey {
+        FlowKey {
+            origin: self.me.id,
+            epoch: self.me.epoch,
+            flow,
+        }
+    }
+
+    /// Numbers a batch and puts it into the session of every member.
+    pub(super) fn send_batch(
+        &mut self,
+        id: FlowId,
+        batch: Batch,
+    ) -> Result<Accepted, MulticastError> {
+        self.check_room(id, batch.len_bytes())?;
+        let key = self.own_key(id);
+        let flow = self.flows_out.get_mut(&id).expect("it was just found");
+        let count = batch.count();
+        let first = flow.push(count, batch.len_bytes());
+        let last = first + u64::from(count) - 1;
+        let (version, announcement) = flow.announcement(key);
+        let members: Vec<(NodeId, Epoch)> = flow.members().collect();
+        let head = crate::wire::encode_head(&DataHead::Batch {
+            key,
+            version,
+            first,
+            count,
+        });
+        let (prefix, body) = batch.parts();
+        let head: Bytes = match prefix.is_empty() {
+            true => head,
+            false => [&head[..], &prefix[..]].concat().into(),
+        };
+        for &member in &members {
+            if member.0 == self.me.id {
+                continue;
+            }
+            self.announce(member, key, version, &announcement);
+            let frame = OutFrame {
+                head: head.clone(),
+                body: body.clone(),
+                cargo: Cargo::Own {
+                    flow: id,
+                    upto: last,
+                },
+            };
+            self.peers.push(self.me.epoch, member, frame, &mut self.out);
+        }
+        if members.iter().any(|(node, _)| *node == self.me.id) {
+            self.deliver_own(id, first, last, batch);
+        } else if members.is_empty() {
+            self.settle_flow(id);
+        }
+        Ok(Accepted {
+            first: Seq(first),
+            last: Seq(last),
+            members: members.len(),
+        })
+    }
+
+    fn check_room(&mut self, id: FlowId, bytes: usize) -> Result<(), MulticastError> {
+        if self.draining {
+            return Err(MulticastError::Leaving);
+        }
+        let max = self.limits.payload_bytes_max;
+        let Some(flow) = self.flows_out.get_mut(&id) else {
+            return Err(MulticastError::UnknownFlow);
+        };
+        if bytes > max.max(2 * crate::batch::BATCH_BYTES_FULL) + 32 {
+            return Err(MulticastError::TooLarge { bytes, max });
+        }
+        let has_room = flow.has_room(self.limits.flow_window_bytes);
+        let members: Vec<NodeId> = flow.members().map(|(node, _)| node).collect();
+        if has_room && members.into_iter().all(|node| self.session_has_room(node)) {
+            return Ok(());
+        }
+        self.flows_out
+            .get_mut(&id)
+            .expect("it was just found")
+            .refused = true;
+        Err(MulticastError::Full)
+    }
+
+    /// Whether a session has room for another batch, if need be after dropping what may be dropped.
+    fn session_has_room(&mut self, node: NodeId) -> bool {
+        let max = self.limits.session_bytes_max;
+        self.bound_session(node, max);
+        let session = self.peers.get(node).and_then(|peer| peer.session.as_ref());
+        session.is_none_or(|session| session.bytes() <= max)
+    }
+
+    /// Makes sure that a peer knows a destination set before it gets a batch that refers to it.
+    pub(super) fn announce(
+        &mut self,
+        (node, epoch): (NodeId, Epoch),
+        key: FlowKey,
+        version: u32,
+        announcement: &Bytes,
+    ) {
+        if let Some(session) = self.peers.session(node, epoch)
+            && session.announce(key, version)
+        {
+            let (head, body, cargo) = (announcement.clone(), Bytes::new(), Cargo::Plain);
+            let frame = OutFrame { head, body, cargo };
+            self.peers
+                .push(self.me.epoch, (node, epoch), frame, &mut self.out);
+        }
+    }
+
+    fn deliver_own(&mut self, id: FlowId, first: u64, last: u64, batch: Batch) {
+        let role = &self.flows_out[&id].role;
+        let Some(inbox) = self.roles.get(role).map(|holding| holding.inbox) else {
+            return;
+        };
+        let ticket = Ticket {
+            kind: TicketKind::Own {
+                flow: id,
+                upto: last,
+            },
+        };
+        let origin = Origin {
+            node: self.me.id,
+            epoch: self.me.epoch,
+        };
+        self.deliver(
+            inbox,
+            Delivery::Messages {
+                origin,
+                flow: id,
+                first: Seq(first),
+                batch,
+                ticket,
+            },
+        );
+    }
+
+    /// The application has taken messages that this node sent to itself.
+    pub(super) fn on_own_taken(&mut self, id: FlowId, upto: u64) {
+        let (node, epoch) = (self.me.id, self.me.epoch);
+        if let Some(flow) = self.flows_out.get_mut(&id)
+            && let Some(tenure) = flow.tenure_of(node)
+            && flow.acknowledge(node, epoch, tenure, upto)
+        {
+            self.settle_flow(id);
+        }
+    }
+
+    /// Sends a question to all members.
+    pub(super) fn ask_all(
+        &mut self,
+        id: FlowId,
+        payload: Bytes,
+        deadline: Time,
+    ) -> Result<(CallId, Accepted), MulticastError> {
+        let max = self.limits.calls_max;
+        if self.calls.len() >= max {
+            return Err(MulticastError::TooManyCalls { max });
+        }
+        let (bytes, max) = (payload.len(), self.limits.payload_bytes_max);
+        if bytes > max {
+            return Err(MulticastError::TooLarge { bytes, max });
+        }
+        let flow = self.flows_out.get(&id).ok_or(MulticastError::UnknownFlow)?;
+        if flow.member_count() == 0 {
+            return Err(MulticastError::NoHolder);
+        }
+        let waiting: BTreeMap<NodeId, Epoch> = flow.members().collect();
+        let call = self.calls.next_id();
+        let accepted = self.send_batch(id, Batch::single(payload, Some(call)))?;
+        self.calls.insert_all(call, waiting, deadline);
+        Ok((call, accepted))
+    }
+
+    /// Takes over who holds a flow's role.
+    pub(super) fn refresh_flow(&mut self, id: FlowId) {
+        let holders = self.holders_of(&self.flows_out[&id].role);
+        let flow = self.flows_out.get_mut(&id).expect("it was just found");
+        let lost = flow.set_holders(&holders);
+        self.report_lost(id, lost);
+        self.announce_debts(id);
+        self.settle_flow(id);
+    }
+
+    /// Starts every flow over in this node's present life.
+    pub(super) fn renew_flows(&mut self, former: Epoch) {
+        for id in self.flows_out.keys().copied().collect::<Vec<_>>() {
+            let own = (self.me.id, self.me.epoch);
+            let lost = self
+                .flows_out
+                .get_mut(&id)
+                .expect("it is there")
+                .renew(former, own);
+            self.report_lost(id, lost);
+            self.announce_debts(id);
+            self.settle_flow(id);
+        }
+    }
+
+    /// Tells the members that missed something in a former life of this node, without waiting for the next message.
+    fn announce_debts(&mut self, id: FlowId) {
+        let key = self.own_key(id);
+        let flow = self.flows_out.get_mut(&id).expect("it is open");
+        let debtors = flow.debtors();
+        if debtors.is_empty() {
+            return;
+        }
+        let (version, announcement) = flow.announcement(key);
+        for member in debtors {
+            self.announce(member, key, version, &announcement);
+        }
+    }
+
+    fn report_lost(&mut self, flow: FlowId, lost: Vec<LostMember>) {
+        for LostMember { node, after, upto } in lost {
+            self.event(Event::Lost {
+                flow,
+                node,
+                after: Seq(after),
+                upto: Seq(upto),
+            });
+        }
+    }
+
+    pub(super) fn settle_flow(&mut self, id: FlowId) {
+        let Some(flow) = self.flows_out.get_mut(&id) else {
+            return;
+        };
+        if let Some(upto) = flow.settle() {
+            self.event(Event::Settled {
+                flow: id,
+                upto: Seq(upto),
+            });
+        }
+        self.wake_refused_flow(id);
+    }
+
+    /// Flows that refused a batch and have room again take batches.
+    pub(super) fn wake_refused_flows(&mut self) {
+        let refused: Vec<FlowId> = self
+            .flows_out
+            .values()
+            .filter(|flow| flow.refused)
+            .map(|flow| flow.id)
+            .collect();
+        for id in refused {
+            self.wake_refused_flow(id);
+        }
+    }
+
+    fn wake_refused_flow(&mut self, id: FlowId) {
+        if !self.flows_out.get(&id).is_some_and(|flow| flow.refused) {
+            return;
+        }
+        if self.check_room(id, 0).is_ok() {
+            self.flows_out
+                .get_mut(&id)
+                .expect("it was just found")
+                .refused = false;
+            self.event(Event::Writable(id));
+        }
+    }
+}
