@@ -271,7 +271,6 @@ impl Engine {
         role: RoleName,
         dissemination: Dissemination,
     ) -> Result<FlowId, OpenFlowError> {
-        let _ = now;
         let key = (role, dissemination);
         if let Some(&flow) = self.flows_by_role.get(&key) {
             return Ok(flow);
@@ -285,6 +284,7 @@ impl Engine {
         self.flows_out.insert(id, flow);
         self.refresh_flow(id);
         self.flows_by_role.insert(key, id);
+        self.follow_membership(now);
         Ok(id)
     }
 

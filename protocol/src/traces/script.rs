@@ -1,0 +1,214 @@
+//! The commands of a golden's script.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rolecast_membership::{RoleName, Time};
+
+use super::net::{Due, LATENCY, Net};
+use crate::api::{CallId, CallKind, Class, Dissemination, FlowId, Pick, Refusal, Target};
+use crate::batch::{Batch, BatchBuilder};
+use crate::engine::Engine;
+
+/// One line of a script.
+struct Words<'a>(Vec<&'a str>);
+
+impl<'a> Words<'a> {
+    fn text(&self, index: usize) -> &'a str {
+        self.0[index]
+    }
+
+    fn number(&self, index: usize) -> u64 {
+        self.0[index].parse().expect("a number")
+    }
+
+    fn number_or(&self, index: usize, default: u64) -> u64 {
+        match self.0.len() > index {
+            true => self.number(index),
+            false => default,
+        }
+    }
+
+    fn node(&self, index: usize) -> u8 {
+        self.0[index].parse().expect("a node's number")
+    }
+
+    /// Two nodes, the lesser first.
+    fn pair(&self) -> (u8, u8) {
+        let (a, b) = (self.node(1), self.node(2));
+        (a.min(b), a.max(b))
+    }
+
+    fn millis(&self, index: usize) -> Duration {
+        Duration::from_millis(self.number(index))
+    }
+
+    fn role(&self, index: usize) -> RoleName {
+        self.0[index].parse().expect("a role")
+    }
+
+    fn payload(&self, index: usize) -> Bytes {
+        Bytes::copy_from_slice(self.0[index].as_bytes())
+    }
+}
+
+impl Net {
+    pub(super) fn command(&mut self, line: &str) {
+        let words = Words(line.split_whitespace().collect());
+        match words.text(0) {
+            "limits" => {
+                self.window_bytes = words.number(1) as usize;
+                self.session_bytes = words.number(2) as usize;
+            }
+            "start" => {
+                let (node, epoch) = (words.node(1), words.number_or(2, 1));
+                self.start(node, epoch, words.number_or(3, node.into()) as u8);
+            }
+            "crash" => self.crash(words.node(1)),
+            "cut" => {
+                self.cut.insert(words.pair());
+                self.break_links(|a, b| (a.min(b), a.max(b)) == words.pair());
+            }
+            "heal" => {
+                self.cut.remove(&words.pair());
+            }
+            "run" => self.run(words.millis(1)),
+            "quietly" => {
+                self.run(words.millis(1));
+                self.lines.clear();
+            }
+            "hold" => self.hold(&words),
+            "drop" => self.drop_role(&words),
+            "stop" => {
+                let inbox = self.inboxes[&(words.node(1), words.text(2).to_owned())];
+                self.stopped.insert((words.node(1), inbox));
+            }
+            "eager" => self.multicast(&words, Dissemination::Eager),
+            "best-effort" => self.multicast(&words, Dissemination::BestEffort),
+            "ask" => self.call(&words, CallKind::Request),
+            "tell" => self.call(&words, CallKind::OneWay),
+            "ask-all" => self.ask_all(&words),
+            "reply" => self.reply(&words, Ok(words.payload(3))),
+            "refuse" => self.reply(&words, Err(Refusal::Dropped)),
+            "cancel" => {
+                let call = CallId(words.number(2));
+                self.act(words.node(1), |engine, now| engine.cancel(now, call));
+                self.drain(words.node(1));
+            }
+            "frame" => self.forge(&words),
+            other => panic!("no such command: {other}"),
+        }
+    }
+
+    /// Lets a node's application do something; what follows shows when the node is drained.
+    fn act<T>(&mut self, node: u8, act: impl FnOnce(&mut Engine, Time) -> T) -> T {
+        let engine = self.engines.get_mut(&node).expect("it runs");
+        act(engine, self.now)
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.lines, "{line}").expect("a string");
+    }
+
+    fn hold(&mut self, words: &Words<'_>) {
+        let (node, role) = (words.node(1), words.role(2));
+        let inbox = self.act(node, |engine, now| engine.take_up(now, role));
+        let inbox = inbox.expect("it is not held");
+        self.inboxes.insert((node, words.text(2).to_owned()), inbox);
+        self.drain(node);
+    }
+
+    fn drop_role(&mut self, words: &Words<'_>) {
+        let node = words.node(1);
+        let inbox = self.inboxes[&(node, words.text(2).to_owned())];
+        self.act(node, |engine, now| engine.drop_role(now, inbox));
+        self.drain(node);
+    }
+
+    fn flow(&mut self, words: &Words<'_>, dissemination: Dissemination) -> FlowId {
+        let role = words.role(2);
+        let flow = self.act(words.node(1), |engine, now| {
+            engine.open_flow(now, role, dissemination)
+        });
+        flow.expect("few flows")
+    }
+
+    fn multicast(&mut self, words: &Words<'_>, dissemination: Dissemination) {
+        let flow = self.flow(words, dissemination);
+        let batch = batch(&words.0[3..]);
+        let accepted = self.act(words.node(1), |engine, now| {
+            engine.multicast(now, flow, batch)
+        });
+        match accepted {
+            Ok(accepted) => {
+                let (first, last) = (accepted.first.0, accepted.last.0);
+                self.say(&format!(
+                    "accepted #{first}..{last} for {}",
+                    accepted.members
+                ));
+            }
+            Err(error) => self.say(&format!("error: {error}")),
+        }
+        self.drain(words.node(1));
+    }
+
+    fn call(&mut self, words: &Words<'_>, kind: CallKind) {
+        let target = Target::Any(words.role(2), Pick::RoundRobin);
+        let placed = self.act(words.node(1), |engine, now| {
+            engine.call(now, target, kind, words.payload(3), now + CALL_TIMEOUT)
+        });
+        if let Err(error) = placed {
+            self.say(&format!("error: {error}"));
+        }
+        self.drain(words.node(1));
+    }
+
+    fn ask_all(&mut self, words: &Words<'_>) {
+        let flow = self.flow(words, Dissemination::Eager);
+        let asked = self.act(words.node(1), |engine, now| {
+            engine.gather(now, flow, words.payload(3), now + CALL_TIMEOUT)
+        });
+        if let Err(error) = asked {
+            self.say(&format!("error: {error}"));
+        }
+        self.drain(words.node(1));
+    }
+
+    fn reply(&mut self, words: &Words<'_>, answer: Result<Bytes, Refusal>) {
+        let to = self.asked[&format!("{}:{}", words.text(1), words.text(2))];
+        let replied = self.act(words.node(1), |engine, now| engine.reply(now, to, answer));
+        if let Err(error) = replied {
+            self.say(&format!("error: {error}"));
+        }
+        self.drain(words.node(1));
+    }
+
+    /// Sends raw bytes from one node to another, as a hostile peer would.
+    fn forge(&mut self, words: &Words<'_>) {
+        let (a, b) = (words.node(1), words.node(2));
+        let class = match words.text(3) {
+            "control" => Class::Control,
+            _ => Class::Data,
+        };
+        let bytes = words.0[4..].iter();
+        let bytes: Vec<u8> = bytes
+            .map(|byte| u8::from_str_radix(byte, 16).expect("a byte"))
+            .collect();
+        let links = &self.links;
+        let between = |&(_, &(to, far)): &(_, &(u8, _))| to == b && links[&far].0 == a;
+        let (&link, _) = links.iter().find(between).expect("they are linked");
+        self.at(LATENCY, Due::Frame(link, class, bytes.into()));
+    }
+}
+
+fn batch(texts: &[&str]) -> Batch {
+    let mut builder = BatchBuilder::new();
+    for text in texts {
+        builder.push(text.as_bytes(), None);
+    }
+    builder.take().expect("there are messages")
+}
+
+/// How long callers wait for an answer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);

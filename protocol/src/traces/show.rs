@@ -1,0 +1,194 @@
+//! What engines say, as the lines of a golden.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rolecast_membership::{Event as MembershipEvent, NodeId};
+
+use super::net::{Due, Net};
+use crate::api::{Class, Delivery, Event, Gap, InboxId, Input, ReplyTo};
+use crate::wire::{Control, DataHead, DestMember, DestSet, decode_control, decode_data};
+
+impl Net {
+    pub(super) fn show_delivery(&mut self, node: u8, inbox: InboxId, delivery: Delivery) {
+        let (line, ticket) = match delivery {
+            Delivery::Messages {
+                origin,
+                first,
+                batch,
+                ticket,
+                ..
+            } => {
+                let mut texts = Vec::new();
+                for message in batch.into_messages() {
+                    let text = String::from_utf8_lossy(&message.payload).into_owned();
+                    if let Some(call) = message.call {
+                        self.asked
+                            .insert(format!("{node}:{text}"), ReplyTo { origin, call });
+                    }
+                    texts.push(text);
+                }
+                let from = name(origin.node);
+                let texts = texts.join(" ");
+                (
+                    format!("{node} gets {from}@{} #{}: {texts}", origin.epoch, first.0),
+                    Some(ticket),
+                )
+            }
+            Delivery::Call {
+                from,
+                payload,
+                ticket,
+                wants_reply,
+            } => {
+                let text = String::from_utf8_lossy(&payload).into_owned();
+                let kind = if wants_reply { "request" } else { "one-way" };
+                let sender = name(from.origin.node);
+                self.asked.insert(format!("{node}:{text}"), from);
+                (
+                    format!("{node} gets a {kind} from {sender}: {text}"),
+                    Some(ticket),
+                )
+            }
+            Delivery::Gap(Gap::Range {
+                origin,
+                first,
+                last,
+                ..
+            }) => {
+                let from = name(origin.node);
+                let line = format!(
+                    "{node} misses {from}@{} #{}..{}",
+                    origin.epoch, first.0, last.0
+                );
+                (line, None)
+            }
+            Delivery::Gap(Gap::DeclaredDown { .. }) => (format!("{node} was declared down"), None),
+        };
+        self.lines += &line;
+        self.lines.push('\n');
+        if let Some(ticket) = ticket
+            && !self.stopped.contains(&(node, inbox))
+        {
+            self.at(Duration::ZERO, Due::Input(node, Input::Consumed { ticket }));
+        }
+    }
+
+    pub(super) fn show_event(&mut self, node: u8, event: &Event) {
+        let line = match event {
+            Event::Membership(event) => match **event {
+                MembershipEvent::Superseded(by) => {
+                    format!("{node} gives way to {}@{}", name(by.id), by.epoch)
+                }
+                MembershipEvent::Renewed(me) => format!("{node} goes on as @{}", me.epoch),
+                _ => return,
+            },
+            Event::Holders(_) => return,
+            Event::Answered {
+                node: from, answer, ..
+            } => {
+                let from = from.map(|from| name(from).to_string());
+                let answer = format!("{answer:?}");
+                format!(
+                    "{node} has an answer of {}: {answer}",
+                    from.unwrap_or_default()
+                )
+            }
+            Event::Settled { upto, .. } => format!("{node} is settled up to #{}", upto.0),
+            Event::Lost {
+                node: lost,
+                after,
+                upto,
+                ..
+            } => {
+                let lost = name(*lost);
+                format!("{node} lost {lost} after #{} of #{}", after.0, upto.0)
+            }
+            Event::Writable(_) => format!("{node} may send again"),
+            Event::Cancelled(_) => format!("{node} hears that the answer is not wanted"),
+            Event::Drained => format!("{node} has drained"),
+            Event::Violation { what, .. } => format!("{node} sees {what}"),
+        };
+        self.lines += &line;
+        self.lines.push('\n');
+    }
+
+    pub(super) fn show_frame(&mut self, from: u8, to: u8, class: Class, bytes: &Bytes) {
+        let what = match class {
+            Class::Control => match decode_control(bytes) {
+                Some(Control::Membership(_)) | None => return,
+                Some(Control::Hello(hello)) => {
+                    let known = hello
+                        .known
+                        .map(|(epoch, received)| format!(" has {received} of @{epoch}"));
+                    format!("hello @{}{}", hello.epoch, known.unwrap_or_default())
+                }
+                Some(Control::Acks(acks)) => {
+                    let mut text = format!("acks {}", acks.received);
+                    for ack in &acks.flows {
+                        write!(text, " #{}", ack.upto).expect("a string");
+                    }
+                    for via in &acks.via {
+                        let (member, origin) = (name(via.member), name(via.origin));
+                        write!(text, " {member} for {origin} #{}", via.ack.upto).expect("a string");
+                    }
+                    text
+                }
+                Some(Control::Cancel { .. }) => "cancel".to_owned(),
+            },
+            Class::Data => match decode_data(bytes) {
+                Some((head, _)) => Self::data_text(&head),
+                None => "rubbish".to_owned(),
+            },
+        };
+        writeln!(self.lines, "  {from} -> {to} {what}").expect("a string");
+    }
+
+    fn data_text(head: &DataHead) -> String {
+        match head {
+            DataHead::Resume { from, to, first } => format!("resume @{from} @{to} at {first}"),
+            DataHead::DestSet(DestSet {
+                version, members, ..
+            }) => {
+                let members: Vec<String> = members.iter().map(member_text).collect();
+                format!("dest-set v{version} {}", members.join(" "))
+            }
+            DataHead::Batch {
+                key,
+                version,
+                first,
+                count,
+            } => {
+                let last = first + u64::from(*count) - 1;
+                format!("batch of {} v{version} #{first}..{last}", name(key.origin))
+            }
+            DataHead::Skipped { count, flows } => {
+                let flows: Vec<String> = flows
+                    .iter()
+                    .map(|(key, upto)| format!("{} #{upto}", name(key.origin)))
+                    .collect();
+                format!("skipped {count}: {}", flows.join(" "))
+            }
+            DataHead::Call { role, .. } => format!("call {role}"),
+            DataHead::Answer { answer, .. } => format!("answer {answer:?}"),
+        }
+    }
+}
+
+/// The node's key, by which it is known whatever place it runs at.
+fn name(id: NodeId) -> u8 {
+    id.as_bytes()[0]
+}
+
+/// A member with its life and the first message that is meant for it, and what it is owed of the origin's former lives.
+fn member_text(member: &DestMember) -> String {
+    let DestMember {
+        node, epoch, start, ..
+    } = member;
+    let owed = match member.owed {
+        Some((from, upto)) => format!("(owed {from}..{upto})"),
+        None => String::new(),
+    };
+    format!("{}@{epoch}:{start}{owed}", name(*node))
+}
