@@ -63,3 +63,23 @@ fn windows() {
 fn hostile() {
     check("hostile");
 }
+
+#[test]
+fn lives() {
+    check("lives");
+}
+
+#[test]
+fn owed() {
+    check("owed");
+}
+
+#[test]
+fn out_of_reach() {
+    check("out-of-reach");
+}
+
+#[test]
+fn idle() {
+    check("idle");
+}

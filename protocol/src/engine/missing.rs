@@ -1,6 +1,6 @@
 //! What is missing of flows whose origin is dead: waiting for it, giving it up, and forgetting the flow in the end.
 
-use rolecast_membership::Time;
+use rolecast_membership::{Identity, Time};
 
 use super::{Engine, TICK};
 use crate::api::{Delivery, Gap, Origin, Seq};
@@ -13,14 +13,15 @@ impl Engine {
         let forgotten_soon = flow
             .dead_since
             .is_none_or(|since| since + self.limits.forget_after <= now + 2 * TICK);
-        let Some(known) = flow.newest_dest_set().filter(|_| !forgotten_soon) else {
+        if forgotten_soon {
             return false;
-        };
-        known.set.members.iter().any(|member| {
-            let other = ![self.me.id, flow.key.origin].contains(&member.node);
-            let alive = self.membership.member(member.node);
-            let alive = alive.is_some_and(|alive| alive.record.identity.epoch == member.epoch);
-            other && alive && !self.peers.is_linked(member.node)
+        }
+        let meant = flow.newest_dest_set().map(|known| &known.set);
+        let mut alive = self.membership.members().map(|alive| alive.record.identity);
+        alive.any(|Identity { id, epoch, .. }| {
+            // Of a flow of which only its origin's later life has spoken, it is not known who else was meant.
+            let may_hold = meant.is_none_or(|set| set.member(id).is_some_and(|m| m.epoch == epoch));
+            may_hold && id != flow.key.origin && !self.peers.is_linked(id)
         })
     }
 

@@ -164,6 +164,9 @@ impl Net {
         {
             return;
         }
+        // There is one link for each pair of keys: the one that comes later takes the place of the other.
+        let keys = self.keys.clone();
+        self.break_links(|x, y| x == a && keys[&y] == keys[&b] || x == b && keys[&y] == keys[&a]);
         let (near, far) = (LinkId(self.last_link + 1), LinkId(self.last_link + 2));
         self.last_link += 2;
         self.links.insert(near, (b, far));
