@@ -48,7 +48,7 @@ pub enum Socket {
     Abstract {
         /// The socket.
         socket: Arc<dyn quinn::AsyncUdpSocket>,
-        /// Timers and tasks of QUIC; [`quinn::TokioRuntime`] unless there is a reason.
+        /// Runs the tasks of the transport and of QUIC, and QUIC's timers; [`quinn::TokioRuntime`] unless there is a reason.
         runtime: Arc<dyn quinn::Runtime>,
     },
 }

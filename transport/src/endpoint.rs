@@ -20,6 +20,7 @@ use crate::session::Session;
 use crate::setup::Setup;
 use crate::shared::Shared;
 use crate::sync::lock;
+use crate::tasks::{Place, Tasks};
 use crate::timing::{DRAIN, LINGER, SETUP};
 use crate::tls;
 
@@ -56,7 +57,6 @@ pub struct Transport {
     shared: Arc<Shared>,
     endpoint: Endpoint,
     settings: Arc<Settings>,
-    runtime: Handle,
     local_addr: SocketAddr,
 }
 
@@ -73,7 +73,11 @@ impl Transport {
     ) -> Result<(Transport, Events), BindError> {
         let runtime = Handle::try_current().map_err(|_| BindError::NoRuntime)?;
         let settings = Arc::new(Settings::new(&config, alpn).map_err(BindError::Tls)?);
-        let shared = Arc::new(Shared::new(&config));
+        let tasks = match &config.socket {
+            Socket::Abstract { runtime, .. } => Place::Given(runtime.clone()),
+            Socket::Bind(_) | Socket::Bound(_) => Place::Tokio(runtime),
+        };
+        let shared = Arc::new(Shared::new(&config, Tasks(tasks)));
         let (socket, quic_runtime) = open(config.socket)?;
         let local_addr = socket.local_addr()?;
         let endpoint = Endpoint::new_with_abstract_socket(
@@ -82,13 +86,13 @@ impl Transport {
             socket,
             quic_runtime,
         )?;
-        runtime.spawn(accept(endpoint.clone(), shared.clone(), settings.clone()));
+        let accept = accept(endpoint.clone(), shared.clone(), settings.clone());
+        shared.tasks.spawn(accept);
         let events = Events::new(shared.clone());
         let transport = Transport {
             shared,
             endpoint,
             settings,
-            runtime,
             local_addr,
         };
         Ok((transport, events))
@@ -120,8 +124,15 @@ impl Transport {
             .endpoint
             .connect_with(config, addr, tls::SERVER_NAME)
             .map_err(|error| Problem::Unreachable(error.to_string()));
-        self.runtime
+        self.shared
+            .tasks
             .spawn(dial(self.shared.clone(), connecting, addr, expected));
+    }
+
+    /// Where the transport's own tasks run, and its driver's may.
+    #[must_use]
+    pub fn tasks(&self) -> Tasks {
+        self.shared.tasks.clone()
     }
 
     /// Hands the frames that were queued by [`Link::queue_frame`](crate::Link::queue_frame) to QUIC.
@@ -204,8 +215,9 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>, settings: Arc<Settings>
             let _ = incoming.retry();
             continue;
         }
+        let tasks = shared.tasks.clone();
         let (shared, settings) = (shared.clone(), settings.clone());
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             let session = answer(&shared, incoming, &settings).await;
             drop(permit);
             if let Some(session) = session {

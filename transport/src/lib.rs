@@ -30,6 +30,7 @@ mod session;
 mod setup;
 mod shared;
 mod sync;
+mod tasks;
 mod timing;
 mod tls;
 mod trust;
@@ -45,4 +46,5 @@ pub use event::{Class, DialError, Events, LinkEnd, RefusalReason, TransportEvent
 pub use key::NodeKey;
 pub use link::{CloseCode, Link, LinkStats};
 pub use secret::{MeshSecret, ParseSecretError};
+pub use tasks::Tasks;
 pub use trust::{Trust, TrustError};

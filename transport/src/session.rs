@@ -64,7 +64,7 @@ impl Session {
         } = self;
         let preface = preface.map_or_else(Bytes::new, |preface| preface.encode());
         link.open(sends, preface);
-        tokio::spawn(write_link(link.clone(), shared.clone()));
+        shared.tasks.spawn(write_link(link.clone(), shared.clone()));
         let queue = shared.clone();
         queue.queue.adopt(Box::pin(read(shared, link, control)));
     }

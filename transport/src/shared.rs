@@ -15,6 +15,7 @@ use crate::link::Link;
 use crate::peers::Peers;
 use crate::queue::Queue;
 use crate::sync::lock;
+use crate::tasks::Tasks;
 use crate::writer::flush_link;
 
 /// What all tasks of one transport share.
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) node_id: NodeId,
     pub(crate) instance: u64,
     pub(crate) limits: Limits,
+    pub(crate) tasks: Tasks,
     pub(crate) queue: Queue,
     pub(crate) tally: Arc<Tally>,
     pub(crate) peers: Mutex<Peers<Link>>,
@@ -37,12 +39,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: &TransportConfig) -> Self {
+    pub(crate) fn new(config: &TransportConfig, tasks: Tasks) -> Self {
         let node_id = config.trust.node_id();
         Shared {
             node_id,
             instance: config.instance,
             limits: config.limits.clone(),
+            tasks,
             queue: Queue::new(&config.limits),
             tally: Arc::default(),
             peers: Mutex::new(Peers::new(node_id)),
