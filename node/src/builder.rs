@@ -9,7 +9,10 @@ use rolecast_transport::{MeshSecret, ParseSecretError};
 
 use crate::error::StartError;
 use crate::node::Node;
+#[cfg(feature = "simulation")]
+use crate::simulation::Environment;
 use crate::start::start;
+use crate::surroundings::Surroundings;
 
 /// Says what a node is, and starts it; see [`Node::builder`].
 ///
@@ -48,6 +51,7 @@ pub struct NodeBuilder {
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) profile: Profile,
     pub(crate) limits: Limits,
+    pub(crate) surroundings: Surroundings,
 }
 
 /// Where a node's trust comes from.
@@ -109,6 +113,7 @@ impl NodeBuilder {
             state_dir: None,
             profile: Profile::default(),
             limits: Limits::default(),
+            surroundings: Surroundings::default(),
         }
     }
 
@@ -303,6 +308,15 @@ impl NodeBuilder {
     /// ```
     pub fn limits(self, limits: Limits) -> Self {
         NodeBuilder { limits, ..self }
+    }
+
+    /// Takes what the operating system would give from here: for simulators.
+    ///
+    /// The node listens at the address of the environment's socket, and uses no state directory.
+    #[cfg(feature = "simulation")]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.surroundings.simulated = Some(environment);
+        self
     }
 
     /// Starts the node in the current tokio runtime.

@@ -11,6 +11,7 @@ mod inboxes;
 mod links;
 mod mesh;
 mod shutdown;
+mod witnessed;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -34,7 +35,10 @@ use crate::driver::shutdown::Phase;
 use crate::error::ClosedReason;
 use crate::members::WatchQueue;
 use crate::shared::{Shared, Work};
+use crate::simulation::Sight;
 use crate::state_dir::StateDir;
+
+pub(crate) use witnessed::Witnessed;
 
 pub(crate) struct Driver {
     shared: Arc<Shared>,
@@ -54,6 +58,7 @@ pub(crate) struct Driver {
     watchers: Vec<Arc<WatchQueue>>,
     counters: Counters,
     phase: Phase,
+    witnessed: Witnessed,
 }
 
 /// What a node sends and hears through.
@@ -62,6 +67,8 @@ pub(crate) struct Network {
     pub(crate) events: Events,
     /// Whether the address was asked for, so that another node may be waiting for it.
     pub(crate) address_matters: bool,
+    /// Who sees what passes between the driver and the engine.
+    pub(crate) witnessed: Witnessed,
 }
 
 /// What is ready in one turn; the lists keep their room from turn to turn.
@@ -78,7 +85,7 @@ impl Driver {
         shared: Arc<Shared>,
         mut engine: Engine,
         clock: Clock,
-        network: Network,
+        mut network: Network,
         state: Option<StateDir>,
     ) -> Self {
         let now = clock.now();
@@ -86,6 +93,9 @@ impl Driver {
             .take_up(now, RoleName::everyone())
             .expect("a node that holds nothing can take up a role");
         let counters = Counters::new(shared.id);
+        network
+            .witnessed
+            .saw(&engine, || Sight::Started { everyone });
         Driver {
             shared,
             engine,
@@ -102,13 +112,16 @@ impl Driver {
             watchers: Vec::new(),
             counters,
             phase: Phase::Running,
+            witnessed: network.witnessed,
         }
     }
 
-    /// Starts the task.
+    /// Starts the task, where the transport's tasks run.
     pub(crate) fn spawn(self) {
         let span = tracing::info_span!("node", id = %self.shared.id);
-        tokio::spawn(self.run().instrument(span));
+        let tasks = self.transport.as_ref().map(Transport::tasks);
+        let tasks = tasks.expect("a transport that was just opened is open");
+        tasks.spawn(self.run().instrument(span));
     }
 
     async fn run(mut self) {
@@ -178,6 +191,8 @@ impl Driver {
         }
         // What was taken from an inbox before its role was dropped counts as taken.
         for ticket in ready.work.tickets.drain(..) {
+            self.witnessed
+                .saw(&self.engine, || Sight::Consumed { ticket });
             self.engine.handle(self.now, Input::Consumed { ticket });
         }
         for command in ready.work.commands.drain(..) {
@@ -207,6 +222,7 @@ impl Driver {
                 break;
             }
         }
+        self.witnessed.saw(&self.engine, || Sight::AtRest);
         if let Some(transport) = &self.transport {
             transport.flush();
         }
@@ -229,6 +245,7 @@ impl Driver {
     }
 
     fn on_event(&mut self, event: Event) {
+        self.witnessed.saw(&self.engine, || Sight::Told(&event));
         match event {
             Event::Membership(event) => self.on_membership(*event),
             Event::Holders(role) => self.on_holders(&role),

@@ -68,8 +68,14 @@ mod resolve;
 mod role;
 mod settlement;
 mod shared;
+#[cfg(feature = "simulation")]
+pub mod simulation;
+#[cfg(not(feature = "simulation"))]
+#[expect(dead_code, unreachable_pub, reason = "nobody watches")]
+mod simulation;
 mod start;
 mod state_dir;
+mod surroundings;
 mod typed;
 
 pub use answers::{Answer, Answers};

@@ -5,30 +5,32 @@ use std::sync::Arc;
 
 use rolecast_membership::{Epoch, Identity, Record};
 use rolecast_protocol::{Config, Engine};
-use rolecast_transport::{NodeKey, Transport, TransportConfig, Trust};
+use rolecast_transport::{Transport, Trust};
 
 use crate::builder::{NodeBuilder, TrustSource};
 use crate::clock::Clock;
 use crate::driver::{Driver, Network};
-use crate::entropy;
 use crate::error::StartError;
 use crate::node::Node;
 use crate::resolve;
 use crate::shared::Shared;
-use crate::state_dir::{StateDir, fresh_epoch};
+use crate::state_dir::StateDir;
+use crate::surroundings::Surroundings;
 
 /// Starts what the builder describes.
 ///
 /// Everything that can be refused is checked before the socket is opened, and the epoch is used up last.
-pub(crate) async fn start(builder: NodeBuilder) -> Result<Node, StartError> {
+pub(crate) async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> {
     let listen = resolve::own(&builder.listen, "listen").await?;
     let advertise = match &builder.advertise {
         Some(text) => Some(resolve::own(text, "advertise").await?),
         None => None,
     };
     let seeds = resolve::seeds(&builder.seeds).await?;
-    let state = builder.state_dir.clone().map(StateDir::open).transpose()?;
-    let trust = trust(&builder.trust, state.as_ref())?;
+    let surroundings = std::mem::take(&mut builder.surroundings);
+    let state_dir = surroundings.state_dir(builder.state_dir.clone());
+    let state = state_dir.map(StateDir::open).transpose()?;
+    let trust = trust(&builder.trust, state.as_ref(), &surroundings)?;
     let id = trust.node_id();
     let mut record = record(
         &builder,
@@ -41,9 +43,11 @@ pub(crate) async fn start(builder: NodeBuilder) -> Result<Node, StartError> {
     record.check()?;
     let epoch = state
         .as_ref()
-        .map_or_else(|| Ok(fresh_epoch()), StateDir::next_epoch)?;
+        .map_or_else(|| Ok(surroundings.epoch()), StateDir::next_epoch)?;
 
-    let mut config = TransportConfig::new(listen, trust, epoch.0);
+    let seed = surroundings.engine_seed();
+    let address_matters = surroundings.address_matters(listen);
+    let (mut config, witnessed) = surroundings.transport(listen, trust, epoch);
     let payload_bytes_max = builder.limits.payload_bytes_max.max(FRAME_BYTES_MIN);
     config.limits.data_frame_bytes_max = payload_bytes_max + FRAME_OVERHEAD_BYTES;
     let (transport, events) = Transport::bind(config)?;
@@ -57,22 +61,27 @@ pub(crate) async fn start(builder: NodeBuilder) -> Result<Node, StartError> {
     let clock = Clock::start();
     let shared = Arc::new(Shared::new(record.identity, builder.limits.clone()));
     let config = Config::new(record, seeds, builder.profile, builder.limits);
-    let engine = Engine::new(config, entropy::seed(), clock.now());
+    let engine = Engine::new(config, seed, clock.now());
     let network = Network {
         transport,
         events,
-        address_matters: listen.port() != 0,
+        address_matters,
+        witnessed,
     };
     Driver::new(Arc::clone(&shared), engine, clock, network, state).spawn();
     Ok(Node::new(shared))
 }
 
-fn trust(source: &TrustSource, state: Option<&StateDir>) -> Result<Trust, StartError> {
+fn trust(
+    source: &TrustSource,
+    state: Option<&StateDir>,
+    surroundings: &Surroundings,
+) -> Result<Trust, StartError> {
     match source {
         TrustSource::None => Err(StartError::NoTrust),
         TrustSource::Secret(secret) => {
             let secret = secret.as_ref().map_err(Clone::clone)?;
-            let key = state.map_or_else(|| Ok(NodeKey::generate()), StateDir::key)?;
+            let key = state.map_or_else(|| Ok(surroundings.key()), StateDir::key)?;
             Ok(Trust::from_secret(secret, &key))
         }
         TrustSource::Pem { ca, chain, key } => Ok(Trust::from_pem(ca, chain, key)?),

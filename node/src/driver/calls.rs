@@ -15,6 +15,7 @@ use super::Driver;
 use crate::answers::Answer;
 use crate::call::{CallEnd, CallSlot, CallState};
 use crate::error::{NoAnswer, NotSent, ReplyError, Unknown};
+use crate::simulation::Sight;
 
 #[derive(Default)]
 pub(super) struct Calls {
@@ -86,8 +87,20 @@ impl Driver {
             Target::Any(role, _) | Target::Node(_, role) => role.clone(),
         };
         let deadline = self.clock.time(deadline);
+        let watched = self.witnessed.is_watched();
+        let shown = watched.then(|| (target.clone(), payload.clone()));
         match self.engine.call(self.now, target, kind, payload, deadline) {
             Ok(id) => {
+                if let Some((target, payload)) = &shown {
+                    let sight = || Sight::Calls {
+                        call: id,
+                        target,
+                        kind,
+                        payload,
+                        deadline,
+                    };
+                    self.witnessed.saw(&self.engine, sight);
+                }
                 self.counters.calls.increment(1);
                 self.begin_call(id, slot);
             }
@@ -100,7 +113,7 @@ impl Driver {
     pub(super) fn begin_call(&mut self, id: CallId, slot: CallSlot) {
         slot.state.numbered(id);
         if slot.state.is_cancelled() {
-            self.engine.cancel(self.now, id);
+            self.cancel(id);
         } else {
             self.calls.outstanding.insert(id, slot);
         }
@@ -110,8 +123,13 @@ impl Driver {
         if let Some(id) = state.id()
             && self.calls.outstanding.remove(&id).is_some()
         {
-            self.engine.cancel(self.now, id);
+            self.cancel(id);
         }
+    }
+
+    fn cancel(&mut self, call: CallId) {
+        self.witnessed.saw(&self.engine, || Sight::Cancels { call });
+        self.engine.cancel(self.now, call);
     }
 
     pub(super) fn on_answered(
@@ -152,6 +170,11 @@ impl Driver {
         done: Option<oneshot::Sender<Result<(), ReplyError>>>,
     ) {
         self.calls.answered(&to);
+        let sight = || Sight::Replies {
+            to,
+            answer: &answer,
+        };
+        self.witnessed.saw(&self.engine, sight);
         let replied = self.engine.reply(self.now, to, answer);
         if let Some(done) = done {
             let _ = done.send(replied.map_err(|error| match error {

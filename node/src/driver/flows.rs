@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::Driver;
 use crate::error::NotSent;
 use crate::outbox::{Content, Gather, Outbox, Parcel};
+use crate::simulation::Sight;
 
 /// The flows that are open.
 #[derive(Default)]
@@ -104,6 +105,17 @@ impl Flow {
         self.outbox.settlement.sent(first, accepted.members);
     }
 
+    /// What a witness sees of a batch that the engine has taken.
+    fn accepted<'a>(&'a self, id: FlowId, accepted: &'a Accepted, batch: &'a Batch) -> Sight<'a> {
+        Sight::Accepted {
+            flow: id,
+            role: &self.outbox.role.name,
+            dissemination: self.outbox.dissemination,
+            accepted,
+            batch,
+        }
+    }
+
     /// The engine will never take a parcel.
     fn skip(&mut self, cost: usize) {
         self.outbox.release(cost);
@@ -187,6 +199,8 @@ impl Driver {
         match self.engine.multicast(self.now, id, batch.clone()) {
             Ok(accepted) => {
                 flow.taken(cost, &accepted);
+                let sight = || flow.accepted(id, &accepted, &batch);
+                self.witnessed.saw(&self.engine, sight);
                 self.counters
                     .messages_sent
                     .increment(u64::from(batch.count()));
@@ -220,6 +234,17 @@ impl Driver {
         match self.engine.gather(self.now, id, payload.clone(), until) {
             Ok((call, accepted)) => {
                 flow.taken(cost, &accepted);
+                if self.witnessed.is_watched() {
+                    let gathers = || Sight::Gathers {
+                        call,
+                        role: &flow.outbox.role.name,
+                        deadline: until,
+                    };
+                    self.witnessed.saw(&self.engine, gathers);
+                    let batch = Batch::single(payload, Some(call));
+                    let sight = || flow.accepted(id, &accepted, &batch);
+                    self.witnessed.saw(&self.engine, sight);
+                }
                 self.counters.messages_sent.increment(1);
                 self.counters.calls.increment(1);
                 slot.sent(accepted.members);

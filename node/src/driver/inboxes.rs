@@ -11,6 +11,7 @@ use super::Driver;
 use crate::error::{ClosedReason, RegisterError};
 use crate::inbox::{Arrival, Inbox, InboxQueue, refuse};
 use crate::queue::Queue;
+use crate::simulation::Sight;
 
 /// Where deliveries go.
 pub(super) struct Inboxes {
@@ -59,6 +60,11 @@ impl Driver {
                 tracing::warn!(?gap, "messages are lost to an inbox");
             }
         }
+        let sight = || Sight::Delivered {
+            inbox,
+            delivery: &delivery,
+        };
+        self.witnessed.saw(&self.engine, sight);
         let arrival = Arrival::Delivery(delivery);
         let left = match self.inboxes.queues.get(&inbox) {
             Some(queue) => queue.push(arrival),
@@ -83,6 +89,11 @@ impl Driver {
         let result = match self.engine.take_up(self.now, role.clone()) {
             Ok(id) => {
                 tracing::info!(%role, "took up a role");
+                let sight = || Sight::TookUp {
+                    inbox: id,
+                    role: &role,
+                };
+                self.witnessed.saw(&self.engine, sight);
                 let queue = Arc::new(Queue::new());
                 self.inboxes.queues.insert(id, Arc::clone(&queue));
                 Ok(Inbox::new(Arc::clone(&self.shared), id, role, queue))
@@ -103,6 +114,8 @@ impl Driver {
         if let Some(queue) = self.inboxes.queues.remove(&inbox) {
             if inbox != self.inboxes.everyone {
                 self.engine.drop_role(self.now, inbox);
+                self.witnessed
+                    .saw(&self.engine, || Sight::Dropped { inbox });
             }
             // A dropped inbox is closed already.
             let _ = queue.push(Arrival::Closed(None));

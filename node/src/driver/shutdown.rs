@@ -10,6 +10,7 @@ use rolecast_membership::Time;
 use super::Driver;
 use crate::error::ClosedReason;
 use crate::members::{MeshEvent, tell};
+use crate::simulation::Sight;
 
 /// Where a node stands between its start and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,10 +85,12 @@ impl Driver {
 
     /// Says farewell, unless another process goes on with this node's key, and closes.
     pub(super) async fn stop(&mut self, reason: ClosedReason) {
-        if !matches!(reason, ClosedReason::Superseded { .. }) {
+        let left = !matches!(reason, ClosedReason::Superseded { .. });
+        if left {
             self.engine.leave(self.now);
             self.carry_out();
         }
+        self.witnessed.saw(&self.engine, || Sight::Ended { left });
         self.close_transport().await;
         tracing::info!(%reason, "the node is closed");
         self.close_everything(reason);

@@ -1,0 +1,137 @@
+//! Whole nodes in a simulation: everything that a node takes from the operating system, handed in.
+//!
+//! With the feature `simulation` a [`NodeBuilder`](crate::NodeBuilder) takes an [`Environment`]: a socket, a runtime for tasks, a key, an epoch and a seed.
+//! A node that was given one reads no clock but tokio's, draws no random number that could show in the lengths or the times of its packets, and touches no disk; on a current-thread runtime with a paused clock it does the same in every run.
+//! A [`Witness`] sees what the node's driver and engine tell each other, to be compared with what the program sees.
+//!
+//! This is for simulators such as `rolecast-sim`; programs are tested with `rolecast_sim::check` and need nothing of this.
+
+use std::fmt;
+
+use rolecast_membership::{Epoch, RoleName, Time};
+use rolecast_protocol::{
+    Accepted, Batch, CallId, CallKind, Delivery, Dissemination, Engine, Event, FlowId, InboxId,
+    Refusal, ReplyTo, Target, Ticket,
+};
+pub use rolecast_transport::{NodeKey, Socket};
+
+use bytes::Bytes;
+
+/// What a node takes from the outside instead of from the operating system.
+pub struct Environment {
+    /// Where packets come in and go out; of a [`Socket::Abstract`] the runtime also runs the tasks of the node.
+    pub socket: Socket,
+    /// The node's key, if it trusts a mesh secret.
+    pub key: NodeKey,
+    /// The epoch in which it starts.
+    pub epoch: Epoch,
+    /// From which all of its random numbers follow, except for those of TLS, which show in no packet's length or time.
+    pub seed: [u8; 32],
+    /// Who watches, if anybody does.
+    pub witness: Option<Box<dyn Witness>>,
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment")
+            .field("socket", &self.socket)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sees what a node's driver and engine tell each other, in the order in which they do.
+pub trait Witness: Send {
+    /// Something passed between the driver and this engine.
+    fn saw(&mut self, engine: &Engine, sight: Sight<'_>);
+}
+
+/// What passed between a driver and its engine.
+#[derive(Clone, Debug)]
+pub enum Sight<'a> {
+    /// The node is up and holds the role of everyone, in this inbox.
+    Started {
+        /// The inbox of what is broadcast.
+        everyone: InboxId,
+    },
+    /// A role was taken up.
+    TookUp {
+        /// Its inbox.
+        inbox: InboxId,
+        /// Which role.
+        role: &'a RoleName,
+    },
+    /// A role was dropped.
+    Dropped {
+        /// Its inbox.
+        inbox: InboxId,
+    },
+    /// The engine took a batch of multicasts.
+    Accepted {
+        /// In which flow.
+        flow: FlowId,
+        /// To which role.
+        role: &'a RoleName,
+        /// How it spreads.
+        dissemination: Dissemination,
+        /// What the engine says of it.
+        accepted: &'a Accepted,
+        /// What it holds.
+        batch: &'a Batch,
+    },
+    /// The engine took a request to all; what it sends follows as [`Sight::Accepted`].
+    Gathers {
+        /// Its number.
+        call: CallId,
+        /// To which role.
+        role: &'a RoleName,
+        /// When it ends at the latest, on the engine's clock.
+        deadline: Time,
+    },
+    /// The engine took a call to one holder.
+    Calls {
+        /// Its number.
+        call: CallId,
+        /// To whom.
+        target: &'a Target,
+        /// What the holder is to do.
+        kind: CallKind,
+        /// What it is given.
+        payload: &'a Bytes,
+        /// When it ends at the latest, on the engine's clock.
+        deadline: Time,
+    },
+    /// The program gave a call up.
+    Cancels {
+        /// Which.
+        call: CallId,
+    },
+    /// The program answers a request.
+    Replies {
+        /// Whose.
+        to: ReplyTo,
+        /// What it says.
+        answer: &'a Result<Bytes, Refusal>,
+    },
+    /// The engine delivers.
+    Delivered {
+        /// Into which inbox.
+        inbox: InboxId,
+        /// What.
+        delivery: &'a Delivery,
+    },
+    /// The program has taken what this ticket stands for.
+    Consumed {
+        /// The delivery's ticket.
+        ticket: Ticket,
+    },
+    /// The engine tells something.
+    Told(&'a Event),
+    /// The engine has said everything that it had to say.
+    AtRest,
+    /// The node has said farewell, or stops without one.
+    Ended {
+        /// Whether it said farewell.
+        left: bool,
+    },
+}
