@@ -180,14 +180,16 @@ impl Application {
         None
     }
 
-    /// Whether nothing is to be taken, answered or sent.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.answers.is_empty()
-            && self.inboxes.values().all(|inbox| inbox.items.is_empty())
-            && self
-                .senders
-                .values()
-                .all(|sender| sender.waiting.is_empty())
+    /// Whether nothing is to be taken or answered.
+    pub(crate) fn has_nothing_to_take(&self) -> bool {
+        self.answers.is_empty() && self.inboxes.values().all(|inbox| inbox.items.is_empty())
+    }
+
+    /// Whether nothing waits for room.
+    pub(crate) fn has_nothing_to_send(&self) -> bool {
+        self.senders
+            .values()
+            .all(|sender| sender.waiting.is_empty())
     }
 
     fn delay(&mut self) -> Duration {

@@ -22,6 +22,8 @@ pub use lives::{Holder, ProcessId};
 pub use views::View;
 pub use violation::{Broken, CallName, Instead, MessageName, Name, Violation};
 
+use crate::clock::Clock;
+use crate::plan::Slot;
 use calls::{Answered, Calls};
 use flows::Flows;
 use lives::{LifeState, Lives};
@@ -45,6 +47,11 @@ pub enum Observation {
     },
     /// The process comes out of a pause.
     Resumed,
+    /// The process's clock runs like this from here on.
+    ClockSet {
+        /// The clock.
+        clock: Clock,
+    },
     /// The process goes on in a later life, with these holdings.
     Renewed {
         /// Who it is from here on.
@@ -146,7 +153,9 @@ pub struct Ghost {
     lives: Lives,
     flows: Flows,
     calls: Calls,
-    /// When each process last came out of a pause.
+    /// The clock of each process, by which it keeps its deadlines.
+    clocks: Vec<Clock>,
+    /// When each process last came out of a pause, or its clock last jumped, by its own clock.
     resumed: Vec<Time>,
 }
 
@@ -163,6 +172,13 @@ impl Ghost {
         let mut ghost = Ghost::default();
         ghost.flows.window_bytes = Some(bytes);
         ghost
+    }
+
+    /// As it is, but in the end something is promised only among these places: whatever else there is stays broken for good.
+    #[must_use]
+    pub fn with_core(mut self, core: Option<impl IntoIterator<Item = Slot>>) -> Self {
+        self.lives.core = core.map(|core| core.into_iter().collect());
+        self
     }
 
     /// Takes in what happened at the edge of one engine; gives what a delivery was made of.
@@ -193,6 +209,7 @@ impl Ghost {
         match observation {
             Observation::Started { name, identity } => {
                 lives.start(process, name, identity);
+                self.clocks.push(Clock::default());
                 self.resumed.push(now);
             }
             Observation::Crashed => {
@@ -203,7 +220,13 @@ impl Ghost {
                 lives.end(process, LifeState::Left { drained });
                 self.calls.end_process(process);
             }
-            Observation::Resumed => self.resumed[process.0 as usize] = now,
+            Observation::Resumed => {
+                self.resumed[process.0 as usize] = self.clocks[process.0 as usize].at(now);
+            }
+            Observation::ClockSet { clock } => {
+                self.clocks[process.0 as usize] = clock;
+                self.resumed[process.0 as usize] = clock.at(now);
+            }
             Observation::Renewed { identity, tenures } => {
                 lives.renew(process, identity, &tenures)?;
             }
@@ -280,6 +303,7 @@ impl Ghost {
                 last,
             } => {
                 let resumed = self.resumed[process.0 as usize];
+                let now = self.clocks[process.0 as usize].at(now);
                 let answered = Answered {
                     call,
                     node,
@@ -310,9 +334,13 @@ impl Ghost {
     #[must_use]
     pub fn owed(&self, now: Time) -> Option<Violation> {
         self.calls
-            .overdue(&self.lives, now)
+            .overdue(&self.lives, &self.clocks, now)
             .or_else(|| self.flows.owed(&self.lives, now))
-            .or_else(|| self.flows.unsettled(&self.lives, now))
+            .or_else(|| {
+                // A member that is half in reach for good may never acknowledge, and never be taken for dead.
+                let whole = self.lives.core.is_none();
+                whole.then(|| self.flows.unsettled(&self.lives, now))?
+            })
     }
 
     /// How many calls have not ended.
@@ -324,7 +352,10 @@ impl Ghost {
     /// Compares what one node sees with the truth.
     #[must_use]
     pub fn differs(&self, view: &View) -> Option<(String, String)> {
-        views::difference(&self.lives.truth(), view)
+        if self.lives.core.is_none() {
+            return views::difference(&self.lives.truth(), view);
+        }
+        views::difference(&self.lives.truth(), &view.without(&self.lives.outsiders()))
     }
 
     /// Who this process is.

@@ -12,7 +12,10 @@
 //! ```
 
 mod application;
+#[cfg(feature = "canaries")]
+pub mod canary;
 pub mod check;
+mod clock;
 mod network;
 pub mod plan;
 mod process;
@@ -26,8 +29,9 @@ mod trace;
 pub mod workload;
 mod world;
 
+pub use clock::Clock;
 pub use run::{Outcome, run, run_recorded, run_traced};
-pub use scenario::{NetworkShape, Scenario};
+pub use scenario::{FAMILIES, Family, Level, NetworkShape, Scenario};
 pub use schedule::Schedule;
 pub use statistics::{Quantiles, Statistics};
 pub use sweep::{Effect, Failure, Summary, Sweep};

@@ -100,7 +100,7 @@ fn run_one(args: &RunArgs) -> io::Result<ExitCode> {
     let scenario = Scenario::draw(args.seed, args.nodes);
     #[cfg(feature = "canaries")]
     let scenario = Scenario {
-        canary: args.canary,
+        canary: args.canary.map(rolecast_sim::canary::name),
         ..scenario
     };
     let outcome = match (args.trace, args.json) {

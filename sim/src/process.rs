@@ -9,6 +9,7 @@ use rolecast_protocol::{Engine, InboxId, LinkId};
 
 use crate::application::Application;
 use crate::check::{Holder, Name, ProcessId, View};
+use crate::clock::Clock;
 use crate::network::{EndId, Party};
 use crate::plan::Slot;
 use crate::world::Happening;
@@ -21,6 +22,8 @@ pub(crate) struct Process {
     pub(crate) node: NodeId,
     pub(crate) addr: SocketAddr,
     pub(crate) engine: Engine,
+    /// What its engine takes for the time.
+    pub(crate) clock: Clock,
     pub(crate) app: Application,
     pub(crate) state: State,
     /// What came while it was paused.
@@ -52,7 +55,7 @@ impl Process {
         id: ProcessId,
         name: Name,
         (node, addr): (NodeId, SocketAddr),
-        engine: Engine,
+        (engine, clock): (Engine, Clock),
         app: Application,
     ) -> Self {
         Process {
@@ -61,6 +64,7 @@ impl Process {
             node,
             addr,
             engine,
+            clock,
             app,
             state: State::Running,
             backlog: VecDeque::new(),

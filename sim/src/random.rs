@@ -22,12 +22,16 @@ pub enum Purpose {
     Path,
     /// How one node's application behaves.
     Application,
-    /// Connections: who wins a race, how soon an end notices.
+    /// The connections from one place to another: who wins a race, how soon an end notices.
     Connection,
     /// The seed of one engine.
     Engine,
     /// The key of one node.
     Key,
+    /// The dice of one fault on one path.
+    Fault,
+    /// The family that a seed draws.
+    Family,
 }
 
 /// One stream of random numbers.

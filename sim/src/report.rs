@@ -87,7 +87,7 @@ pub(crate) fn human_run(
 ) -> io::Result<()> {
     let statistics = &outcome.statistics;
     let mut kinds: BTreeMap<&str, u32> = BTreeMap::new();
-    for (kind, _) in &outcome.effects {
+    for ((kind, _), _) in &outcome.effects {
         *kinds.entry(kind.name()).or_default() += 1;
     }
     let kinds: Vec<_> = kinds
@@ -255,18 +255,9 @@ impl Progress {
 /// A bug by its name.
 #[cfg(feature = "canaries")]
 pub(crate) fn parse_canary(text: &str) -> Result<rolecast_protocol::Canary, String> {
-    use rolecast_protocol::Canary;
-    let all = [
-        Canary::RelayForgotten,
-        Canary::DuplicateDelivered,
-        Canary::OrderIgnored,
-        Canary::ResendForgotten,
-    ];
-    let names: Vec<String> = all.iter().map(|canary| format!("{canary:?}")).collect();
-    let found = all
-        .into_iter()
-        .find(|canary| format!("{canary:?}").eq_ignore_ascii_case(text));
-    found.ok_or_else(|| format!("the bugs that can be planted are {}", names.join(", ")))
+    use rolecast_sim::canary;
+    let names = || canary::ALL.map(canary::name).join(", ");
+    canary::named(text).ok_or_else(|| format!("the bugs that can be planted are {}", names()))
 }
 
 fn millis(us: u64) -> String {

@@ -24,7 +24,7 @@ pub struct Outcome {
     /// Over everything that happened.
     pub hash: TraceHash,
     /// The faults of the plan, each with whether anything came of it.
-    pub effects: Vec<(FaultKind, bool)>,
+    pub effects: Vec<((FaultKind, Option<FaultKind>), bool)>,
     /// Figures.
     pub statistics: Statistics,
     /// Everything that happened at the edges of the engines, if that was asked for.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::plan::{FaultKind, Slot};
 use crate::run::{Outcome, run};
-use crate::scenario::Scenario;
+use crate::scenario::{Level, Scenario};
 
 /// Which seeds to run, and how.
 #[derive(Clone, Debug)]
@@ -162,10 +162,12 @@ impl Seeds<'_> {
 impl Summary {
     fn add(&mut self, outcome: &Outcome) {
         self.runs += 1;
-        for &(kind, effective) in &outcome.effects {
-            let effect = self.faults.entry(kind.name()).or_default();
-            effect.drawn += 1;
-            effect.effective += u64::from(effective);
+        for &((kind, manner), effective) in &outcome.effects {
+            for kind in [kind].into_iter().chain(manner) {
+                let effect = self.faults.entry(kind.name()).or_default();
+                effect.drawn += 1;
+                effect.effective += u64::from(effective);
+            }
         }
         let statistics = &outcome.statistics;
         self.events += statistics.events;
@@ -191,6 +193,7 @@ impl Summary {
         // Of a few draws none may have met anything; of so many, one must.
         self.faults_without_effect = FaultKind::ALL
             .into_iter()
+            .filter(|kind| kind.acts_at(Level::Engine))
             .map(FaultKind::name)
             .filter(|name| {
                 self.faults

@@ -26,6 +26,8 @@ pub type RoleIndex = u8;
 /// One thing that one application asks its node for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
+    /// Its number, which its payloads carry; no other operation of the workload has it.
+    pub id: u32,
     /// When, in microseconds of virtual time.
     pub at_us: u64,
     /// Where; nothing happens if nobody is there at the time.
@@ -113,10 +115,43 @@ pub enum Choice {
     Sticky(u8),
 }
 
+/// What kind of things is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Everything.
+    Mixed,
+    /// Nothing.
+    Idle,
+    /// Multicasts and scatter-gathers only.
+    Multicasts,
+    /// Everything, while roles are taken up and dropped all the time.
+    Moving,
+    /// More than fits.
+    Flood,
+}
+
+/// From what a workload is drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft {
+    /// From which it follows.
+    pub seed: u64,
+    /// What kind of things is asked for.
+    pub style: Style,
+    /// How many places for nodes there are.
+    pub nodes: Slot,
+    /// When the first thing is asked for.
+    pub from: Time,
+    /// For how long bursts begin.
+    pub window: Duration,
+    /// The length of the largest payload.
+    pub bytes_max: u32,
+}
+
 impl Workload {
-    /// Draws the workload of a seed: bursts and lulls between `from` and `from + window`.
+    /// Draws a workload: bursts and lulls between `from` and `from + window`.
     #[must_use]
-    pub fn draw(seed: u64, nodes: Slot, from: Time, window: Duration, bytes_max: u32) -> Self {
+    pub fn draw(draft: Draft) -> Self {
+        let Draft { seed, nodes, .. } = draft;
         let mut stream = Stream::new(seed, Purpose::Workload, 0);
         let roles = u8::try_from(stream.between(1, 3)).expect("below 256");
         let held = (0..nodes)
@@ -132,13 +167,15 @@ impl Workload {
             let mut draw = Draw {
                 stream,
                 node,
-                nodes,
                 roles,
-                bytes_max,
+                draft,
             };
-            draw.node_operations(from, window, &mut operations);
+            draw.node_operations(&mut operations);
         }
         operations.sort_by_key(|operation| (operation.at_us, operation.node));
+        for (id, operation) in (0..).zip(&mut operations) {
+            operation.id = id;
+        }
         Workload {
             roles,
             held,
@@ -160,20 +197,21 @@ impl Workload {
 struct Draw {
     stream: Stream,
     node: Slot,
-    nodes: Slot,
     roles: u8,
-    bytes_max: u32,
+    draft: Draft,
 }
 
 impl Draw {
-    fn node_operations(&mut self, from: Time, window: Duration, operations: &mut Vec<Operation>) {
-        let from_us = from.as_micros();
-        let window_us = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
+    fn node_operations(&mut self, operations: &mut Vec<Operation>) {
+        let from_us = self.draft.from.as_micros();
+        let window_us = u64::try_from(self.draft.window.as_micros()).unwrap_or(u64::MAX);
         // Some nodes only listen.
-        let bursts = if self.stream.percent(20) {
-            0
-        } else {
-            self.stream.between(1, 6)
+        let silent = self.stream.percent(20);
+        let bursts = match self.draft.style {
+            Style::Idle => return,
+            Style::Flood => self.stream.between(6, 16),
+            _ if silent => 0,
+            _ => self.stream.between(1, 6),
         };
         for _ in 0..bursts {
             let start_us = from_us + self.stream.between(0, window_us);
@@ -182,11 +220,7 @@ impl Draw {
             for number in 0..self.stream.magnitude(1, 24) {
                 let at_us = start_us + number * step_us;
                 let ask = self.ask(&weights);
-                operations.push(Operation {
-                    at_us,
-                    node: self.node,
-                    ask,
-                });
+                operations.push(self.operation(at_us, ask));
             }
         }
         self.role_moves(from_us, window_us, operations);
@@ -194,8 +228,12 @@ impl Draw {
 
     /// Roles are dropped and taken up in the middle of traffic.
     fn role_moves(&mut self, from_us: u64, window_us: u64, operations: &mut Vec<Operation>) {
-        if self.stream.percent(50) {
-            for _ in 0..self.stream.between(1, 4) {
+        let (share, most) = match self.draft.style {
+            Style::Moving => (90, 12),
+            _ => (50, 4),
+        };
+        if self.stream.percent(share) {
+            for _ in 0..self.stream.between(1, most) {
                 let at_us = from_us + self.stream.between(0, window_us);
                 let role = self.role();
                 let ask = if self.stream.percent(50) {
@@ -203,26 +241,28 @@ impl Draw {
                 } else {
                     Ask::TakeUp { role }
                 };
-                operations.push(Operation {
-                    at_us,
-                    node: self.node,
-                    ask,
-                });
+                operations.push(self.operation(at_us, ask));
             }
+        }
+    }
+
+    /// An operation that gets its number once all are in order.
+    fn operation(&self, at_us: u64, ask: Ask) -> Operation {
+        Operation {
+            id: 0,
+            at_us,
+            node: self.node,
+            ask,
         }
     }
 
     /// Each burst is mostly of one kind: multicasts, gathers, anycasts, unicasts, cancels.
     fn weights(&mut self) -> [u64; 5] {
-        *self.stream.pick(&[
-            [1, 0, 0, 0, 0],
-            [1, 0, 0, 0, 0],
-            [0, 1, 0, 0, 0],
-            [0, 0, 1, 0, 0],
-            [0, 0, 0, 1, 0],
-            [4, 1, 2, 1, 1],
-            [0, 2, 4, 2, 1],
-        ])
+        let of_the_style: &[[u64; 5]] = match self.draft.style {
+            Style::Multicasts => &[[1, 0, 0, 0, 0], [1, 0, 0, 0, 0], [4, 1, 0, 0, 0]],
+            _ => &EVERYTHING,
+        };
+        *self.stream.pick(of_the_style)
     }
 
     fn ask(&mut self, weights: &[u64; 5]) -> Ask {
@@ -259,7 +299,7 @@ impl Draw {
                 within_us: self.within_us(),
             },
             3 => Ask::Unicast {
-                to: Slot::try_from(self.stream.index(usize::from(self.nodes)))
+                to: Slot::try_from(self.stream.index(usize::from(self.draft.nodes)))
                     .expect("below a Slot"),
                 role,
                 request: self.stream.percent(70),
@@ -287,14 +327,31 @@ impl Draw {
     }
 
     fn bytes(&mut self) -> u32 {
-        u32::try_from(self.stream.magnitude(16, u64::from(self.bytes_max)))
-            .expect("below bytes_max")
+        let most = self.draft.bytes_max;
+        let least = if self.draft.style == Style::Flood {
+            most / 4
+        } else {
+            16
+        };
+        let drawn = self.stream.magnitude(u64::from(least), u64::from(most));
+        u32::try_from(drawn).expect("below bytes_max")
     }
 
     fn within_us(&mut self) -> u64 {
         self.stream.magnitude(1_000, 10_000_000)
     }
 }
+
+/// Ways to mix multicasts, gathers, anycasts, unicasts and cancels.
+const EVERYTHING: [[u64; 5]; 7] = [
+    [1, 0, 0, 0, 0],
+    [1, 0, 0, 0, 0],
+    [0, 1, 0, 0, 0],
+    [0, 0, 1, 0, 0],
+    [0, 0, 0, 1, 0],
+    [4, 1, 2, 1, 1],
+    [0, 2, 4, 2, 1],
+];
 
 #[cfg(test)]
 mod tests {
@@ -303,13 +360,14 @@ mod tests {
     #[test]
     fn workloads_are_in_order_and_name_only_what_exists() {
         for seed in 0..100 {
-            let workload = Workload::draw(
+            let workload = Workload::draw(Draft {
                 seed,
-                4,
-                Time::from_millis(500),
-                Duration::from_secs(8),
-                2_000,
-            );
+                style: Style::Mixed,
+                nodes: 4,
+                from: Time::from_millis(500),
+                window: Duration::from_secs(8),
+                bytes_max: 2_000,
+            });
             assert!(
                 workload
                     .operations

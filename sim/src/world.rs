@@ -20,6 +20,7 @@ use crate::application::Application;
 use crate::check::{
     Bounds, Broken, Ghost, Name, Observation, ProcessId, Recorded, Violation, check_usage,
 };
+use crate::clock::Clock;
 use crate::network::{EndId, Network};
 use crate::plan::{Restart, Slot};
 use crate::process::{Process, State, address};
@@ -42,6 +43,10 @@ pub(crate) enum Happening {
     Break(u32),
     /// A fault is mended.
     Mend(u32),
+    /// A part of a cut begins.
+    Cut(u32, u32),
+    /// A part of a cut is mended.
+    Uncut(u32, u32),
     /// An application asks for something.
     Operate(u32),
     /// An engine's deadline.
@@ -91,6 +96,8 @@ pub(crate) struct World<'a> {
     dialling: BTreeMap<(ProcessId, SocketAddr), u32>,
     roles: Vec<RoleName>,
     bounds: Bounds,
+    #[cfg(feature = "canaries")]
+    canary: Option<rolecast_protocol::Canary>,
     ghost: Ghost,
     trace: Trace,
     /// What the ghost was told, if somebody wants to know.
@@ -115,10 +122,22 @@ struct Place {
     addresses: u16,
     /// The last epoch in which the present key lived.
     last_epoch: Epoch,
+    /// How the clock runs by which deadlines are kept.
+    clock: Clock,
+    /// By how much the clock on the wall is ahead.
+    wall_us: i64,
+}
+
+impl Place {
+    /// The epoch that the clock on the wall gives.
+    fn wall_clock(&self, now: Time) -> Epoch {
+        let shown_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
+        Epoch(EPOCH_START.saturating_add_signed(shown_us.saturating_add(self.wall_us) / 1_000))
+    }
 }
 
 /// The epoch that a node's wall clock gives at the start of a run.
-const EPOCH_START: u64 = 1_000_000;
+const EPOCH_START: u64 = 10_000_000;
 /// So much may happen at one instant, for each node, before it counts as never ending.
 const AT_ONCE_MAX: u32 = 10_000;
 /// So many outputs may follow from one input.
@@ -151,7 +170,10 @@ impl<'a> World<'a> {
             dialling: BTreeMap::new(),
             bounds: Bounds::new(&scenario.limits, roles.len()),
             roles,
-            ghost: Ghost::with_window(scenario.limits.flow_window_bytes),
+            #[cfg(feature = "canaries")]
+            canary: scenario.canary.as_deref().and_then(crate::canary::named),
+            ghost: Ghost::with_window(scenario.limits.flow_window_bytes)
+                .with_core(scenario.core.clone()),
             trace: Trace::new(sink),
             record: record.then(Vec::new),
             statistics: Statistics::default(),
@@ -165,8 +187,10 @@ impl<'a> World<'a> {
     }
 
     fn put_plan(&mut self) {
-        for (slot, &at) in (0..).zip(&self.scenario.starts) {
-            self.schedule.put(at, Happening::Start(slot));
+        for slot in 0..self.scenario.nodes {
+            if let Some(at) = self.scenario.start(slot) {
+                self.schedule.put(at, Happening::Start(slot));
+            }
         }
         for (number, fault) in (0..).zip(&self.scenario.plan.faults) {
             self.schedule
@@ -212,7 +236,7 @@ impl<'a> World<'a> {
             .plan
             .faults
             .iter()
-            .map(crate::plan::Fault::kind);
+            .map(crate::plan::Fault::kinds);
         Outcome {
             seed: self.scenario.seed,
             nodes: self.scenario.nodes,
@@ -246,6 +270,14 @@ impl<'a> World<'a> {
             Happening::Restart(slot, restart) => self.restart(now, slot, restart),
             Happening::Break(fault) => self.begin_fault(now, fault),
             Happening::Mend(fault) => self.mend_fault(now, fault),
+            Happening::Cut(fault, span) => {
+                self.cut(now, fault, span);
+                Ok(())
+            }
+            Happening::Uncut(fault, span) => {
+                self.uncut(now, fault, span);
+                Ok(())
+            }
             Happening::Operate(number) => self.operate(now, number),
             Happening::Wake(process) => self.wake(now, process),
             Happening::Arrive { end, class } => self.arrive(now, end, class),
@@ -291,6 +323,8 @@ impl<'a> World<'a> {
             | Happening::Restart(..)
             | Happening::Break(_)
             | Happening::Mend(_)
+            | Happening::Cut(..)
+            | Happening::Uncut(..)
             | Happening::Knock(_)
             | Happening::Probe => None,
         }
@@ -315,7 +349,7 @@ impl<'a> World<'a> {
 
     fn start(&mut self, now: Time, slot: Slot) -> Result<(), Violation> {
         let place = &mut self.places[usize::from(slot)];
-        place.last_epoch = Epoch(EPOCH_START + now.as_micros() / 1_000);
+        place.last_epoch = place.wall_clock(now);
         self.begin_process(now, slot)
     }
 
@@ -327,7 +361,7 @@ impl<'a> World<'a> {
             self.schedule.put(again, Happening::Restart(slot, restart));
             return Ok(());
         }
-        let clock = Epoch(EPOCH_START + now.as_micros() / 1_000);
+        let clock = place.wall_clock(now);
         if restart.same_key {
             place.last_epoch = clock.max(Epoch(place.last_epoch.0 + 1));
         } else {
@@ -358,11 +392,13 @@ impl<'a> World<'a> {
         self.by_addr.insert(addr, id);
         let stream_place = u64::from(slot) << 16 | u64::from(name.incarnation);
         let seed = derive(self.scenario.seed, Purpose::Engine, stream_place);
-        let engine = Engine::new(self.config(identity), seed, now);
+        let clock = self.places[usize::from(slot)].clock;
+        let engine = Engine::new(self.config(identity), seed, clock.at(now));
+        self.network.move_in(slot, id);
         let stream = Stream::new(self.scenario.seed, Purpose::Application, stream_place);
         let app = Application::new(stream);
         self.processes
-            .push(Process::new(id, name, (node, addr), engine, app));
+            .push(Process::new(id, name, (node, addr), (engine, clock), app));
         self.trace
             .note(now, name, 1, identity.epoch.0, identity.id.as_bytes());
         self.trace.line(
@@ -371,6 +407,7 @@ impl<'a> World<'a> {
             format_args!("starts as {node} in life {}", identity.epoch),
         );
         self.observe(now, id, Observation::Started { name, identity })?;
+        self.observe(now, id, Observation::ClockSet { clock })?;
         self.carry_out(now, id)?;
         let held = self.scenario.workload.held[usize::from(slot)].clone();
         self.take_up(now, id, self.roles.len() - 1)?;
@@ -384,7 +421,7 @@ impl<'a> World<'a> {
         let config = Config::new(record, self.seeds(), self.scenario.profile, limits);
         #[cfg(feature = "canaries")]
         let config = Config {
-            canary: self.scenario.canary,
+            canary: self.canary,
             ..config
         };
         config
@@ -407,7 +444,8 @@ impl<'a> World<'a> {
             return Ok(());
         }
         entry.wake_at = None;
-        if entry.engine.poll_timeout().is_some_and(|at| at <= now) {
+        let shown = entry.clock.at(now);
+        if entry.engine.poll_timeout().is_some_and(|at| at <= shown) {
             return self.input(now, process, Input::Timeout);
         }
         self.set_wake(now, process);
@@ -420,6 +458,7 @@ impl<'a> World<'a> {
             return;
         };
         let grain_us = self.scenario.network.timer_us;
+        let at = entry.clock.when(at);
         let at = Time::from_micros(at.as_micros().div_ceil(grain_us) * grain_us).max(now);
         if entry.wake_at.is_none_or(|before| at < before) {
             entry.wake_at = Some(at);
@@ -430,8 +469,24 @@ impl<'a> World<'a> {
     /// Hands an input to an engine and carries out what it says.
     fn input(&mut self, now: Time, process: ProcessId, input: Input) -> Result<(), Violation> {
         self.note_input(now, process, &input);
-        self.processes[process.0 as usize].engine.handle(now, input);
+        self.tell(now, process, |engine, now| engine.handle(now, input));
         self.carry_out(now, process)
+    }
+
+    /// Says something to an engine, at the time that its own clock shows.
+    fn tell<T>(
+        &mut self,
+        now: Time,
+        process: ProcessId,
+        what: impl FnOnce(&mut Engine, Time) -> T,
+    ) -> T {
+        let entry = &mut self.processes[process.0 as usize];
+        let shown = entry.clock.at(now);
+        what(&mut entry.engine, shown)
+    }
+
+    fn clock(&self, process: ProcessId) -> Clock {
+        self.processes[process.0 as usize].clock
     }
 
     /// Carries out everything that an engine says.

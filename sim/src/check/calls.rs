@@ -8,6 +8,7 @@ use rolecast_protocol::{Answer, CallId, CallKind, InboxId, Refusal, ReplyTo, Tar
 
 use super::lives::{Lives, ProcessId};
 use super::violation::{Broken, CallName, Violation};
+use crate::clock::Clock;
 
 /// A call that an engine accepted.
 #[derive(Clone, Debug)]
@@ -16,7 +17,7 @@ pub struct Calling {
     pub call: CallId,
     /// To whom.
     pub to: Callee,
-    /// When it is to end at the latest.
+    /// When it is to end at the latest, by the caller's own clock.
     pub deadline: Time,
 }
 
@@ -252,7 +253,7 @@ impl Calls {
         Ok(())
     }
 
-    /// The caller is told how a call ended; `resumed` is when its process last came out of a pause.
+    /// The caller is told how a call ended; `resumed` is when its process last came out of a pause, both by its own clock.
     pub(crate) fn answer(
         &mut self,
         lives: &Lives,
@@ -317,10 +318,12 @@ impl Calls {
     }
 
     /// A call that should have ended by `now`.
-    pub(crate) fn overdue(&self, lives: &Lives, now: Time) -> Option<Violation> {
+    pub(crate) fn overdue(&self, lives: &Lives, clocks: &[Clock], now: Time) -> Option<Violation> {
         self.open.iter().find_map(|key| {
             let deadline = self.calls[key].deadline;
-            (now.as_micros() > deadline.as_micros() + SLACK_US).then(|| Violation {
+            let shown = clocks[key.0.0 as usize].at(now);
+            let late = shown.as_micros() > deadline.as_micros() + SLACK_US;
+            (late && lives.is_core(key.0)).then(|| Violation {
                 at: now,
                 node: lives.name(key.0),
                 broken: Broken::CallLate {

@@ -538,7 +538,9 @@ impl Flow {
 
     /// The first message that is owed to an inbox, and how the promise is broken.
     fn owed(&self, lives: &Lives) -> Option<(SeatId, Broken)> {
-        let lost = match lives.life(self.origin).state {
+        let origin = lives.life(self.origin);
+        let lost = match origin.state {
+            _ if !lives.is_core(origin.process) => true,
             LifeState::Up | LifeState::Left { drained: true } => false,
             LifeState::Left { drained: false } | LifeState::Crashed | LifeState::Renewed => true,
         };
@@ -579,10 +581,11 @@ impl Flow {
         let life = lives.seat(seat).life;
         given_up.chain(missing).find_map(|(seq, how)| {
             let sent_at = self.sent_at(seq);
-            if !lives.is_correct(life, sent_at) {
+            if !lives.is_due(life, sent_at) {
                 return None;
             }
             let origin = lives.life(self.origin);
+            let origin_lost = origin_lost || !lives.is_core(origin.process);
             if !origin_lost && origin.declared_down.is_none_or(|at| at < sent_at) {
                 let message = self.name(lives, seq);
                 return Some(match origin.state {
@@ -601,7 +604,7 @@ impl Flow {
         }
         let sent = &self.sent[self.batch_of(seq).expect("it was sent")];
         let deliverer = sent.members.iter().find(|&&other| {
-            lives.is_correct(lives.seat(other).life, sent.at) && self.was_delivered(other, seq)
+            lives.is_due(lives.seat(other).life, sent.at) && self.was_delivered(other, seq)
         })?;
         let deliverer = lives.name_of_seat(*deliverer);
         Some(Broken::Agreement {

@@ -6,6 +6,7 @@ use rolecast_membership::{Epoch, Identity, NodeId, RoleName, Tenure, Time};
 use rolecast_protocol::{Gap, InboxId, Origin};
 
 use super::violation::{Broken, Name};
+use crate::plan::Slot;
 
 /// One process that runs an engine, from 0 in the order of starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,9 +92,17 @@ pub(crate) struct Lives {
     by_identity: BTreeMap<(NodeId, Epoch), LifeId>,
     seats: Vec<Seat>,
     by_tenure: BTreeMap<(LifeId, RoleName, Tenure), SeatId>,
+    /// The places among which something is promised in the end; all, if not given.
+    pub(crate) core: Option<BTreeSet<Slot>>,
 }
 
 impl Lives {
+    /// Whether what is promised at the end is promised to this process, and by it.
+    pub(crate) fn is_core(&self, process: ProcessId) -> bool {
+        let place = self.name(process).slot;
+        self.core.as_ref().is_none_or(|core| core.contains(&place))
+    }
+
     pub(crate) fn start(&mut self, process: ProcessId, name: Name, identity: Identity) {
         assert_eq!(
             process.0 as usize,
@@ -319,6 +328,12 @@ impl Lives {
         self.by_identity.get(&(origin.node, origin.epoch)).copied()
     }
 
+    /// The nodes that ever were, and are not in the core.
+    pub(crate) fn outsiders(&self) -> BTreeSet<NodeId> {
+        let outside = self.lives.iter().filter(|life| !self.is_core(life.process));
+        outside.map(|life| life.identity.id).collect()
+    }
+
     pub(crate) fn node_of(&self, process: ProcessId) -> NodeId {
         self.life(self.life_of(process)).identity.id
     }
@@ -334,6 +349,11 @@ impl Lives {
     pub(crate) fn is_correct(&self, life: LifeId, sent_at: Time) -> bool {
         let life = self.life(life);
         life.state == LifeState::Up && life.declared_down.is_none_or(|at| at < sent_at)
+    }
+
+    /// Whether a life is correct and something is promised to it, and by it, in the end.
+    pub(crate) fn is_due(&self, life: LifeId, sent_at: Time) -> bool {
+        self.is_correct(life, sent_at) && self.is_core(self.life(life).process)
     }
 
     /// Whether anything ever happened to this life that may excuse a loss.
@@ -382,11 +402,14 @@ impl Lives {
     }
 
     /// The identities that live, and the roles each of them holds.
+    ///
+    /// If there is a core, only those in it: the others come and go in its views, because some of them are half in reach.
     pub(crate) fn truth(&self) -> BTreeMap<NodeId, (Epoch, BTreeSet<RoleName>)> {
         let up = self
             .processes
             .iter()
             .filter(|p| self.life(p.life).state == LifeState::Up);
+        let up = up.filter(|p| self.is_core(self.life(p.life).process));
         up.map(|process| {
             let identity = self.life(process.life).identity;
             let open = process.inboxes.values().filter(|inbox| inbox.open);

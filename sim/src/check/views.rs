@@ -14,6 +14,24 @@ pub struct View {
     pub holders: BTreeMap<RoleName, BTreeSet<NodeId>>,
 }
 
+impl View {
+    /// The view with nothing in it of these nodes.
+    pub(super) fn without(&self, nodes: &BTreeSet<NodeId>) -> View {
+        let members = self
+            .members
+            .iter()
+            .filter(|(node, _)| !nodes.contains(node));
+        let holders = self.holders.iter().map(|(role, seen)| {
+            let seen = seen.difference(nodes).copied().collect();
+            (role.clone(), seen)
+        });
+        View {
+            members: members.map(|(&node, &epoch)| (node, epoch)).collect(),
+            holders: holders.collect(),
+        }
+    }
+}
+
 /// What a view says and what is true, at the first point where they differ.
 pub(super) fn difference(
     truth: &BTreeMap<NodeId, (Epoch, BTreeSet<RoleName>)>,

@@ -26,13 +26,13 @@ impl World<'_> {
             return Ok(());
         }
         self.trace
-            .note(now, self.name(process), 4, u64::from(number), &[]);
+            .note(now, self.name(process), 4, u64::from(operation.id), &[]);
         self.trace.line(
             now,
             self.name(process),
             format_args!("asks: {:?}", operation.ask),
         );
-        let mark = u64::from(number) + 1;
+        let mark = u64::from(operation.id) + 1;
         match operation.ask {
             Ask::Multicast {
                 role,
@@ -55,7 +55,7 @@ impl World<'_> {
                 within_us,
             } => {
                 let flow = self.flow(now, process, role, dissemination)?;
-                let deadline = now + Duration::from_micros(within_us);
+                let deadline = self.clock(process).at(now) + Duration::from_micros(within_us);
                 self.gather(now, process, flow, payload(mark << 8, bytes), deadline)
             }
             Ask::Anycast {
@@ -66,7 +66,7 @@ impl World<'_> {
                 within_us,
             } => {
                 let target = Target::Any(self.role(role), pick(choice));
-                let deadline = now + Duration::from_micros(within_us);
+                let deadline = self.clock(process).at(now) + Duration::from_micros(within_us);
                 self.call(
                     now,
                     process,
@@ -86,7 +86,7 @@ impl World<'_> {
                 let Some(target) = self.target(to, role) else {
                     return Ok(());
                 };
-                let deadline = now + Duration::from_micros(within_us);
+                let deadline = self.clock(process).at(now) + Duration::from_micros(within_us);
                 self.call(
                     now,
                     process,
@@ -116,7 +116,7 @@ impl World<'_> {
         let role = self.roles[role].clone();
         let entry = &mut self.processes[process.0 as usize];
         let held = entry.app.inbox_of(&role).is_some();
-        match entry.engine.take_up(now, role.clone()) {
+        match entry.engine.take_up(entry.clock.at(now), role.clone()) {
             Ok(inbox) if !held => {
                 entry.app.open_inbox(inbox, role.clone());
                 entry.forget_destinations();
@@ -158,7 +158,7 @@ impl World<'_> {
         };
         let left = entry.app.close_inbox(inbox);
         entry.forget_destinations();
-        entry.engine.drop_role(now, inbox);
+        entry.engine.drop_role(entry.clock.at(now), inbox);
         self.observe(now, process, Observation::Dropped { inbox })?;
         self.carry_out(now, process)?;
         // Whoever drops an inbox drops the requests in it.
@@ -227,9 +227,7 @@ impl World<'_> {
         };
         self.observe(now, process, observation)?;
         // Whoever asked may be gone, and that is all that an application can learn.
-        let _ = self.processes[process.0 as usize]
-            .engine
-            .reply(now, to, answer);
+        let _ = self.tell(now, process, |engine, now| engine.reply(now, to, answer));
         self.carry_out(now, process)
     }
 
@@ -271,7 +269,10 @@ impl World<'_> {
         if let Some(&flow) = entry.app.flows.get(&key) {
             return Ok(flow);
         }
-        match entry.engine.open_flow(now, role.clone(), dissemination) {
+        match entry
+            .engine
+            .open_flow(entry.clock.at(now), role.clone(), dissemination)
+        {
             Ok(flow) => {
                 let (waiting, blocked) = (Default::default(), false);
                 let sender = Sender {
@@ -302,7 +303,10 @@ impl World<'_> {
         let entry = &mut self.processes[process.0 as usize];
         let role = entry.app.senders[&flow].role.clone();
         let holders = entry.destinations(&role);
-        match entry.engine.multicast(now, flow, batch.clone()) {
+        match entry
+            .engine
+            .multicast(entry.clock.at(now), flow, batch.clone())
+        {
             Ok(accepted) => {
                 let sending = self.sending(process, flow, &accepted, holders, batch);
                 self.observe(now, process, Observation::Sent(sending))?;
@@ -334,7 +338,10 @@ impl World<'_> {
         let entry = &mut self.processes[process.0 as usize];
         let role = entry.app.senders[&flow].role.clone();
         let holders = entry.destinations(&role);
-        match entry.engine.gather(now, flow, payload.clone(), deadline) {
+        match entry
+            .engine
+            .gather(entry.clock.at(now), flow, payload.clone(), deadline)
+        {
             Ok((call, accepted)) => {
                 entry.app.calls.push_back(call);
                 let to = Callee::All(holders.iter().map(|holder| holder.node).collect());
@@ -397,7 +404,7 @@ impl World<'_> {
         };
         match entry
             .engine
-            .call(now, target.clone(), kind, payload, deadline)
+            .call(entry.clock.at(now), target.clone(), kind, payload, deadline)
         {
             Ok(call) => {
                 entry.app.calls.push_back(call);
@@ -426,7 +433,7 @@ impl World<'_> {
             return Ok(());
         };
         self.observe(now, process, Observation::Cancels { call })?;
-        self.processes[process.0 as usize].engine.cancel(now, call);
+        self.tell(now, process, |engine, now| engine.cancel(now, call));
         self.carry_out(now, process)
     }
 

@@ -1,0 +1,225 @@
+//! What is on its way: frames in order, class by class, and datagrams.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rolecast_membership::Time;
+use rolecast_protocol::{Class, LinkId};
+
+use super::{EndId, EndState, Network};
+use crate::schedule::Schedule;
+use crate::world::Happening;
+
+/// Frames of one class on their way to one end.
+#[derive(Debug, Default)]
+pub(super) struct Pipe {
+    pub(super) frames: VecDeque<(Time, Bytes)>,
+    last_sent: Time,
+    last_due: Time,
+    waiting: bool,
+}
+
+impl Network {
+    /// Sends one frame from this end.
+    pub(crate) fn send(
+        &mut self,
+        schedule: &mut Schedule<Happening>,
+        from: EndId,
+        class: Class,
+        bytes: Bytes,
+    ) {
+        let now = schedule.now();
+        let sender = self.end(from);
+        if sender.closing || !matches!(sender.state, EndState::Up(_)) {
+            return;
+        }
+        let (from_slot, to) = (sender.party.slot, from.other());
+        let (to_slot, up_at) = (self.end(to).party.slot, self.end(to).up_at);
+        if self.end(to).state == EndState::Down {
+            if class == Class::Data {
+                self.note_unwritten(schedule, from, bytes.len(), now);
+            }
+            return;
+        }
+        let joined = self.end_mut(to).pipe(class).joined(now);
+        let through = self.squeezed(now, (from_slot, to_slot), bytes.len());
+        if class == Class::Data {
+            self.note_unwritten(schedule, from, bytes.len(), through);
+        }
+        let due = match joined {
+            // What is sent together travels together.
+            Some(due) => due.max(through),
+            None => through + self.latency(from_slot, to_slot) + self.held_up(from_slot, to_slot),
+        };
+        let pipe = self.end_mut(to).pipe(class);
+        pipe.last_due = due.max(pipe.last_due).max(up_at);
+        pipe.last_sent = now;
+        pipe.frames.push_back((pipe.last_due, bytes));
+        if !pipe.waiting {
+            pipe.waiting = true;
+            schedule.put(pipe.last_due, Happening::Arrive { end: to, class });
+        }
+    }
+
+    /// The next frame that is due at this end, if the path carries it; else the time will come.
+    pub(crate) fn arrive(
+        &mut self,
+        schedule: &mut Schedule<Happening>,
+        to: EndId,
+        class: Class,
+    ) -> Option<(LinkId, Bytes)> {
+        let EndState::Up(link) = self.end(to).state else {
+            return None;
+        };
+        let (from_slot, to_slot) = self.way_to(to);
+        if self.is_cut(from_slot, to_slot) {
+            self.end_mut(to).pipe(class).waiting = false;
+            return None;
+        }
+        let pipe = self.end_mut(to).pipe(class);
+        match pipe.frames.front() {
+            Some(&(due, _)) if due <= schedule.now() => {
+                pipe.frames.pop_front().map(|(_, bytes)| (link, bytes))
+            }
+            Some(&(due, _)) => {
+                schedule.put(due, Happening::Arrive { end: to, class });
+                None
+            }
+            None => {
+                pipe.waiting = false;
+                None
+            }
+        }
+    }
+
+    /// Sends one datagram from this end.
+    pub(crate) fn send_datagram(
+        &mut self,
+        schedule: &mut Schedule<Happening>,
+        from: EndId,
+        bytes: Bytes,
+    ) {
+        let (sender, to) = (self.end(from), from.other());
+        if sender.closing || !matches!(sender.state, EndState::Up(_)) {
+            return;
+        }
+        let (way, up_at) = (
+            (sender.party.slot, self.end(to).party.slot),
+            self.end(to).up_at,
+        );
+        let arrivals = self.datagram_arrives(schedule.now(), way, bytes.len());
+        for due in arrivals.into_iter().flatten() {
+            let bytes = bytes.clone();
+            schedule.put(due.max(up_at), Happening::Datagram { end: to, bytes });
+        }
+    }
+
+    /// The bytes that this end's transport has taken on since it last said so.
+    pub(crate) fn written(&mut self, end: EndId) -> Option<(LinkId, usize)> {
+        let (from, to) = (self.end(end).party.slot, self.end(end.other()).party.slot);
+        let held = self.is_cut(from, to) && !self.links[end.link as usize].cushioned;
+        let entry = self.end_mut(end);
+        entry.writing = false;
+        let EndState::Up(link) = entry.state else {
+            return None;
+        };
+        if held {
+            return None;
+        }
+        Some((link, std::mem::take(&mut entry.unwritten)))
+    }
+
+    /// Loses all but a prefix of what is under way to this end.
+    pub(crate) fn truncate(&mut self, end: EndId) {
+        let (control, data) = (
+            self.end(end).control.frames.len(),
+            self.end(end).data.frames.len(),
+        );
+        let (from, to) = self.way_to(end);
+        let chance = self.chance(from, to);
+        let keep = [control, data].map(|len| if len == 0 { 0 } else { chance.index(len + 1) });
+        let entry = self.end_mut(end);
+        entry.control.frames.truncate(keep[0]);
+        entry.data.frames.truncate(keep[1]);
+    }
+
+    /// When the last of what is under way to this end is due.
+    pub(crate) fn last_due(&self, end: EndId) -> Time {
+        let entry = self.end(end);
+        let last = |pipe: &Pipe| pipe.frames.back().map_or(Time::ZERO, |&(due, _)| due);
+        last(&entry.control).max(last(&entry.data)).max(entry.up_at)
+    }
+
+    /// What waited at this end for its path moves again.
+    ///
+    /// What was lost is sent again after a while; what was only held (`jam`) comes at once.
+    pub(crate) fn resume(&mut self, schedule: &mut Schedule<Happening>, end: EndId, jam: bool) {
+        let (from, to) = self.way_to(end);
+        let delay_us = self.chance(from, to).between(0, 300_000);
+        let again = schedule.now() + Duration::from_micros(if jam { 0 } else { delay_us });
+        for class in [Class::Control, Class::Data] {
+            let pipe = self.end_mut(end).pipe(class);
+            if !pipe.waiting && !pipe.frames.is_empty() {
+                pipe.waiting = true;
+                pipe.last_due = pipe.last_due.max(again);
+                for (due, _) in &mut pipe.frames {
+                    *due = again.max(*due);
+                }
+                schedule.put(again, Happening::Arrive { end, class });
+            }
+        }
+        let sender = end.other();
+        if self.end(sender).unwritten > 0 {
+            self.note_unwritten(schedule, sender, 0, schedule.now());
+        }
+    }
+
+    /// What waited in a narrow path's queue for a long time is through soon, because the path is wide again.
+    pub(crate) fn widen(&mut self, schedule: &mut Schedule<Happening>, end: EndId) {
+        let (from, to) = self.way_to(end);
+        let soon = schedule.now() + self.latency(from, to);
+        for class in [Class::Control, Class::Data] {
+            let pipe = self.end_mut(end).pipe(class);
+            if pipe.last_due <= soon || pipe.frames.is_empty() {
+                continue;
+            }
+            pipe.last_due = soon;
+            for (due, _) in &mut pipe.frames {
+                *due = soon.min(*due);
+            }
+            if pipe.waiting {
+                schedule.put(soon, Happening::Arrive { end, class });
+            }
+        }
+    }
+
+    /// Bytes handed in at this end are taken on soon, or when the path's narrow part has let them through.
+    fn note_unwritten(
+        &mut self,
+        schedule: &mut Schedule<Happening>,
+        end: EndId,
+        bytes: usize,
+        through: Time,
+    ) {
+        let (to, from) = self.way_to(end);
+        let written_us = self.shape.written_us;
+        let delay = self.chance(from, to).micros(0, written_us);
+        let entry = self.end_mut(end);
+        entry.unwritten += bytes;
+        if !entry.writing {
+            entry.writing = true;
+            schedule.put(
+                through.max(schedule.now()) + delay,
+                Happening::Written { end },
+            );
+        }
+    }
+}
+
+impl Pipe {
+    /// When what was sent at this same moment is due.
+    fn joined(&self, now: Time) -> Option<Time> {
+        (self.last_sent == now && !self.frames.is_empty()).then_some(self.last_due)
+    }
+}
