@@ -257,11 +257,8 @@ pub enum ReplyError {
     #[error("the message is not a request")]
     NotARequest,
     /// Whoever asked is gone, or no longer waits.
-    #[error("whoever asked is no longer there")]
+    #[error("whoever asked no longer waits")]
     Gone,
-    /// Too much waits for whoever asked.
-    #[error("too much already waits for whoever asked")]
-    Full,
     /// The reply is too large.
     #[error("a reply has at most {max} bytes, and this one has {bytes}")]
     TooLarge {
