@@ -1,5 +1,6 @@
 //! What handles ask of the driver.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub(crate) enum Command {
         to: ReplyTo,
         done: oneshot::Sender<()>,
     },
+    /// Look for the mesh at these addresses.
+    Seeds { addrs: Vec<SocketAddr> },
     /// List the members.
     Members {
         done: oneshot::Sender<Vec<MemberInfo>>,

@@ -40,14 +40,6 @@ pub enum StartError {
         /// The seed as it was given.
         seed: String,
     },
-    /// No seed's name could be looked up.
-    #[error("the name of seed {seed:?} cannot be looked up: {source}")]
-    SeedUnknown {
-        /// The seed as it was given.
-        seed: String,
-        /// Why.
-        source: io::Error,
-    },
     /// The address to listen at, or to advertise, is not an address.
     #[error(
         "{what} address {text:?} is not an address of the form HOST:PORT, such as 0.0.0.0:7400"

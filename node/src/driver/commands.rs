@@ -27,6 +27,7 @@ impl Driver {
                 role.set_holders(self.engine.holders(&role.name).len());
             }
             Command::Open { outbox, done } => self.open_flow(&outbox, done),
+            Command::Seeds { addrs } => self.engine.set_seeds(self.now, addrs),
             Command::Members { done } => {
                 // Whoever asked may have gone.
                 let _ = done.send(self.members());
