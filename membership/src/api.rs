@@ -7,6 +7,12 @@ use bytes::Bytes;
 use crate::{Identity, NodeId, Record};
 
 /// How patient failure detection is.
+///
+/// ```
+/// # use rolecast_membership::Profile;
+/// // The default suits nodes in one data centre.
+/// assert_eq!(Profile::default(), Profile::Lan);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
     /// Nodes in one data centre: a crash is known in seconds.
@@ -125,6 +131,19 @@ pub enum Event {
 }
 
 /// Whether a member answers.
+///
+/// ```
+/// # use rolecast_membership::Liveness;
+/// /// Whether a person should have a look.
+/// fn alarming(liveness: Liveness) -> bool {
+///     match liveness {
+///         Liveness::Alive => false,
+///         // It is a member still, and what is sent to it waits.
+///         Liveness::Suspect => true,
+///     }
+/// }
+/// assert!(!alarming(Liveness::Alive));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
     /// It answers.

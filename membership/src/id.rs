@@ -10,23 +10,48 @@ use serde::{Deserialize, Serialize};
 ///
 /// `Display` shows the first ten hexadecimal digits, which is what people read and type;
 /// [`NodeId::to_hex`] shows all 64.
+///
+/// ```
+/// # use rolecast_membership::NodeId;
+/// let id: NodeId = "00ff".repeat(16).parse()?;
+/// assert_eq!(id.to_string(), "00ff00ff00");
+/// assert_eq!(id.to_hex().parse(), Ok(id));
+/// # Ok::<(), rolecast_membership::ParseNodeIdError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId([u8; 32]);
 
 impl NodeId {
     /// Wraps a hash.
+    ///
+    /// ```
+    /// # use rolecast_membership::NodeId;
+    /// assert_eq!(NodeId::from_bytes([0xab; 32]).to_string(), "ababababab");
+    /// ```
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         NodeId(bytes)
     }
 
     /// The hash.
+    ///
+    /// ```
+    /// # use rolecast_membership::NodeId;
+    /// let id = NodeId::from_bytes([7; 32]);
+    /// let shard = id.as_bytes()[0] % 4;
+    /// assert_eq!(shard, 3);
+    /// ```
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
     /// All 64 hexadecimal digits.
+    ///
+    /// ```
+    /// # use rolecast_membership::NodeId;
+    /// assert_eq!(NodeId::from_bytes([0xab; 32]).to_hex(), "ab".repeat(32));
+    /// ```
     #[must_use]
     pub fn to_hex(&self) -> String {
         use fmt::Write as _;
@@ -55,6 +80,12 @@ impl fmt::Debug for NodeId {
 }
 
 /// Why a text is no node id.
+///
+/// ```
+/// # use rolecast_membership::{NodeId, ParseNodeIdError};
+/// // The ten digits that `Display` shows name a node among few, and are no id.
+/// assert_eq!("ababababab".parse::<NodeId>(), Err(ParseNodeIdError));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a node id is 64 hexadecimal digits")]
 pub struct ParseNodeIdError;
@@ -76,6 +107,12 @@ impl FromStr for NodeId {
 }
 
 /// A node's life: it rises with every restart and every rejoin, and never falls.
+///
+/// ```
+/// # use rolecast_membership::Epoch;
+/// let (before, after) = (Epoch(1_753_000_000_000), Epoch(1_753_000_000_001));
+/// assert!(after > before, "the node has started again");
+/// ```
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

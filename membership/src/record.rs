@@ -25,11 +25,24 @@ pub const LABEL_BYTES_MAX: usize = 256;
 ///
 /// At most [`ROLE_NAME_BYTES_MAX`] bytes of UTF-8, without white space or control characters.
 /// The single character `*` is the role that every node holds: [`RoleName::everyone`].
+///
+/// ```
+/// # use rolecast_membership::{RoleName, RoleNameError};
+/// let role: RoleName = "db:master".parse()?;
+/// assert_eq!(role.to_string(), "db:master");
+/// # Ok::<(), RoleNameError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct RoleName(Arc<str>);
 
 impl RoleName {
     /// Checks a name.
+    ///
+    /// ```
+    /// # use rolecast_membership::{RoleName, RoleNameError};
+    /// assert!(RoleName::new("db:master").is_ok());
+    /// assert_eq!(RoleName::new("the master"), Err(RoleNameError::BadCharacter { character: ' ' }));
+    /// ```
     ///
     /// # Errors
     /// [`RoleNameError`] says what is wrong with it; nothing has changed.
@@ -47,12 +60,24 @@ impl RoleName {
     }
 
     /// The role that every node holds as long as it lives; multicasts to it are broadcasts.
+    ///
+    /// ```
+    /// # use rolecast_membership::RoleName;
+    /// assert_eq!(RoleName::everyone().as_str(), "*");
+    /// ```
     #[must_use]
     pub fn everyone() -> Self {
         RoleName("*".into())
     }
 
     /// The name as text.
+    ///
+    /// ```
+    /// # use rolecast_membership::{RoleName, RoleNameError};
+    /// let role = RoleName::new("db:master")?;
+    /// assert_eq!(role.as_str().split_once(':'), Some(("db", "master")));
+    /// # Ok::<(), RoleNameError>(())
+    /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -60,6 +85,14 @@ impl RoleName {
 }
 
 /// Why a text is no role name.
+///
+/// ```
+/// # use rolecast_membership::{RoleName, RoleNameError};
+/// match RoleName::new(&"x".repeat(200)) {
+///     Err(RoleNameError::TooLong { bytes }) => assert_eq!(bytes, 200),
+///     other => panic!("it is too long: {other:?}"),
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RoleNameError {
     /// The name has no characters.
@@ -123,6 +156,12 @@ impl fmt::Debug for RoleName {
 pub struct Tenure(pub u64);
 
 /// A node's own kind, and which of them it is.
+///
+/// ```
+/// # use rolecast_membership::Service;
+/// let second = Service { name: "db".into(), instance: 2 };
+/// assert_ne!(second, Service { instance: 1, ..second.clone() });
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// The kind, such as `db`; empty if the node did not say.
@@ -231,6 +270,14 @@ impl Record {
 }
 
 /// Which limit a record passes.
+///
+/// ```
+/// # use rolecast_membership::{Epoch, Identity, NodeId, Record, RecordError};
+/// # let identity = Identity { id: NodeId::from_bytes([1; 32]), epoch: Epoch(1), addr: ([127, 0, 0, 1], 7400).into() };
+/// let mut record = Record::new(identity);
+/// record.labels.insert("motto".into(), "x".repeat(300));
+/// assert_eq!(record.check(), Err(RecordError::TextTooLong { bytes: 300 }));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// More than [`ROLES_MAX`] roles.

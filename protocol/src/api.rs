@@ -41,6 +41,13 @@ impl Config {
 }
 
 /// The bounds of everything that is kept.
+///
+/// ```
+/// # use rolecast_protocol::Limits;
+/// // Small messages only, and no more than 256 KiB on the way to a slow holder.
+/// let limits = Limits { payload_bytes_max: 64 << 10, flow_window_bytes: 256 << 10, ..Limits::default() };
+/// assert!(limits.payload_bytes_max < limits.flow_window_bytes);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// The largest payload of one message, in bytes.
@@ -218,12 +225,28 @@ pub enum CloseReason {
 pub struct InboxId(pub u64);
 
 /// A sender's numbered sequence of multicasts to one role.
+///
+/// ```
+/// # use rolecast_membership::{Epoch, NodeId};
+/// # use rolecast_protocol::{FlowId, Gap, Origin, Seq};
+/// # let origin = Origin { node: NodeId::from_bytes([7; 32]), epoch: Epoch(1) };
+/// let gap = Gap::Range { origin, flow: FlowId(2), first: Seq(4), last: Seq(6) };
+/// // An origin that sends to a role both ways, eagerly and with best effort, has two flows to it.
+/// assert!(matches!(gap, Gap::Range { flow: FlowId(2), .. }));
+/// ```
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
 pub struct FlowId(pub u32);
 
 /// The position of a multicast within its flow, from 1; without holes.
+///
+/// ```
+/// # use rolecast_protocol::Seq;
+/// let (last_seen, came) = (Seq(4), Seq(7));
+/// assert!(came > last_seen);
+/// assert_eq!(came.0 - last_seen.0 - 1, 2, "so many in between were for another mode, or are reported as a gap");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
 
@@ -253,6 +276,15 @@ pub(crate) enum TicketKind {
 }
 
 /// Who sent something.
+///
+/// ```
+/// # use rolecast_membership::{Epoch, NodeId};
+/// # use rolecast_protocol::Origin;
+/// let node = NodeId::from_bytes([7; 32]);
+/// let (former, present) = (Origin { node, epoch: Epoch(1) }, Origin { node, epoch: Epoch(2) });
+/// assert_eq!(former.node, present.node);
+/// assert_ne!(former, present, "another life owes nothing to the former one");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
     /// Which node.
@@ -302,6 +334,21 @@ pub enum Delivery {
 }
 
 /// A promise that could not be kept.
+///
+/// ```
+/// # use rolecast_membership::{Epoch, NodeId};
+/// # use rolecast_protocol::{FlowId, Gap, Origin, Seq};
+/// /// How many messages are missing, if that is known.
+/// fn missing(gap: Gap) -> Option<u64> {
+///     match gap {
+///         Gap::Range { first, last, .. } => Some(last.0 - first.0 + 1),
+///         Gap::DeclaredDown { .. } => None,
+///     }
+/// }
+/// # let origin = Origin { node: NodeId::from_bytes([7; 32]), epoch: Epoch(1) };
+/// let gap = Gap::Range { origin, flow: FlowId(0), first: Seq(4), last: Seq(6) };
+/// assert_eq!(missing(gap), Some(3));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
     /// Messages `first..=last` of this flow are lost to this inbox.
@@ -332,6 +379,14 @@ pub enum Target {
 }
 
 /// How one holder is chosen among many.
+///
+/// ```
+/// # use rolecast_protocol::Pick;
+/// assert_eq!(Pick::default(), Pick::RoundRobin);
+/// // What belongs together goes to the same holder.
+/// let pick = Pick::Sticky("user 17".into());
+/// assert_ne!(pick, Pick::Sticky("user 18".into()));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Pick {
     /// Each in its turn.
@@ -344,6 +399,13 @@ pub enum Pick {
 }
 
 /// How a multicast spreads.
+///
+/// ```
+/// # use rolecast_protocol::Dissemination;
+/// // Agreement is the default; to give it up takes a word.
+/// assert_eq!(Dissemination::default(), Dissemination::Eager);
+/// assert_ne!(Dissemination::default(), Dissemination::BestEffort);
+/// ```
 #[derive(
     Clone,
     Copy,
@@ -367,6 +429,12 @@ pub enum Dissemination {
 
 impl Dissemination {
     /// All of them.
+    ///
+    /// ```
+    /// # use rolecast_protocol::Dissemination;
+    /// let words: Vec<String> = Dissemination::ALL.iter().map(|way| format!("{way:?}")).collect();
+    /// assert_eq!(words, ["Eager", "BestEffort"]);
+    /// ```
     pub const ALL: [Dissemination; 2] = [Dissemination::Eager, Dissemination::BestEffort];
 }
 
@@ -397,6 +465,19 @@ pub enum Answer {
 }
 
 /// Why a holder did nothing with a message.
+///
+/// ```
+/// # use rolecast_protocol::Refusal;
+/// /// Whether another holder might do what this one did not.
+/// fn ask_another(refusal: Refusal) -> bool {
+///     match refusal {
+///         Refusal::NotHolder | Refusal::Busy => true,
+///         // Its program has seen the request, and decided.
+///         Refusal::Dropped => false,
+///     }
+/// }
+/// assert!(ask_another(Refusal::Busy));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Refusal {
     /// It does not hold the role.
@@ -446,10 +527,8 @@ pub enum Event {
         /// The last message that was sent to it.
         upto: Seq,
     },
-    /// Nobody awaits the answer to this request any more: whoever asked gave up, left, was declared down or came back in another life, or this node goes on in another life itself.
+    /// Whoever asked no longer wants the answer to this request.
     Cancelled(ReplyTo),
-    /// There may be room again for answers to this node, one of which was refused with [`crate::ReplyError::Full`].
-    Answerable(NodeId),
     /// Everything sent so far has been acknowledged or given up.
     Drained,
     /// A peer broke the protocol; its link is being closed.

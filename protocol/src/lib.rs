@@ -14,7 +14,6 @@ mod forgotten;
 #[cfg(test)]
 mod hostile;
 mod peers;
-mod questions;
 mod session;
 mod spread;
 #[cfg(test)]

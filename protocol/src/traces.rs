@@ -50,11 +50,6 @@ fn sessions() {
 }
 
 #[test]
-fn answers() {
-    check("answers");
-}
-
-#[test]
 fn calls() {
     check("calls");
 }

@@ -81,6 +81,24 @@ impl Default for Limits {
 }
 
 /// Why a transport could not start. Nothing is left behind.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast_transport::{MeshSecret, NodeKey, Transport, TransportConfig, Trust};
+/// use rolecast_transport::BindError;
+///
+/// # let trust = Trust::from_secret(&MeshSecret::generate(), &NodeKey::generate());
+/// # let first = Transport::bind(TransportConfig::new(([127, 0, 0, 1], 0).into(), trust.clone(), 1))?;
+/// let taken = first.0.local_addr();
+/// match Transport::bind(TransportConfig::new(taken, trust, 2)) {
+///     Err(BindError::InUse { addr }) => assert_eq!(addr, taken),
+///     Err(error) => panic!("not for this reason: {error}"),
+///     Ok(_) => panic!("the port is taken"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {

@@ -23,6 +23,13 @@ use crate::entropy;
 pub struct MeshSecret([u8; SECRET_BYTES]);
 
 /// Why a text is no mesh secret.
+///
+/// ```
+/// # use rolecast_transport::{MeshSecret, ParseSecretError};
+/// assert_eq!("hunter2".parse::<MeshSecret>(), Err(ParseSecretError::Prefix));
+/// let error = "rolecast1-cutoff".parse::<MeshSecret>().unwrap_err();
+/// assert!(error.to_string().contains("was it cut off?"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseSecretError {
@@ -49,12 +56,25 @@ pub enum ParseSecretError {
 
 impl MeshSecret {
     /// A secret from the operating system's entropy.
+    ///
+    /// ```
+    /// # use rolecast_transport::MeshSecret;
+    /// // Made once, and given to every node of the mesh.
+    /// let secret = MeshSecret::generate();
+    /// assert!(secret.to_string().starts_with("rolecast1-"));
+    /// assert_ne!(secret, MeshSecret::generate());
+    /// ```
     #[must_use]
     pub fn generate() -> Self {
         MeshSecret(entropy::bytes())
     }
 
     /// A secret of these bytes, for tests and simulations that must be repeatable.
+    ///
+    /// ```
+    /// # use rolecast_transport::MeshSecret;
+    /// assert_eq!(MeshSecret::from_bytes([7; 32]), MeshSecret::from_bytes([7; 32]));
+    /// ```
     #[must_use]
     pub const fn from_bytes(bytes: [u8; SECRET_BYTES]) -> Self {
         MeshSecret(bytes)

@@ -27,6 +27,12 @@ struct Inner {
 }
 
 /// Why keys or certificates cannot be used.
+///
+/// ```
+/// # use rolecast_transport::{Trust, TrustError};
+/// let mistaken = Trust::from_pem("no PEM", "no PEM", "no PEM");
+/// assert_eq!(mistaken.unwrap_err(), TrustError::NoCa);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrustError {

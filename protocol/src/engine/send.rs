@@ -221,9 +221,7 @@ impl Engine {
             return;
         }
         let (version, announcement) = flow.announcement(key);
-        // There is no session with oneself: what this node had not taken of its own is in its gap.
-        let own = self.me.id;
-        for member in debtors.into_iter().filter(|(node, _)| *node != own) {
+        for member in debtors {
             self.announce(member, key, version, &announcement);
         }
     }
