@@ -72,6 +72,24 @@ pub(crate) enum TrustSource {
 }
 
 /// A mesh secret, or the text of one; see [`NodeBuilder::secret`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use rolecast::{MeshSecret, Node, NodeBuilder, SecretText};
+///
+/// // A program's own way to describe its nodes takes whatever the builder takes.
+/// fn describe(secret: impl Into<SecretText>) -> NodeBuilder {
+///     Node::builder().secret(secret).listen("127.0.0.1:0").service("db", 1)
+/// }
+///
+/// let secret = MeshSecret::generate();
+/// let first = describe(&secret).start().await?;
+/// let second = describe(secret.to_string()).seeds([first.addr()]).start().await?;
+/// assert_eq!(second.wait_for("*", 2).await?, 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct SecretText(Result<MeshSecret, ParseSecretError>);
 
@@ -142,6 +160,36 @@ impl NodeBuilder {
     /// Trusts every node with a certificate from one of the CAs in `ca_pem`.
     ///
     /// `chain_pem` starts with this node's own certificate, to which the private key in `key_pem` belongs; its hash is the node's identity.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+    /// use rolecast::Node;
+    ///
+    /// // Usually done once, elsewhere: a CA, and a certificate for this node that it signs.
+    /// let mut ca = CertificateParams::default();
+    /// ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    /// let ca_key = KeyPair::generate()?;
+    /// let ca_pem = ca.self_signed(&ca_key)?.pem();
+    /// let mut params = CertificateParams::default();
+    /// params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+    /// let key = KeyPair::generate()?;
+    /// let certificate = params.signed_by(&key, &Issuer::new(ca, ca_key))?;
+    ///
+    /// let node = Node::builder()
+    ///     .certificates(ca_pem, certificate.pem(), key.serialize_pem())
+    ///     .listen("127.0.0.1:0")
+    ///     .start()
+    ///     .await?;
+    ///
+    /// // A mistake is found before anything is sent.
+    /// let mistaken = Node::builder().certificates("no PEM", "no PEM", "no PEM").listen("127.0.0.1:0").start().await;
+    /// assert_eq!(mistaken.unwrap_err().to_string(), "the CA file holds no certificate in PEM");
+    /// # drop(node);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn certificates(
         self,
         ca_pem: impl Into<String>,
@@ -156,6 +204,41 @@ impl NodeBuilder {
     }
 
     /// As [`NodeBuilder::certificates`], from files, which are read by [`NodeBuilder::start`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rolecast::{Node, StartError};
+    ///
+    /// # use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+    /// # let mut ca = CertificateParams::default();
+    /// # ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    /// # let ca_key = KeyPair::generate()?;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path();
+    /// # std::fs::write(path.join("ca.pem"), ca.self_signed(&ca_key)?.pem())?;
+    /// # let mut params = CertificateParams::default();
+    /// # params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+    /// # let key = KeyPair::generate()?;
+    /// # let chain = params.signed_by(&key, &Issuer::new(ca, ca_key))?.pem();
+    /// # std::fs::write(path.join("node.pem"), chain)?;
+    /// # std::fs::write(path.join("node.key"), key.serialize_pem())?;
+    /// let node = Node::builder()
+    ///     .certificate_files(path.join("ca.pem"), path.join("node.pem"), path.join("node.key"))
+    ///     .listen("127.0.0.1:0")
+    ///     .start()
+    ///     .await?;
+    ///
+    /// // The error names the file that cannot be read.
+    /// let missing = Node::builder()
+    ///     .certificate_files(path.join("ca.pem"), path.join("node.pem"), path.join("nobody.key"))
+    ///     .start()
+    ///     .await;
+    /// assert!(matches!(missing, Err(StartError::File { path, .. }) if path.ends_with("nobody.key")));
+    /// # drop(node);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn certificate_files(
         self,
         ca: impl Into<PathBuf>,
@@ -172,7 +255,6 @@ impl NodeBuilder {
     /// Adds addresses at which some other node may be found, each as `HOST:PORT`.
     ///
     /// A name with several addresses counts as all of them.
-    /// A name that is not known yet is no error: names are looked up again as long as the node lives, often while it is alone.
     /// One reachable seed is enough, the order in which nodes start does not matter, and without any seed the node starts a mesh of its own.
     ///
     /// ```
@@ -197,6 +279,22 @@ impl NodeBuilder {
     }
 
     /// Listens at this address instead of [`DEFAULT_LISTEN`]; port 0 takes any free one.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rolecast::{MeshSecret, Node};
+    ///
+    /// let secret = MeshSecret::generate();
+    /// let node = Node::builder().secret(&secret).listen("127.0.0.1:0").start().await?;
+    /// assert_ne!(node.addr().port(), 0);
+    ///
+    /// // The error says what to do about an address that is in use.
+    /// let second = Node::builder().secret(&secret).listen(node.addr()).start().await;
+    /// assert!(second.unwrap_err().to_string().contains("listen on another port"));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a caller has an address or a text"
@@ -240,6 +338,22 @@ impl NodeBuilder {
     }
 
     /// Says in which place the node is, such as `ams`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rolecast::{MeshSecret, Node};
+    ///
+    /// let secret = MeshSecret::generate();
+    /// let first = Node::builder().secret(&secret).listen("127.0.0.1:0").site("ams").start().await?;
+    /// let second = Node::builder().secret(&secret).listen("127.0.0.1:0").seeds([first.addr()]).site("fra").start().await?;
+    /// second.wait_for("*", 2).await?;
+    ///
+    /// let elsewhere = second.members().await.into_iter().find(|member| member.site != "fra");
+    /// assert_eq!(elsewhere.map(|member| member.id), Some(first.id()));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn site(self, site: impl Into<String>) -> Self {
         NodeBuilder {
             site: site.into(),
@@ -248,6 +362,22 @@ impl NodeBuilder {
     }
 
     /// Says on which machine the node runs.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rolecast::{MeshSecret, Node};
+    ///
+    /// let node = Node::builder()
+    ///     .secret(MeshSecret::generate())
+    ///     .listen("127.0.0.1:0")
+    ///     .host("rack-7")
+    ///     .start()
+    ///     .await?;
+    /// assert_eq!(node.members().await[0].host, "rack-7");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn host(self, host: impl Into<String>) -> Self {
         NodeBuilder {
             host: host.into(),
@@ -256,6 +386,23 @@ impl NodeBuilder {
     }
 
     /// Says what kind the node is, and which one of its kind on its machine.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rolecast::{MeshSecret, Node};
+    ///
+    /// let node = Node::builder()
+    ///     .secret(MeshSecret::generate())
+    ///     .listen("127.0.0.1:0")
+    ///     .service("db", 2)
+    ///     .start()
+    ///     .await?;
+    /// let service = &node.members().await[0].service;
+    /// assert_eq!((service.name.as_str(), service.instance), ("db", 2));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn service(self, name: impl Into<String>, instance: u32) -> Self {
         NodeBuilder {
             service: Service {
@@ -267,6 +414,28 @@ impl NodeBuilder {
     }
 
     /// Adds a label, which every node of the mesh can see.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rolecast::{MeshSecret, Node};
+    ///
+    /// let secret = MeshSecret::generate();
+    /// let node = Node::builder()
+    ///     .secret(&secret)
+    ///     .listen("127.0.0.1:0")
+    ///     .label("version", "1.2")
+    ///     .label("disk", "ssd")
+    ///     .start()
+    ///     .await?;
+    /// assert_eq!(node.members().await[0].labels["disk"], "ssd");
+    ///
+    /// // Labels are small: what is large belongs into a message.
+    /// let large = Node::builder().secret(&secret).label("motto", "x".repeat(300)).start().await;
+    /// assert!(large.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(key.into(), value.into());
         self
@@ -276,6 +445,24 @@ impl NodeBuilder {
     ///
     /// A node that starts again with it is the same node in a later life.
     /// Without it every start makes another node.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rolecast::{MeshSecret, Node};
+    ///
+    /// let secret = MeshSecret::generate();
+    /// let state = tempfile::tempdir()?;
+    /// let start = || Node::builder().secret(&secret).listen("127.0.0.1:0").state_dir(state.path()).start();
+    ///
+    /// let first_life = start().await?;
+    /// first_life.shutdown().await;
+    /// let second_life = start().await?;
+    /// assert_eq!(first_life.id(), second_life.id());
+    /// assert!(first_life.epoch() < second_life.epoch());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn state_dir(self, path: impl Into<PathBuf>) -> Self {
         NodeBuilder {
             state_dir: Some(path.into()),
@@ -284,6 +471,22 @@ impl NodeBuilder {
     }
 
     /// Says how patient failure detection is; the same for the whole mesh.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rolecast::{MeshSecret, Node, Profile};
+    ///
+    /// // All on one machine: a crash is known in about two seconds.
+    /// let describe = || Node::builder().listen("127.0.0.1:0").profile(Profile::Local);
+    ///
+    /// let secret = MeshSecret::generate();
+    /// let first = describe().secret(&secret).start().await?;
+    /// let second = describe().secret(&secret).seeds([first.addr()]).start().await?;
+    /// assert_eq!(second.wait_for("*", 2).await?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn profile(self, profile: Profile) -> Self {
         NodeBuilder { profile, ..self }
     }
@@ -325,6 +528,21 @@ impl NodeBuilder {
     /// Resolves when the node listens; it finds the others by itself.
     /// Cancel safe: a start that was dropped leaves no task behind.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rolecast::{MeshSecret, Node, StartError};
+    ///
+    /// let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// println!("{} can be dialled at {}", node.id(), node.addr());
+    ///
+    /// // Nobody gets in without a secret or a certificate.
+    /// let open_to_all = Node::builder().listen("127.0.0.1:0").start().await;
+    /// assert!(matches!(open_to_all, Err(StartError::NoTrust)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`StartError`] says what is wrong and what to do; nothing was sent.
     pub async fn start(self) -> Result<Node, StartError> {
@@ -333,4 +551,12 @@ impl NodeBuilder {
 }
 
 /// Where a node listens unless it is told otherwise.
+///
+/// ```
+/// use rolecast::DEFAULT_LISTEN;
+///
+/// // The default of a program's own setting.
+/// let listen = std::env::var("INVENTORY_LISTEN").unwrap_or_else(|_| DEFAULT_LISTEN.to_owned());
+/// assert_eq!(listen, "0.0.0.0:7400");
+/// ```
 pub const DEFAULT_LISTEN: &str = "0.0.0.0:7400";

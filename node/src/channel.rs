@@ -53,6 +53,21 @@ impl Channel {
     }
 
     /// The role, if its name is valid.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let channel = node.channel("db:master");
+    /// assert_eq!(channel.role().map(|role| role.as_str()), Some("db:master"));
+    ///
+    /// let misnamed = node.channel("the master");
+    /// assert!(misnamed.role().is_none());
+    /// assert!(misnamed.multicast("hello").await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn role(&self) -> Option<&RoleName> {
         self.outbox.as_ref().ok().map(|outbox| &outbox.role.name)
@@ -266,6 +281,26 @@ impl fmt::Debug for Channel {
 }
 
 /// A wait for holders of a role, to be awaited; see [`Channel::wait_for_holders`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::WaitForHolders;
+/// use std::time::Duration;
+///
+/// // How patient a program is with a mesh that is starting up.
+/// fn patiently(wait: WaitForHolders<'_>) -> WaitForHolders<'_> {
+///     wait.timeout(Duration::from_secs(30))
+/// }
+///
+/// let _inbox = node.register("db:replica").await?;
+/// let replicas = node.channel("db:replica");
+/// assert_eq!(patiently(replicas.wait_for_holders(1)).await?, 1);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing is waited for before this is awaited"]
 pub struct WaitForHolders<'a> {
     channel: &'a Channel,
@@ -275,6 +310,24 @@ pub struct WaitForHolders<'a> {
 
 impl WaitForHolders<'_> {
     /// Gives up after this long; without it, the wait has no end.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use rolecast::WaitError;
+    /// use std::time::Duration;
+    ///
+    /// let _inbox = node.register("db:replica").await?;
+    /// let replicas = node.channel("db:replica");
+    /// match replicas.wait_for_holders(3).timeout(Duration::from_millis(10)).await {
+    ///     Err(WaitError::TimedOut { holders, wanted, .. }) => assert_eq!((holders, wanted), (1, 3)),
+    ///     other => panic!("there are not so many: {other:?}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn timeout(self, timeout: Duration) -> Self {
         WaitForHolders {
             timeout: Some(timeout),

@@ -10,6 +10,21 @@ use rolecast_protocol::{CallError, MulticastError, Refusal};
 use rolecast_transport::{BindError, ParseSecretError, TrustError};
 
 /// Why a node did not start; nothing was sent, and no task is left behind.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use rolecast::{MeshSecret, Node, StartError};
+///
+/// let builder = Node::builder().secret(MeshSecret::generate()).listen("7400");
+/// match builder.start().await {
+///     Err(StartError::Address { what, text }) => assert_eq!((what, text.as_str()), ("listen", "7400")),
+///     // Every text is a sentence that says what to do.
+///     other => panic!("that is no address: {other:?}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -40,6 +55,14 @@ pub enum StartError {
         /// The seed as it was given.
         seed: String,
     },
+    /// No seed's name could be looked up.
+    #[error("the name of seed {seed:?} cannot be looked up: {source}")]
+    SeedUnknown {
+        /// The seed as it was given.
+        seed: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The address to listen at, or to advertise, is not an address.
     #[error(
         "{what} address {text:?} is not an address of the form HOST:PORT, such as 0.0.0.0:7400"
@@ -69,6 +92,22 @@ pub enum StartError {
 }
 
 /// Why a role was not taken up; the node holds what it held before.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::RegisterError;
+///
+/// let _inbox = node.register("db:master").await?;
+/// let again = node.register("db:master").await;
+/// assert!(matches!(again, Err(RegisterError::Held { role }) if role == "db:master"));
+/// let misnamed = node.register("the master").await;
+/// assert!(matches!(misnamed, Err(RegisterError::Name(_))));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
@@ -129,6 +168,25 @@ pub enum SendError {
 
 impl SendError {
     /// Whether a holder may have taken the message: if not, trying again is safe.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use std::time::Duration;
+    ///
+    /// // Nobody is there, so that it is safe to try again.
+    /// let error = node.channel("bank").request("pay 10").await.unwrap_err();
+    /// assert!(!error.may_have_arrived());
+    ///
+    /// // Somebody is there and does not answer: look before you pay twice.
+    /// let _not_read = node.register("bank").await?;
+    /// let error = node.channel("bank").request("pay 10").timeout(Duration::from_millis(20)).await.unwrap_err();
+    /// assert!(error.may_have_arrived());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn may_have_arrived(&self) -> bool {
         matches!(self, SendError::Unknown(_))
@@ -136,6 +194,27 @@ impl SendError {
 }
 
 /// Why nothing was sent.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::{NotSent, SendError};
+///
+/// match node.channel("db:master").multicast("hello").await {
+///     Err(SendError::NotSent(NotSent::NoHolder { role })) => assert_eq!(role, "db:master"),
+///     other => panic!("nobody holds it: {other:?}"),
+/// }
+///
+/// let _inbox = node.register("sink").await?;
+/// match node.channel("sink").multicast(vec![0; 17 << 20]).await {
+///     Err(SendError::NotSent(NotSent::TooLarge { max, .. })) => assert_eq!(max, 16 << 20),
+///     other => panic!("it is too large: {other:?}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotSent {
@@ -212,6 +291,23 @@ impl NotSent {
 }
 
 /// Why it is not known whether a message arrived.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::{SendError, Unknown};
+/// use std::time::Duration;
+///
+/// let _not_read = node.register("bank").await?;
+/// match node.channel("bank").request("pay 10").timeout(Duration::from_millis(20)).await {
+///     Err(SendError::Unknown(Unknown::TimedOut)) => println!("it may be paid yet"),
+///     other => panic!("nobody reads the inbox: {other:?}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unknown {
@@ -227,6 +323,29 @@ pub enum Unknown {
 }
 
 /// Why one holder did not answer a request to all.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// # use rolecast::InboxItem;
+/// use rolecast::{NoAnswer, Refusal};
+///
+/// let mut inbox = node.register("cache").await?;
+/// let answers = node.channel("cache").request_all("how many entries?").await?;
+/// // A request that is dropped is refused.
+/// drop(inbox.next().await);
+/// for answer in answers.collect().await {
+///     match answer.result {
+///         Ok(payload) => panic!("there was no reply: {payload:?}"),
+///         Err(NoAnswer::Refused(why)) => assert_eq!(why, Refusal::Dropped),
+///         Err(why) => println!("{} is silent: {why}", answer.node),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoAnswer {
@@ -242,6 +361,29 @@ pub enum NoAnswer {
 }
 
 /// Why a reply was not sent.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// # use rolecast::InboxItem;
+/// use rolecast::ReplyError;
+///
+/// let mut inbox = node.register("oracle").await?;
+/// let channel = node.channel("oracle");
+/// let asking = tokio::spawn(async move { channel.request("what is the answer?").await });
+///
+/// let Some(InboxItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+/// match message.reply(vec![0; 17 << 20]).await {
+///     Err(ReplyError::TooLarge { bytes, max }) => println!("{bytes} bytes are more than {max}"),
+///     other => panic!("it is too large: {other:?}"),
+/// }
+/// // Whoever asked learns that there is no reply.
+/// assert!(asking.await?.is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplyError {
@@ -249,8 +391,11 @@ pub enum ReplyError {
     #[error("the message is not a request")]
     NotARequest,
     /// Whoever asked is gone, or no longer waits.
-    #[error("whoever asked no longer waits")]
+    #[error("whoever asked is no longer there")]
     Gone,
+    /// Too much waits for whoever asked.
+    #[error("too much already waits for whoever asked")]
+    Full,
     /// The reply is too large.
     #[error("a reply has at most {max} bytes, and this one has {bytes}")]
     TooLarge {
@@ -268,6 +413,22 @@ pub enum ReplyError {
 }
 
 /// Why a wait ended without what was waited for.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::WaitError;
+/// use std::time::Duration;
+///
+/// match node.channel("db:master").wait_for_holders(1).timeout(Duration::from_millis(10)).await {
+///     Err(WaitError::TimedOut { role, holders, wanted }) => println!("{holders} of {wanted} hold {role}"),
+///     other => panic!("nobody holds it: {other:?}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
@@ -290,6 +451,24 @@ pub enum WaitError {
 }
 
 /// Why a node is closed.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::{ClosedReason, InboxItem};
+///
+/// let mut inbox = node.register("news").await?;
+/// node.shutdown().await;
+/// match inbox.next().await {
+///     Some(InboxItem::Closed(ClosedReason::Shutdown)) => println!("as it was told to"),
+///     Some(InboxItem::Closed(reason)) => panic!("start again? {reason}"),
+///     other => panic!("nothing was sent: {other:?}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClosedReason {

@@ -13,7 +13,7 @@ use rolecast_membership::RoleName;
 use rolecast_protocol::{Delivery, Gap, InboxId, Messages, Refusal, Seq, Ticket};
 use tokio::sync::oneshot;
 
-use crate::command::{Command, Reply};
+use crate::command::Command;
 use crate::error::ClosedReason;
 use crate::message::{Message, Responder, Source};
 use crate::queue::Queue;
@@ -30,6 +30,36 @@ pub(crate) enum Arrival {
 pub(crate) type InboxQueue = Queue<Arrival>;
 
 /// What comes out of an [`Inbox`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::InboxItem;
+///
+/// /// Whether the copy that a program keeps is still good.
+/// fn apply(item: InboxItem, copy: &mut Vec<String>) -> bool {
+///     match item {
+///         InboxItem::Message(message) => {
+///             copy.push(String::from_utf8_lossy(message.payload()).into_owned());
+///             true
+///         }
+///         // Something is missing from here on: ask for all of it again.
+///         InboxItem::Gap(_) => false,
+///         InboxItem::Closed(_) => true,
+///         _ => true,
+///     }
+/// }
+///
+/// let mut inbox = node.register("user-list:listener").await?;
+/// node.channel("user-list:listener").multicast("user 17").await?;
+/// let mut copy = Vec::new();
+/// assert!(apply(inbox.next().await.expect("it was sent"), &mut copy));
+/// assert_eq!(copy, ["user 17"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum InboxItem {
@@ -43,6 +73,19 @@ pub enum InboxItem {
 
 impl InboxItem {
     /// The message, if it is one.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let mut inbox = node.register("news").await?;
+    /// node.channel("news").multicast("hello").await?;
+    /// let message = inbox.next().await.and_then(|item| item.into_message());
+    /// assert_eq!(message.expect("nothing is lost here").payload(), "hello");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn into_message(self) -> Option<Message> {
         match self {
@@ -119,6 +162,17 @@ impl Inbox {
     }
 
     /// The role that it belongs to.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let inbox = node.register("news").await?;
+    /// assert_eq!(inbox.role().as_str(), "news");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn role(&self) -> &RoleName {
         &self.role
@@ -127,6 +181,25 @@ impl Inbox {
     /// The next item; `None` after the end.
     ///
     /// Cancel safe: nothing is lost when the future is dropped before it resolved.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::InboxItem;
+    /// use std::time::Duration;
+    ///
+    /// let mut inbox = node.register("news").await?;
+    /// let nothing_yet = tokio::time::timeout(Duration::from_millis(10), inbox.next()).await;
+    /// assert!(nothing_yet.is_err());
+    ///
+    /// node.channel("news").multicast("hello").await?;
+    /// let Some(InboxItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+    /// assert_eq!(message.payload(), "hello");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<InboxItem> {
         std::future::poll_fn(|cx| self.poll_item(cx)).await
     }
@@ -348,11 +421,11 @@ pub(crate) fn refuse(shared: &Shared, arrival: Arrival, refusal: Refusal) {
             shared.consume(ticket);
             if wants_reply {
                 let answer = Err(refusal);
-                let _ = shared.submit(Command::Reply(Reply {
+                let _ = shared.submit(Command::Reply {
                     to: from,
                     answer,
                     done: None,
-                }));
+                });
             }
         }
         Delivery::Messages {
@@ -364,11 +437,11 @@ pub(crate) fn refuse(shared: &Shared, arrival: Arrival, refusal: Refusal) {
             for call in batch.into_messages().filter_map(|message| message.call) {
                 let to = rolecast_protocol::ReplyTo { origin, call };
                 let answer = Err(refusal);
-                let _ = shared.submit(Command::Reply(Reply {
+                let _ = shared.submit(Command::Reply {
                     to,
                     answer,
                     done: None,
-                }));
+                });
             }
             shared.consume(ticket);
         }

@@ -66,7 +66,6 @@ mod receipt;
 mod request;
 mod resolve;
 mod role;
-mod seeds;
 mod settlement;
 mod shared;
 #[cfg(feature = "simulation")]

@@ -15,6 +15,30 @@ use crate::error::ClosedReason;
 use crate::queue::Queue;
 
 /// A live member of the mesh.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let secret = MeshSecret::generate();
+/// # let first = Node::builder().secret(&secret).listen("127.0.0.1:0").start().await?;
+/// # let second = Node::builder().secret(&secret).listen("127.0.0.1:0").seeds([first.addr()]).start().await?;
+/// use rolecast::MemberInfo;
+///
+/// fn describe(member: &MemberInfo) -> String {
+///     let roles: Vec<&str> = member.roles.iter().map(|role| role.as_str()).collect();
+///     format!("{} at {} holds {}", member.id, member.addr, roles.join(", "))
+/// }
+///
+/// let _inbox = second.register("db:master").await?;
+/// first.wait_for("db:master", 1).await?;
+/// let members = first.members().await;
+/// let [me, other] = &members[..] else { panic!("there are two") };
+/// assert_eq!(me.id, first.id());
+/// assert!(describe(other).ends_with("holds db:master"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemberInfo {
@@ -41,6 +65,25 @@ pub struct MemberInfo {
 }
 
 /// How a node reaches a member.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::LinkState;
+///
+/// for member in node.members().await {
+///     match member.link {
+///         LinkState::Myself => assert_eq!(member.id, node.id()),
+///         LinkState::Direct { rtt } => println!("{} is {rtt:?} away", member.id),
+///         LinkState::Down => println!("{} cannot be reached at this moment", member.id),
+///         _ => {}
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkState {
@@ -84,6 +127,19 @@ impl MemberInfo {
     }
 
     /// Whether it holds this role.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let _inbox = node.register("db:master").await?;
+    /// let me = node.members().await.remove(0);
+    /// assert!(me.holds("db:master"));
+    /// assert!(!me.holds("db:replica"));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn holds(&self, role: &str) -> bool {
         self.roles.iter().any(|held| held.as_str() == role)
@@ -91,6 +147,32 @@ impl MemberInfo {
 }
 
 /// What changed in the mesh.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let secret = MeshSecret::generate();
+/// # let first = Node::builder().secret(&secret).listen("127.0.0.1:0").start().await?;
+/// # let second = Node::builder().secret(&secret).listen("127.0.0.1:0").seeds([first.addr()]).start().await?;
+/// use rolecast::MeshEvent;
+///
+/// let mut watch = first.watch();
+/// first.wait_for("*", 2).await?;
+/// second.shutdown().await;
+/// while let Some(event) = watch.next().await {
+///     match event {
+///         MeshEvent::Joined(member) => assert_eq!(member.id, second.id()),
+///         MeshEvent::Left(node) | MeshEvent::Down(node) => {
+///             assert_eq!(node, second.id());
+///             break;
+///         }
+///         _ => {}
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MeshEvent {
@@ -160,6 +242,24 @@ impl MeshEvents {
     /// The next event; `None` after the node was closed.
     ///
     /// Cancel safe.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use rolecast::{ClosedReason, MeshEvent};
+    ///
+    /// let mut watch = node.watch();
+    /// node.shutdown().await;
+    /// let mut last = None;
+    /// while let Some(event) = watch.next().await {
+    ///     last = Some(event);
+    /// }
+    /// assert_eq!(last, Some(MeshEvent::Closed(ClosedReason::Shutdown)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<MeshEvent> {
         std::future::poll_fn(|cx| self.poll_event(cx)).await
     }

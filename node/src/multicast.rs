@@ -19,6 +19,26 @@ use crate::receipt::Receipt;
 use crate::shared::Shared;
 
 /// A multicast, to be awaited; see [`Channel::multicast`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::Multicast;
+/// use std::time::Duration;
+///
+/// // How long a program lets a slow holder hold it up.
+/// fn bounded(multicast: Multicast<'_>) -> Multicast<'_> {
+///     multicast.timeout(Duration::from_secs(2))
+/// }
+///
+/// let _inbox = node.register("news").await?;
+/// let receipt = bounded(node.channel("news").multicast("hello")).await?;
+/// assert_eq!(receipt.seq().0, 1);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing is sent before this is awaited"]
 pub struct Multicast<'a> {
     channel: &'a Channel,
@@ -36,6 +56,26 @@ impl<'a> Multicast<'a> {
     }
 
     /// Gives up when there was no room for so long; without it, the wait for a slow holder has no end.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use rolecast::{Limits, MeshSecret, Node, NotSent, SendError};
+    /// use std::time::Duration;
+    ///
+    /// let limits = Limits { flow_window_bytes: 64 << 10, ..Limits::default() };
+    /// let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").limits(limits).start().await?;
+    /// let _not_read = node.register("news").await?;
+    /// let channel = node.channel("news");
+    /// let error = loop {
+    ///     if let Err(error) = channel.multicast(vec![0; 16 << 10]).timeout(Duration::from_millis(20)).await {
+    ///         break error;
+    ///     }
+    /// };
+    /// assert_eq!(error, SendError::NotSent(NotSent::TimedOut));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn timeout(self, timeout: Duration) -> Self {
         Multicast {
             timeout: Some(timeout),
@@ -59,6 +99,22 @@ impl<'a> IntoFuture for Multicast<'a> {
 /// A multicast under way.
 ///
 /// It allocates only when it has to wait.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::Multicasting;
+///
+/// let _inbox = node.register("news").await?;
+/// let channel = node.channel("news");
+/// // A future with a name can be kept in a struct, without a box.
+/// let under_way: Multicasting<'_> = channel.multicast("hello").into_future();
+/// assert_eq!(under_way.await?.seq().0, 1);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing is sent before this is awaited"]
 pub struct Multicasting<'a> {
     multicast: Multicast<'a>,

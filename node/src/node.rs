@@ -407,6 +407,15 @@ impl fmt::Debug for Node {
 }
 
 /// How long [`Node::shutdown`] waits for acknowledgements.
+///
+/// ```
+/// use rolecast::SHUTDOWN_PATIENCE;
+/// use std::time::Duration;
+///
+/// // Whoever stops the process should wait for longer before it kills it.
+/// let stop_timeout = Duration::from_secs(10);
+/// assert!(SHUTDOWN_PATIENCE < stop_timeout);
+/// ```
 pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a node whose last handle was dropped waits for acknowledgements.
 const DROP_PATIENCE: Duration = Duration::from_secs(1);

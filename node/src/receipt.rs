@@ -39,12 +39,36 @@ pub struct Receipt {
 
 impl Receipt {
     /// The role that the message was sent to.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let _inbox = node.register("news").await?;
+    /// let receipt = node.channel("news").multicast("hello").await?;
+    /// assert_eq!(receipt.role().as_str(), "news");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn role(&self) -> &RoleName {
         &self.outbox.role.name
     }
 
     /// The node that sent it: this one.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let _inbox = node.register("news").await?;
+    /// let receipt = node.channel("news").multicast("hello").await?;
+    /// assert_eq!(receipt.origin(), node.id());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn origin(&self) -> NodeId {
         self.origin
@@ -53,12 +77,38 @@ impl Receipt {
     /// The position of the message among all that this node has multicast over channels of this role and way of spreading, from 1 and without holes.
     ///
     /// Holders see the same number in [`Message::seq`](crate::Message::seq), unless a request to all was given up before it was sent: it has a number here and none there.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let _inbox = node.register("news").await?;
+    /// let channel = node.channel("news");
+    /// let first = channel.multicast("hello").await?;
+    /// let second = channel.multicast("good-bye").await?;
+    /// assert_eq!((first.seq().0, second.seq().0), (1, 2));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn seq(&self) -> Seq {
         self.seq
     }
 
     /// How many holders the role has in this node's view.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let _inbox = node.register("news").await?;
+    /// let receipt = node.channel("news").multicast("hello").await?;
+    /// assert_eq!(receipt.holders(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn holders(&self) -> usize {
         self.outbox.role.holders().unwrap_or(0)
@@ -68,6 +118,26 @@ impl Receipt {
     ///
     /// A holder has taken a message when its program has got it from its inbox.
     /// Cancel safe: it only waits.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::InboxItem;
+    /// use std::time::Duration;
+    ///
+    /// let mut inbox = node.register("news").await?;
+    /// let receipt = node.channel("news").multicast("hello").await?;
+    /// let not_yet = tokio::time::timeout(Duration::from_millis(20), receipt.acked()).await;
+    /// assert!(not_yet.is_err(), "it is not taken before somebody reads the inbox");
+    ///
+    /// let Some(InboxItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+    /// assert_eq!(receipt.acked().await?.acknowledged, 1);
+    /// # drop(message);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Unknown::Closed`] if this node is closed before that is known.
@@ -93,6 +163,31 @@ impl fmt::Debug for Receipt {
 }
 
 /// How a multicast ended.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let secret = MeshSecret::generate();
+/// # let first = Node::builder().secret(&secret).listen("127.0.0.1:0").start().await?;
+/// # let second = Node::builder().secret(&secret).listen("127.0.0.1:0").seeds([first.addr()]).start().await?;
+/// use rolecast::{Outcome, Receipt, Unknown};
+///
+/// async fn report(receipt: &Receipt) -> Result<usize, Unknown> {
+///     let Outcome { acknowledged, lost, .. } = receipt.acked().await?;
+///     println!("{acknowledged} have it, of {lost:?} it is not known");
+///     Ok(lost.len())
+/// }
+///
+/// let _not_read = second.register("news").await?;
+/// let channel = first.channel("news");
+/// channel.wait_for_holders(1).await?;
+/// let receipt = channel.multicast("hello").await?;
+/// second.shutdown_within(std::time::Duration::ZERO).await;
+/// assert_eq!(report(&receipt).await?, 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {
@@ -104,6 +199,19 @@ pub struct Outcome {
 
 impl Outcome {
     /// Whether every holder to whom the message went has taken it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let mut inbox = node.register("news").await?;
+    /// let receipt = node.channel("news").multicast("hello").await?;
+    /// inbox.next().await;
+    /// assert!(receipt.acked().await?.is_complete());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.lost.is_empty()

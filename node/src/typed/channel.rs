@@ -35,12 +35,40 @@ pub struct TypedChannel<T> {
 
 impl<T: Serialize> TypedChannel<T> {
     /// The channel of bytes underneath, with its options.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let channel = node.channel_of::<u32>("numbers");
+    /// let nobody_yet = channel.untyped().wait_for_holders(1).timeout(std::time::Duration::from_millis(10)).await;
+    /// assert!(nobody_yet.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn untyped(&self) -> &Channel {
         &self.channel
     }
 
     /// The same channel with another channel underneath: `typed.with(|channel| channel.pick(..))`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use rolecast::Dissemination;
+    ///
+    /// let _inbox = node.register_of::<f64>("telemetry").await?;
+    /// let channel = node
+    ///     .channel_of::<f64>("telemetry")
+    ///     .with(|channel| channel.dissemination(Dissemination::BestEffort));
+    /// channel.multicast(&21.5).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with(self, change: impl FnOnce(Channel) -> Channel) -> Self {
         TypedChannel {
@@ -51,6 +79,20 @@ impl<T: Serialize> TypedChannel<T> {
 
     /// Sends a value to every holder; see [`Channel::multicast`].
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let mut inbox = node.register_of::<(u32, String)>("users").await?;
+    /// let channel = node.channel_of::<(u32, String)>("users");
+    /// let receipt = channel.multicast(&(17, "Ada".to_owned())).await?;
+    /// inbox.next().await;
+    /// assert_eq!(receipt.acked().await?.acknowledged, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`SendError::NotSent`] only.
     pub async fn multicast(&self, value: &T) -> Result<Receipt, SendError> {
@@ -59,6 +101,18 @@ impl<T: Serialize> TypedChannel<T> {
 
     /// Sends a value to any one holder; see [`Channel::anycast`].
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let _inbox = node.register_of::<u32>("resize").await?;
+    /// let delivered = node.channel_of::<u32>("resize").anycast(&4).await?;
+    /// assert_eq!(delivered.node, node.id());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`SendError`] says whether it may have arrived.
     pub async fn anycast(&self, value: &T) -> Result<Delivered, SendError> {
@@ -66,6 +120,22 @@ impl<T: Serialize> TypedChannel<T> {
     }
 
     /// Sends a value to one certain node; see [`Channel::unicast`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let _inbox = node.register_of::<u32>("resize").await?;
+    /// let channel = node.channel_of::<u32>("resize");
+    /// for member in node.members().await {
+    ///     if member.holds("resize") {
+    ///         channel.unicast(member.id, &4).await?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`SendError`] says whether it may have arrived.
@@ -102,6 +172,29 @@ impl<T: Serialize> TypedChannel<T> {
     }
 
     /// Asks every holder; see [`Channel::request_all`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # let mut inbox = node.register_of::<String>("length").await?;
+    /// # tokio::spawn(async move {
+    /// #     while let Some(rolecast::TypedItem::Message(message)) = inbox.next().await {
+    /// #         let value = &message.value;
+    /// #         let answer = value.len();
+    /// #         let _ = message.reply(&answer).await;
+    /// #     }
+    /// # });
+    ///
+    /// let channel = node.channel_of::<String>("length");
+    /// let mut answers = channel.request_all::<usize>(&"four".to_owned()).await?;
+    /// while let Some(answer) = answers.next().await {
+    ///     assert_eq!(answer.result?, 4);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn request_all<R: DeserializeOwned>(&self, value: &T) -> TypedRequestAll<'_, R> {
         let request = encode(value).map(|payload| self.channel.request_all(payload));
         TypedRequestAll {

@@ -7,6 +7,26 @@ use serde::de::DeserializeOwned;
 use crate::error::NotSent;
 
 /// Bytes that are not a value of the expected type.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::{DecodeError, TypedItem};
+///
+/// /// What a program tells whoever runs it.
+/// fn complain(error: &DecodeError) -> String {
+///     format!("is there an older version in the mesh? {error}")
+/// }
+///
+/// let mut inbox = node.register_of::<(u32, String)>("users").await?;
+/// node.channel_of::<u32>("users").multicast(&17).await?;
+/// let Some(TypedItem::Undecodable { error, .. }) = inbox.next().await else { panic!("it is no pair") };
+/// assert!(complain(&error).contains("the payload is no (u32, alloc::string::String)"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the payload is no {expected}: {source}")]
 pub struct DecodeError {

@@ -17,6 +17,30 @@ use crate::inbox::{Inbox, InboxItem};
 use crate::message::Message;
 
 /// What comes out of a [`TypedInbox`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::TypedItem;
+///
+/// let mut inbox = node.register_of::<u32>("numbers").await?;
+/// node.channel_of("numbers").multicast(&17u32).await?;
+/// node.channel("numbers").multicast("seventeen").await?;
+/// let mut sum = 0;
+/// for _ in 0..2 {
+///     match inbox.next().await {
+///         Some(TypedItem::Message(message)) => sum += message.value,
+///         Some(TypedItem::Undecodable { message, error }) => println!("from {}: {error}", message.origin()),
+///         Some(TypedItem::Gap(gap)) => println!("the sum lacks something: {gap:?}"),
+///         _ => break,
+///     }
+/// }
+/// assert_eq!(sum, 17);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TypedItem<T> {
@@ -37,6 +61,19 @@ pub enum TypedItem<T> {
 
 impl<T> TypedItem<T> {
     /// The value with what is known about it, if it is one.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let mut inbox = node.register_of::<u32>("numbers").await?;
+    /// node.channel_of::<u32>("numbers").multicast(&17).await?;
+    /// let message = inbox.next().await.and_then(|item| item.into_message());
+    /// assert_eq!(message.expect("nothing is lost here").value, 17);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn into_message(self) -> Option<TypedMessage<T>> {
         match self {
@@ -47,6 +84,25 @@ impl<T> TypedItem<T> {
 }
 
 /// A value that came to a role.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::{TypedItem, TypedMessage};
+///
+/// fn log(message: &TypedMessage<u32>) -> String {
+///     format!("{} from {}", message.value, message.origin())
+/// }
+///
+/// let mut inbox = node.register_of::<u32>("numbers").await?;
+/// node.channel_of::<u32>("numbers").multicast(&17).await?;
+/// let Some(TypedItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+/// assert_eq!(log(&message), format!("17 from {}", node.id()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TypedMessage<T> {
     /// The value.
@@ -56,36 +112,128 @@ pub struct TypedMessage<T> {
 
 impl<T> TypedMessage<T> {
     /// The node that sent it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::TypedItem;
+    /// let mut inbox = node.register_of::<u32>("numbers").await?;
+    /// node.channel_of::<u32>("numbers").multicast(&17).await?;
+    /// let Some(TypedItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+    /// assert_eq!(message.origin(), node.id());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn origin(&self) -> NodeId {
         self.message.origin()
     }
 
     /// The life in which that node sent it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::TypedItem;
+    /// let mut inbox = node.register_of::<u32>("numbers").await?;
+    /// node.channel_of::<u32>("numbers").multicast(&17).await?;
+    /// let Some(TypedItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+    /// assert_eq!(message.epoch(), node.epoch());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.message.epoch()
     }
 
     /// The role that it was sent to.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::TypedItem;
+    /// let mut inbox = node.register_of::<u32>("numbers").await?;
+    /// node.channel_of::<u32>("numbers").multicast(&17).await?;
+    /// let Some(TypedItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+    /// assert_eq!(message.role().as_str(), "numbers");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn role(&self) -> &RoleName {
         self.message.role()
     }
 
     /// As [`Message::seq`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::TypedItem;
+    /// let mut inbox = node.register_of::<u32>("numbers").await?;
+    /// node.channel_of::<u32>("numbers").multicast(&17).await?;
+    /// let Some(TypedItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+    /// assert_eq!(message.seq().map(|seq| seq.0), Some(1));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn seq(&self) -> Option<Seq> {
         self.message.seq()
     }
 
     /// Whether the origin awaits a reply.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::TypedItem;
+    /// let mut inbox = node.register_of::<u32>("square").await?;
+    /// let channel = node.channel_of::<u32>("square");
+    /// let asking = tokio::spawn(async move { channel.request::<u32>(&12).await });
+    ///
+    /// let Some(TypedItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+    /// assert!(message.is_request());
+    /// message.reply(&144u32).await?;
+    /// assert_eq!(asking.await??.value, 144);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_request(&self) -> bool {
         self.message.is_request()
     }
 
     /// Answers a request with a value; as [`Message::reply`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::TypedItem;
+    /// let mut inbox = node.register_of::<u32>("square").await?;
+    /// let channel = node.channel_of::<u32>("square");
+    /// let asking = tokio::spawn(async move { channel.request::<u32>(&12).await });
+    ///
+    /// let Some(TypedItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+    /// let square = message.value * message.value;
+    /// message.reply(&square).await?;
+    /// assert_eq!(asking.await??.value, 144);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ReplyError`] says why no answer was sent.
@@ -94,11 +242,50 @@ impl<T> TypedMessage<T> {
     }
 
     /// As [`Message::cancelled`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let secret = MeshSecret::generate();
+    /// # let first = Node::builder().secret(&secret).listen("127.0.0.1:0").start().await?;
+    /// # let second = Node::builder().secret(&secret).listen("127.0.0.1:0").seeds([first.addr()]).start().await?;
+    /// # use rolecast::TypedItem;
+    /// let mut inbox = second.register_of::<u32>("square").await?;
+    /// let channel = first.channel_of::<u32>("square");
+    /// channel.untyped().wait_for_holders(1).await?;
+    /// let asking = tokio::spawn(async move { channel.request::<u32>(&12).await });
+    ///
+    /// let Some(TypedItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+    /// asking.abort();
+    /// message.cancelled().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn cancelled(&self) {
         self.message.cancelled().await;
     }
 
     /// The value, and the message it came in.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::TypedItem;
+    /// let mut inbox = node.register_of::<u32>("square").await?;
+    /// let channel = node.channel_of::<u32>("square");
+    /// let asking = tokio::spawn(async move { channel.request::<u32>(&12).await });
+    ///
+    /// let Some(TypedItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+    /// let (number, message) = message.into_parts();
+    /// // Whoever answers later keeps the request alone.
+    /// message.reply_with(&(number * number)).await?;
+    /// assert_eq!(asking.await??.value, 144);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use = "dropping a request without a reply refuses it"]
     pub fn into_parts(self) -> (T, Message) {
         (self.value, self.message)
@@ -107,6 +294,25 @@ impl<T> TypedMessage<T> {
 
 impl Message {
     /// Answers a request with a value; as [`Message::reply`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::InboxItem;
+    /// let mut inbox = node.register("length").await?;
+    /// let channel = node.channel_of::<String>("length");
+    /// let asking = tokio::spawn(async move { channel.request::<u64>(&"four".to_owned()).await });
+    ///
+    /// let Some(InboxItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+    /// // postcard writes the length of a text before it.
+    /// let length = message.payload().len() as u64 - 1;
+    /// message.reply_with(&length).await?;
+    /// assert_eq!(asking.await??.value, 4);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ReplyError`] says why no answer was sent.
@@ -119,6 +325,32 @@ impl Message {
 /// An [`Inbox`] of values of type `T`.
 ///
 /// Bytes that are no such value come out as [`TypedItem::Undecodable`]; a request among them is refused when the item is dropped.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::{TypedInbox, TypedItem};
+///
+/// async fn sum(mut inbox: TypedInbox<u32>) -> u32 {
+///     let mut sum = 0;
+///     while let Some(TypedItem::Message(message)) = inbox.next().await {
+///         sum += message.value;
+///     }
+///     sum
+/// }
+///
+/// let inbox = node.register_of::<u32>("numbers").await?;
+/// let summing = tokio::spawn(sum(inbox));
+/// let channel = node.channel_of::<u32>("numbers");
+/// channel.multicast(&17).await?;
+/// channel.multicast(&25).await?.acked().await?;
+/// node.shutdown().await;
+/// assert_eq!(summing.await?, 42);
+/// # Ok(())
+/// # }
+/// ```
 pub struct TypedInbox<T> {
     pub(super) inbox: Inbox,
     pub(super) marker: PhantomData<fn() -> T>,
@@ -128,11 +360,43 @@ impl<T: DeserializeOwned> TypedInbox<T> {
     /// The next item; `None` after the end.
     ///
     /// Cancel safe.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::TypedItem;
+    /// use std::time::Duration;
+    ///
+    /// let mut inbox = node.register_of::<u32>("numbers").await?;
+    /// let nothing_yet = tokio::time::timeout(Duration::from_millis(10), inbox.next()).await;
+    /// assert!(nothing_yet.is_err());
+    ///
+    /// node.channel_of::<u32>("numbers").multicast(&17).await?;
+    /// let Some(TypedItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+    /// assert_eq!(message.value, 17);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<TypedItem<T>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
     /// As [`Inbox::unregister`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let mut inbox = node.register_of::<u32>("numbers").await?;
+    /// inbox.unregister().await?;
+    /// assert!(inbox.next().await.is_none());
+    /// assert!(node.channel_of::<u32>("numbers").multicast(&17).await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Inbox::unregister`].

@@ -1,6 +1,5 @@
 //! Real nodes on loopback, as a program sees them.
 
-mod answers;
 mod crash;
 mod flow;
 mod lifecycle;
