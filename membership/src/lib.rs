@@ -36,4 +36,5 @@ pub use record::{
     LABEL_BYTES_MAX, LABELS_MAX, RECORD_BYTES_MAX, ROLE_NAME_BYTES_MAX, ROLES_MAX, Record,
     RecordError, RoleName, RoleNameError, Service, Tenure,
 };
+pub use seeds::SEEDS_MAX;
 pub use time::Time;

@@ -1,6 +1,7 @@
 //! The membership of one node: its entry points and its clock.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use foca::{Member as SwimMember, Message, State};
@@ -180,6 +181,16 @@ impl Membership {
         record.roles.remove(role);
         self.publish(now, record);
         true
+    }
+
+    /// Looks for the mesh at these addresses instead of the former seeds; at most [`SEEDS_MAX`](crate::SEEDS_MAX) of them count.
+    ///
+    /// An address that was a seed before is dialled when it was due anyway, another one at once.
+    pub fn set_seeds(&mut self, now: Time, seeds: Vec<SocketAddr>) {
+        if self.begin(now) {
+            self.seeds.replace(self.now, seeds);
+            self.dial_seeds();
+        }
     }
 
     /// Tells the mesh that this node leaves; nothing but the farewell comes out from here on.

@@ -3,7 +3,7 @@
 //! Without company they are all dialled, at first often and then every ten seconds, so that the order in which nodes start does not matter.
 //! In company, those at which no member lives are dialled every now and then: a mesh that was split finds its other half there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use rand::Rng;
 use crate::Time;
 use crate::random::jitter;
 
+/// The most seeds that count.
+pub const SEEDS_MAX: usize = 256;
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX_ALONE: Duration = Duration::from_secs(10);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
@@ -25,19 +27,36 @@ struct Seed {
 /// The seeds of one node, its own address left out.
 pub(crate) struct Seeds {
     seeds: Vec<Seed>,
+    own: SocketAddr,
 }
 
 impl Seeds {
     pub(crate) fn new(now: Time, addrs: Vec<SocketAddr>, own: SocketAddr) -> Self {
-        let addrs: BTreeSet<SocketAddr> = addrs.into_iter().filter(|addr| *addr != own).collect();
+        let mut seeds = Seeds {
+            seeds: Vec::new(),
+            own,
+        };
+        seeds.replace(now, addrs);
+        seeds
+    }
+
+    /// Takes these addresses instead of the former ones; those that stay are dialled when they were due anyway, and others at once.
+    pub(crate) fn replace(&mut self, now: Time, addrs: Vec<SocketAddr>) {
+        let mut kept: BTreeMap<SocketAddr, Seed> = std::mem::take(&mut self.seeds)
+            .into_iter()
+            .map(|seed| (seed.addr, seed))
+            .collect();
+        let others = addrs.into_iter().filter(|addr| *addr != self.own);
+        let addrs: BTreeSet<SocketAddr> = others.take(SEEDS_MAX).collect();
         let seed = |addr| Seed {
             addr,
             next: now,
             pause: PAUSE_MIN,
         };
-        Seeds {
-            seeds: addrs.into_iter().map(seed).collect(),
-        }
+        let seeds = addrs.into_iter();
+        self.seeds = seeds
+            .map(|addr| kept.remove(&addr).unwrap_or_else(|| seed(addr)))
+            .collect();
     }
 
     /// Begins anew, because the mesh was lost.
@@ -83,6 +102,32 @@ impl Seeds {
 mod tests {
     use super::*;
     use crate::random::fork;
+
+    #[test]
+    fn addresses_that_stay_keep_their_turn() {
+        let [own, stays, goes, comes] = [1, 2, 3, 4].map(|port| ([127, 0, 0, 1], port).into());
+        let mut rng = fork(1, 1);
+        let mut seeds = Seeds::new(Time::ZERO, vec![stays, goes], own);
+        let nobody = |_| false;
+        assert_eq!(
+            seeds.take_due(Time::ZERO, true, nobody, &mut rng),
+            [stays, goes]
+        );
+        let now = Time::from_millis(1);
+        seeds.replace(now, vec![comes, own, stays, comes]);
+        assert_eq!(seeds.take_due(now, true, nobody, &mut rng), [comes]);
+        let later = Time::from_millis(200);
+        assert_eq!(
+            seeds.take_due(later, true, nobody, &mut rng),
+            [stays, comes]
+        );
+        seeds.replace(later, Vec::new());
+        assert_eq!(seeds.deadline(), None);
+        let many = (1000..3000).map(|port| ([127, 0, 0, 1], port).into());
+        seeds.replace(later, many.collect());
+        let due = seeds.take_due(later, true, nobody, &mut rng);
+        assert_eq!(due.len(), SEEDS_MAX);
+    }
 
     #[test]
     fn dials_get_rarer_and_start_again() {

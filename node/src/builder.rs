@@ -255,6 +255,7 @@ impl NodeBuilder {
     /// Adds addresses at which some other node may be found, each as `HOST:PORT`.
     ///
     /// A name with several addresses counts as all of them.
+    /// A name that is not known yet is no error: names are looked up again as long as the node lives, often while it is alone.
     /// One reachable seed is enough, the order in which nodes start does not matter, and without any seed the node starts a mesh of its own.
     ///
     /// ```

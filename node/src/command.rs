@@ -1,5 +1,6 @@
 //! What handles ask of the driver.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,16 +52,14 @@ pub(crate) enum Command {
     /// Nobody waits for this call any more.
     Cancel { call: Arc<CallState> },
     /// Answer a request.
-    Reply {
-        to: ReplyTo,
-        answer: Result<Bytes, Refusal>,
-        done: Option<oneshot::Sender<Result<(), ReplyError>>>,
-    },
+    Reply(Reply),
     /// Say when whoever asked no longer wants the answer.
     AwaitCancel {
         to: ReplyTo,
         done: oneshot::Sender<()>,
     },
+    /// Look for the mesh at these addresses.
+    Seeds { addrs: Vec<SocketAddr> },
     /// List the members.
     Members {
         done: oneshot::Sender<Vec<MemberInfo>>,
@@ -72,6 +71,14 @@ pub(crate) enum Command {
         reason: ClosedReason,
         patience: Duration,
     },
+}
+
+/// An answer on its way to whoever asked.
+pub(crate) struct Reply {
+    pub(crate) to: ReplyTo,
+    pub(crate) answer: Result<Bytes, Refusal>,
+    /// Whoever waits until it is sent.
+    pub(crate) done: Option<oneshot::Sender<Result<(), ReplyError>>>,
 }
 
 impl Command {

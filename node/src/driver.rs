@@ -266,6 +266,7 @@ impl Driver {
                 upto,
             } => self.flows.lost(flow, node, after, upto),
             Event::Cancelled(to) => self.calls.cancelled(to),
+            Event::Answerable(node) => self.on_answerable(node),
             Event::Drained => self.on_drained(),
             Event::Violation { peer, what } => {
                 self.counters.violations.increment(1);

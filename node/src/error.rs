@@ -55,14 +55,6 @@ pub enum StartError {
         /// The seed as it was given.
         seed: String,
     },
-    /// No seed's name could be looked up.
-    #[error("the name of seed {seed:?} cannot be looked up: {source}")]
-    SeedUnknown {
-        /// The seed as it was given.
-        seed: String,
-        /// Why.
-        source: io::Error,
-    },
     /// The address to listen at, or to advertise, is not an address.
     #[error(
         "{what} address {text:?} is not an address of the form HOST:PORT, such as 0.0.0.0:7400"
@@ -391,11 +383,8 @@ pub enum ReplyError {
     #[error("the message is not a request")]
     NotARequest,
     /// Whoever asked is gone, or no longer waits.
-    #[error("whoever asked is no longer there")]
+    #[error("whoever asked no longer waits")]
     Gone,
-    /// Too much waits for whoever asked.
-    #[error("too much already waits for whoever asked")]
-    Full,
     /// The reply is too large.
     #[error("a reply has at most {max} bytes, and this one has {bytes}")]
     TooLarge {

@@ -13,7 +13,7 @@ use rolecast_membership::RoleName;
 use rolecast_protocol::{Delivery, Gap, InboxId, Messages, Refusal, Seq, Ticket};
 use tokio::sync::oneshot;
 
-use crate::command::Command;
+use crate::command::{Command, Reply};
 use crate::error::ClosedReason;
 use crate::message::{Message, Responder, Source};
 use crate::queue::Queue;
@@ -421,11 +421,11 @@ pub(crate) fn refuse(shared: &Shared, arrival: Arrival, refusal: Refusal) {
             shared.consume(ticket);
             if wants_reply {
                 let answer = Err(refusal);
-                let _ = shared.submit(Command::Reply {
+                let _ = shared.submit(Command::Reply(Reply {
                     to: from,
                     answer,
                     done: None,
-                });
+                }));
             }
         }
         Delivery::Messages {
@@ -437,11 +437,11 @@ pub(crate) fn refuse(shared: &Shared, arrival: Arrival, refusal: Refusal) {
             for call in batch.into_messages().filter_map(|message| message.call) {
                 let to = rolecast_protocol::ReplyTo { origin, call };
                 let answer = Err(refusal);
-                let _ = shared.submit(Command::Reply {
+                let _ = shared.submit(Command::Reply(Reply {
                     to,
                     answer,
                     done: None,
-                });
+                }));
             }
             shared.consume(ticket);
         }

@@ -66,6 +66,7 @@ mod receipt;
 mod request;
 mod resolve;
 mod role;
+mod seeds;
 mod settlement;
 mod shared;
 #[cfg(feature = "simulation")]

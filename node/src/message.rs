@@ -8,7 +8,7 @@ use rolecast_membership::{Epoch, NodeId, RoleName};
 use rolecast_protocol::{CallId, Origin, Refusal, ReplyTo, Seq};
 use tokio::sync::oneshot;
 
-use crate::command::Command;
+use crate::command::{Command, Reply};
 use crate::error::ReplyError;
 use crate::shared::Shared;
 
@@ -227,9 +227,7 @@ impl Message {
         self.responder.is_some()
     }
 
-    /// Answers a request; resolves when the answer is on its way.
-    ///
-    /// Dropped before it resolved, the answer may have been sent or not.
+    /// As [`Responder::reply`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -258,7 +256,7 @@ impl Message {
         }
     }
 
-    /// Resolves when whoever asked no longer wants the answer: it gave up, or is gone.
+    /// As [`Responder::cancelled`].
     ///
     /// Never resolves for what is no request.
     /// Cancel safe.
@@ -347,6 +345,7 @@ impl Responder {
 
     /// Answers the request; resolves when the answer is on its way.
     ///
+    /// If too much is on the way to whoever asked already, it waits until there is room, or until nobody awaits the answer any more.
     /// Dropped before it resolved, the answer may have been sent or not.
     ///
     /// ```
@@ -369,7 +368,7 @@ impl Responder {
     /// ```
     ///
     /// # Errors
-    /// [`ReplyError`] says why no answer was sent.
+    /// [`ReplyError`] says why no answer was sent; a request is refused when the answer to it is too large.
     pub async fn reply(mut self, payload: impl Into<Bytes>) -> Result<(), ReplyError> {
         let payload = payload.into();
         let max = self.source.shared.limits.payload_bytes_max;
@@ -383,17 +382,17 @@ impl Responder {
         self.answered = true;
         let to = self.to();
         let shared = Arc::clone(&self.source.shared);
-        shared.submit(Command::Reply {
+        shared.submit(Command::Reply(Reply {
             to,
             answer: Ok(payload),
             done: Some(done),
-        })?;
+        }))?;
         replied
             .await
             .unwrap_or_else(|_| Err(ReplyError::Closed(shared.closed_reason())))
     }
 
-    /// Resolves when whoever asked no longer wants the answer: it gave up, or is gone.
+    /// Resolves when nobody awaits the answer any more: whoever asked gave up, left, was declared down or restarted, or this node is closed or goes on in another life.
     ///
     /// Cancel safe.
     ///
@@ -446,11 +445,11 @@ impl Drop for Responder {
         if !self.answered {
             let answer = Err(Refusal::Dropped);
             // A closed node has refused everything already.
-            let _ = self.source.shared.submit(Command::Reply {
+            let _ = self.source.shared.submit(Command::Reply(Reply {
                 to: self.to(),
                 answer,
                 done: None,
-            });
+            }));
         }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     epoch: AtomicU64,
     gate: Mutex<Gate>,
     closed: watch::Sender<Option<ClosedReason>>,
+    /// Whether there are other nodes in the mesh.
+    company: watch::Sender<bool>,
     calls: AtomicUsize,
     call_room: Semaphore,
     names: Mutex<Names>,
@@ -66,6 +68,7 @@ impl Shared {
             epoch: AtomicU64::new(identity.epoch.0),
             gate: Mutex::default(),
             closed: watch::Sender::new(None),
+            company: watch::Sender::new(false),
             calls: AtomicUsize::new(0),
             call_room: Semaphore::new(CALL_ROOM_BYTES),
             names: Mutex::default(),
@@ -168,6 +171,16 @@ impl Shared {
 
     pub(crate) fn watch_closed(&self) -> watch::Receiver<Option<ClosedReason>> {
         self.closed.subscribe()
+    }
+
+    /// The driver's word on whether there are other nodes in the mesh.
+    pub(crate) fn set_company(&self, company: bool) {
+        self.company
+            .send_if_modified(|before| std::mem::replace(before, company) != company);
+    }
+
+    pub(crate) fn watch_company(&self) -> watch::Receiver<bool> {
+        self.company.subscribe()
     }
 
     /// Counts a call as outstanding until the permit is dropped.

@@ -2,17 +2,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rolecast_membership::{Epoch, Identity, Record};
 use rolecast_protocol::{Config, Engine};
 use rolecast_transport::{Transport, Trust};
 
 use crate::builder::{NodeBuilder, TrustSource};
-use crate::clock::Clock;
+use crate::clock::{Clock, deadline_in};
 use crate::driver::{Driver, Network};
 use crate::error::StartError;
 use crate::node::Node;
 use crate::resolve;
+use crate::seeds::Seeds;
 use crate::shared::Shared;
 use crate::state_dir::StateDir;
 use crate::surroundings::Surroundings;
@@ -21,13 +23,15 @@ use crate::surroundings::Surroundings;
 ///
 /// Everything that can be refused is checked before the socket is opened, and the epoch is used up last.
 pub(crate) async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> {
-    let listen = resolve::own(&builder.listen, "listen").await?;
+    let surroundings = std::mem::take(&mut builder.surroundings);
+    let resolver = surroundings.resolver.clone();
+    let mut seeds = Seeds::parse(&builder.seeds, resolver.clone())?;
+    let listen = resolve::own(&resolver, &builder.listen, "listen").await?;
     let advertise = match &builder.advertise {
-        Some(text) => Some(resolve::own(text, "advertise").await?),
+        Some(text) => Some(resolve::own(&resolver, text, "advertise").await?),
         None => None,
     };
-    let seeds = resolve::seeds(&builder.seeds).await?;
-    let surroundings = std::mem::take(&mut builder.surroundings);
+    seeds.look_up(deadline_in(SEEDS_PATIENCE)).await;
     let state_dir = surroundings.state_dir(builder.state_dir.clone());
     let state = state_dir.map(StateDir::open).transpose()?;
     let trust = trust(&builder.trust, state.as_ref(), &surroundings)?;
@@ -52,7 +56,7 @@ pub(crate) async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> 
     config.limits.data_frame_bytes_max = payload_bytes_max + FRAME_OVERHEAD_BYTES;
     let (transport, events) = Transport::bind(config)?;
     let local = transport.local_addr();
-    let mut addr = advertise.unwrap_or_else(|| resolve::dialable(local, seeds.first().copied()));
+    let mut addr = advertise.unwrap_or_else(|| resolve::dialable(local, &seeds));
     if addr.port() == 0 {
         addr.set_port(local.port());
     }
@@ -60,7 +64,7 @@ pub(crate) async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> 
 
     let clock = Clock::start();
     let shared = Arc::new(Shared::new(record.identity, builder.limits.clone()));
-    let config = Config::new(record, seeds, builder.profile, builder.limits);
+    let config = Config::new(record, seeds.addrs(), builder.profile, builder.limits);
     let engine = Engine::new(config, seed, clock.now());
     let network = Network {
         transport,
@@ -69,6 +73,7 @@ pub(crate) async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> 
         witnessed,
     };
     Driver::new(Arc::clone(&shared), engine, clock, network, state).spawn();
+    tokio::spawn(seeds.follow(Arc::clone(&shared), seed));
     Ok(Node::new(shared))
 }
 
@@ -108,6 +113,8 @@ fn record(builder: &NodeBuilder, identity: Identity) -> Record {
     }
 }
 
+/// How long a start waits for the names of the seeds; those that take longer are looked up again later.
+const SEEDS_PATIENCE: Duration = Duration::from_secs(3);
 /// Batches of small messages and destination sets of large roles have their size whatever one payload may have.
 const FRAME_BYTES_MIN: usize = 1 << 20;
 /// What a frame may have beyond the largest payload.

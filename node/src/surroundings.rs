@@ -1,4 +1,4 @@
-//! What a node takes from outside: its socket, its key, its epoch and its entropy.
+//! What a node takes from outside: its socket, its key, its epoch, its entropy and what names stand for.
 //!
 //! This is the operating system's business, unless a simulation hands it in.
 
@@ -10,6 +10,7 @@ use rolecast_transport::{NodeKey, TransportConfig, Trust};
 
 use crate::driver::Witnessed;
 use crate::entropy;
+use crate::resolve::Resolver;
 #[cfg(feature = "simulation")]
 use crate::simulation::Environment;
 use crate::state_dir::fresh_epoch;
@@ -17,6 +18,7 @@ use crate::state_dir::fresh_epoch;
 /// Where a node takes from what it cannot know by itself.
 #[derive(Debug, Default)]
 pub(crate) struct Surroundings {
+    pub(crate) resolver: Resolver,
     #[cfg(feature = "simulation")]
     pub(crate) simulated: Option<Environment>,
 }

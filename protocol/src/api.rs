@@ -527,8 +527,10 @@ pub enum Event {
         /// The last message that was sent to it.
         upto: Seq,
     },
-    /// Whoever asked no longer wants the answer to this request.
+    /// Nobody awaits the answer to this request any more: whoever asked gave up, left, was declared down or came back in another life, or this node goes on in another life itself.
     Cancelled(ReplyTo),
+    /// There may be room again for answers to this node, one of which was refused with [`crate::ReplyError::Full`].
+    Answerable(NodeId),
     /// Everything sent so far has been acknowledged or given up.
     Drained,
     /// A peer broke the protocol; its link is being closed.

@@ -13,6 +13,8 @@ use crate::api::CallId;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     count: u32,
+    /// Whether there may be questions among the messages.
+    asks: bool,
     /// The prefix of a single message whose payload is kept apart, so as not to copy it; else empty.
     head: Bytes,
     body: Bytes,
@@ -31,6 +33,7 @@ pub struct BatchMessage {
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
     count: u32,
+    asks: bool,
     body: BytesMut,
     /// The length of the batch before: what the next one is likely to need.
     expected: usize,
@@ -58,6 +61,7 @@ impl Batch {
         let prefix = Prefix::new(payload.len(), call);
         Batch {
             count: 1,
+            asks: call.is_some(),
             head: Bytes::copy_from_slice(prefix.as_slice()),
             body: payload,
         }
@@ -66,8 +70,10 @@ impl Batch {
     /// Checks bytes that came from a peer; `None` if they are not exactly `count` messages.
     pub(crate) fn parse(count: u32, body: Bytes) -> Option<Self> {
         let mut rest: &[u8] = &body;
+        let mut asks = false;
         for _ in 0..count {
-            let (len, _) = take_prefix(&mut rest)?;
+            let (len, call) = take_prefix(&mut rest)?;
+            asks |= call.is_some();
             if rest.len() < len {
                 return None;
             }
@@ -75,6 +81,7 @@ impl Batch {
         }
         (count > 0 && rest.is_empty()).then_some(Batch {
             count,
+            asks,
             head: Bytes::new(),
             body,
         })
@@ -84,6 +91,13 @@ impl Batch {
     #[must_use]
     pub fn count(&self) -> u32 {
         self.count
+    }
+
+    /// The calls to which the sender awaits replies.
+    pub(crate) fn questions(&self) -> impl Iterator<Item = CallId> {
+        let messages = self.asks.then(|| self.clone().into_messages());
+        let calls = messages.into_iter().flatten().map(|message| message.call);
+        calls.flatten()
     }
 
     /// How many bytes it takes on a link, without the frame's header.
@@ -108,11 +122,12 @@ impl Batch {
             return self;
         }
         debug_assert!(count < self.count, "a batch holds at least one message");
-        let left = self.count - count;
+        let (left, asks) = (self.count - count, self.asks);
         let mut messages = self.into_messages();
         messages.by_ref().take(count as usize).for_each(drop);
         Batch {
             count: left,
+            asks,
             head: messages.head,
             body: messages.body,
         }
@@ -141,6 +156,7 @@ impl BatchBuilder {
         self.body.extend_from_slice(prefix.as_slice());
         self.body.extend_from_slice(payload);
         self.count += 1;
+        self.asks |= call.is_some();
     }
 
     /// How many messages there are.
@@ -158,10 +174,12 @@ impl BatchBuilder {
     /// Takes out what was gathered; `None` if that is nothing.
     pub fn take(&mut self) -> Option<Batch> {
         let count = std::mem::take(&mut self.count);
+        let asks = std::mem::take(&mut self.asks);
         (count > 0).then(|| {
             self.expected = self.body.len();
             Batch {
                 count,
+                asks,
                 head: Bytes::new(),
                 body: self.body.split().freeze(),
             }
@@ -289,6 +307,8 @@ mod tests {
             let parsed = Batch::parse(batch.count(), body.clone());
             prop_assert_eq!(parsed.as_ref(), Some(&batch));
             prop_assert_eq!(Batch::parse(batch.count() + 1, body.clone()), None);
+            let asked: Vec<_> = messages.iter().filter_map(|(_, call)| call.map(CallId)).collect();
+            prop_assert_eq!(batch.questions().collect::<Vec<_>>(), asked);
             let out: Vec<_> = batch.into_messages().map(|m| (m.payload.to_vec(), m.call.map(|c| c.0))).collect();
             prop_assert_eq!(out, messages);
         }

@@ -160,6 +160,15 @@ impl Calls {
             .is_some_and(|call| call.awaited_from(node) == Some(epoch))
     }
 
+    /// The nodes from which a call awaits an answer.
+    pub(crate) fn awaited(&self, id: CallId) -> Vec<NodeId> {
+        match self.by_id.get(&id).map(|call| &call.kind) {
+            Some(Kind::One(one)) => vec![one.at.0],
+            Some(Kind::All { waiting }) => waiting.keys().copied().collect(),
+            None => Vec::new(),
+        }
+    }
+
     /// The calls that await an answer from a life of a node before this one.
     pub(crate) fn awaiting_before(&self, node: NodeId, epoch: Epoch) -> Vec<CallId> {
         if !self.owed.contains_key(&node) {

@@ -13,6 +13,7 @@ mod send;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +34,7 @@ use crate::flow_in::FlowIn;
 use crate::flow_out::FlowOut;
 use crate::forgotten::Forgotten;
 use crate::peers::Peers;
+use crate::questions::Questions;
 use crate::wire::FlowKey;
 
 /// What one node does with messages.
@@ -58,6 +60,7 @@ pub struct Engine {
     flows_in: BTreeMap<FlowKey, FlowIn>,
     forgotten: Forgotten,
     calls: Calls,
+    questions: Questions,
     acks: DueAcks,
     tick_at: Time,
     draining: bool,
@@ -102,6 +105,8 @@ pub struct Usage {
     pub early_bytes_max: usize,
     /// Calls outstanding; bounded by [`Limits::calls_max`].
     pub calls: usize,
+    /// Requests delivered and not answered; bounded by what the application holds.
+    pub questions: usize,
     /// Flows received; bounded by 65,536.
     pub flows: usize,
     /// Bytes of calls waiting in the inbox in which most wait; bounded by [`Limits::inbox_bytes_max`].
@@ -172,6 +177,7 @@ impl Engine {
             flows_in: BTreeMap::new(),
             forgotten: Forgotten::default(),
             calls: Calls::default(),
+            questions: Questions::default(),
             acks: DueAcks::default(),
             tick_at: now + TICK,
             draining: false,
@@ -343,10 +349,10 @@ impl Engine {
         self.follow_membership(now);
     }
 
-    /// Answers a request, with a payload or with a refusal.
+    /// Answers a request, with a payload or with a refusal; this can be done once.
     ///
     /// # Errors
-    /// [`ReplyError`]: nothing was sent.
+    /// [`ReplyError`]: nothing was sent, and unless it is [`ReplyError::Gone`], the request may still be answered.
     pub fn reply(
         &mut self,
         now: Time,
@@ -356,6 +362,24 @@ impl Engine {
         self.answer_call(to, answer)?;
         self.follow_membership(now);
         Ok(())
+    }
+
+    /// Whether an answer to this request, which was delivered here, is still awaited.
+    #[must_use]
+    pub fn is_awaited(&self, to: ReplyTo) -> bool {
+        self.questions.contains(&to)
+    }
+
+    /// The nodes whose answers to this call are still awaited.
+    #[must_use]
+    pub fn awaited(&self, call: CallId) -> Vec<NodeId> {
+        self.calls.awaited(call)
+    }
+
+    /// Looks for the mesh at these addresses instead of the former seeds; at most [`SEEDS_MAX`](crate::membership::SEEDS_MAX) of them count.
+    pub fn set_seeds(&mut self, now: Time, seeds: Vec<SocketAddr>) {
+        self.membership.set_seeds(now, seeds);
+        self.follow_membership(now);
     }
 
     /// Refuses new work from here on; [`Event::Drained`] follows when all that was sent has been acknowledged or given up.
@@ -424,6 +448,7 @@ impl Engine {
                 .max()
                 .unwrap_or(0),
             calls: self.calls.len(),
+            questions: self.questions.len(),
             flows: self.flows_in.len(),
             inbox_bytes_max: self
                 .inboxes
@@ -493,7 +518,22 @@ impl Engine {
     }
 
     fn deliver(&mut self, inbox: InboxId, delivery: Delivery) {
+        let (origin, asked) = match &delivery {
+            Delivery::Messages { origin, batch, .. } => (*origin, batch.questions().collect()),
+            Delivery::Call {
+                from,
+                wants_reply: true,
+                ..
+            } => (from.origin, vec![from.call]),
+            Delivery::Call { .. } | Delivery::Gap(_) => {
+                self.out.push_back(Output::Deliver { inbox, delivery });
+                return;
+            }
+        };
         self.out.push_back(Output::Deliver { inbox, delivery });
+        for call in asked {
+            self.on_question(ReplyTo { origin, call });
+        }
     }
 
     #[cfg(feature = "canaries")]

@@ -94,10 +94,10 @@ pub enum CallError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplyError {
-    /// Whoever asked is gone, or in a later life.
-    #[error("whoever asked is no longer there")]
+    /// Whoever asked is gone or no longer waits, or the question was answered before.
+    #[error("whoever asked no longer waits")]
     Gone,
-    /// Too much waits for whoever asked.
+    /// Too much waits for whoever asked: the question may still be answered, and [`crate::Event::Answerable`] says when to try again.
     #[error("too much already waits for whoever asked")]
     Full,
     /// The reply is larger than the limit.

@@ -107,6 +107,7 @@ fn data_frame() -> impl Strategy<Value = Bytes> {
             wants_reply,
         }),
         1 => (number(), answer).prop_map(|(call, answer)| DataHead::Answer { call, answer }),
+        1 => number().prop_map(|call| DataHead::Cancel { call }),
     ];
     // A body of zeros is as many empty messages as it has bytes.
     let body = prop_oneof![
@@ -144,7 +145,6 @@ fn control_frame() -> impl Strategy<Value = Bytes> {
         2 => (epoch(), epoch(), number(), flows, vias).prop_map(|(from, to, received, flows, via)| {
             encode_control(&Control::Acks(Acks { from, to, received, flows, via }))
         }),
-        1 => number().prop_map(|call| encode_control(&Control::Cancel { call })),
         1 => proptest::collection::vec(any::<u8>(), 0..60)
             .prop_map(|bytes| encode_control(&Control::Membership(&bytes))),
     ]

@@ -14,6 +14,7 @@ mod forgotten;
 #[cfg(test)]
 mod hostile;
 mod peers;
+mod questions;
 mod session;
 mod spread;
 #[cfg(test)]

@@ -193,6 +193,14 @@ impl Peers {
         (session.peer_epoch == epoch).then_some(session)
     }
 
+    /// Whether this life of a peer is known to be over.
+    pub(crate) fn is_over(&self, node: NodeId, epoch: Epoch) -> bool {
+        self.get(node).is_some_and(|peer| {
+            let later = peer.session.as_ref().map(|session| session.peer_epoch);
+            peer.dead_epoch >= Some(epoch) || later > Some(epoch)
+        })
+    }
+
     /// Appends a frame to the session with this life of a peer and sends what can be sent.
     /// Gives the frame's number; `None` if that life is over.
     pub(crate) fn push(

@@ -50,6 +50,11 @@ fn sessions() {
 }
 
 #[test]
+fn answers() {
+    check("answers");
+}
+
+#[test]
 fn calls() {
     check("calls");
 }

@@ -19,8 +19,6 @@ pub(crate) enum Control<'a> {
     Hello(Hello),
     /// What the sender has received and passed on.
     Acks(Acks),
-    /// The sender no longer wants the answer to this call of its own.
-    Cancel { call: u64 },
     /// For the membership layer.
     #[serde(borrow)]
     Membership(&'a [u8]),
@@ -105,6 +103,9 @@ pub(crate) enum DataHead {
     },
     /// The end of a call; the body is the payload, if there is one.
     Answer { call: u64, answer: WireAnswer },
+    /// The sender no longer wants the answer to this call of its own.
+    /// In the session, so that it comes after the question, and whatever becomes of the link.
+    Cancel { call: u64 },
 }
 
 /// How a call ended at its holder.
@@ -227,8 +228,8 @@ mod tests {
 
     #[test]
     fn a_control_frame_with_a_tail_is_malformed() {
-        let frame = encode_control(&Control::Cancel { call: 1 });
-        assert_eq!(decode_control(&frame), Some(Control::Cancel { call: 1 }));
+        let frame = encode_control(&Control::Membership(b"news"));
+        assert_eq!(decode_control(&frame), Some(Control::Membership(b"news")));
         assert_eq!(decode_control(&[&frame[..], b"x"].concat()), None);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rolecast_membership::{Event, Profile, RoleName};
 
-use crate::net::{Net, Setup};
+use crate::net::{Net, Setup, addr};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -21,6 +21,20 @@ fn two_nodes_join_whoever_starts_first() {
                 assert!(took.is_some(), "seed {seed}, {first} first, {wait:?}");
             }
         }
+    }
+}
+
+#[test]
+fn a_node_is_told_later_where_to_look() {
+    for seed in 0..20 {
+        let mut net = Net::new(Setup::new(seed, Profile::Lan), 2);
+        net.start(0, 1, &[]);
+        net.start(1, 1, &[]);
+        net.run(SECOND * 60);
+        assert!(!net.all_know_all(), "nobody said where the others are");
+        net.call(1, |node, now| node.set_seeds(now, vec![addr(0)]));
+        let took = net.run_until(SECOND, |net| net.all_know_all());
+        assert!(took.is_some(), "seed {seed}");
     }
 }
 

@@ -285,9 +285,7 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
 /// Says why a node did not start: what was asked for cannot be, or something is in the way.
 fn start_failure(error: &StartError) -> Failure {
     match error {
-        StartError::Bind(_) | StartError::State { .. } | StartError::SeedUnknown { .. } => {
-            Failure::failed(error.to_string())
-        }
+        StartError::Bind(_) | StartError::State { .. } => Failure::failed(error.to_string()),
         _ => Failure::usage(error.to_string()),
     }
 }

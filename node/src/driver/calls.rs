@@ -1,11 +1,12 @@
 //! Calls that await their end, and requests whose askers may lose interest.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use rolecast_membership::NodeId;
 use rolecast_protocol::{
-    Answer as EngineAnswer, CallError, CallId, CallKind, Refusal, ReplyError as EngineReplyError,
+    Answer as EngineAnswer, CallError, CallId, CallKind, Engine, ReplyError as EngineReplyError,
     ReplyTo, Target,
 };
 use tokio::sync::oneshot;
@@ -14,7 +15,8 @@ use tokio::time::Instant;
 use super::Driver;
 use crate::answers::Answer;
 use crate::call::{CallEnd, CallSlot, CallState};
-use crate::error::{NoAnswer, NotSent, ReplyError, Unknown};
+use crate::command::Reply;
+use crate::error::{ClosedReason, NoAnswer, NotSent, ReplyError, Unknown};
 use crate::simulation::Sight;
 
 #[derive(Default)]
@@ -22,52 +24,50 @@ pub(super) struct Calls {
     outstanding: BTreeMap<CallId, CallSlot>,
     /// Requests whose holders wait to hear that nobody wants the answer.
     watched: BTreeMap<ReplyTo, Vec<oneshot::Sender<()>>>,
-    /// Requests of which nobody wants the answer, for holders that ask later.
-    unwanted: BTreeSet<ReplyTo>,
-    unwanted_order: VecDeque<ReplyTo>,
+    /// Answers that wait for room on the way to whoever asked, in order; none of the lists is empty.
+    waiting: BTreeMap<NodeId, VecDeque<Reply>>,
 }
 
 impl Calls {
-    /// Whoever asked no longer wants the answer.
+    /// Nobody awaits the answer to this request any more.
     pub(super) fn cancelled(&mut self, to: ReplyTo) {
         for done in self.watched.remove(&to).into_iter().flatten() {
             let _ = done.send(());
         }
-        if self.unwanted.insert(to) {
-            self.unwanted_order.push_back(to);
-        }
-        if self.unwanted_order.len() > UNWANTED_MAX
-            && let Some(oldest) = self.unwanted_order.pop_front()
-        {
-            self.unwanted.remove(&oldest);
-        }
-    }
-
-    /// Says when whoever asked no longer wants the answer.
-    pub(super) fn watch(&mut self, to: ReplyTo, done: oneshot::Sender<()>) {
-        if self.unwanted.contains(&to) {
-            let _ = done.send(());
+        let Entry::Occupied(mut waiting) = self.waiting.entry(to.origin.node) else {
             return;
-        }
-        let watchers = self.watched.entry(to).or_default();
-        watchers.retain(|watcher| !watcher.is_closed());
-        watchers.push(done);
-    }
-
-    /// The request was answered.
-    fn answered(&mut self, to: &ReplyTo) {
-        self.watched.remove(to);
-        self.unwanted.remove(to);
-    }
-
-    /// Drops all calls, which tells whoever waits.
-    pub(super) fn close(&mut self) {
-        for slot in std::mem::take(&mut self.outstanding).into_values() {
-            if let CallEnd::Many { queue, .. } = slot.end {
-                queue.close();
+        };
+        if let Some(index) = waiting.get().iter().position(|reply| reply.to == to) {
+            let reply = waiting.get_mut().remove(index);
+            if let Some(done) = reply.and_then(|reply| reply.done) {
+                let _ = done.send(Err(ReplyError::Gone));
             }
         }
+        if waiting.get().is_empty() {
+            waiting.remove();
+        }
+    }
+
+    /// Whether no answer waits for room.
+    pub(super) fn are_answered(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Drops all calls, which tells whoever waits; holders that did not answer a request to all are named.
+    pub(super) fn close(&mut self, engine: &Engine, reason: ClosedReason) {
+        for (id, slot) in std::mem::take(&mut self.outstanding) {
+            let CallEnd::Many { queue, .. } = slot.end else {
+                continue;
+            };
+            for node in engine.awaited(id) {
+                let result = Err(NoAnswer::Unknown(Unknown::Closed(reason)));
+                // Whoever asked may have gone in this very moment.
+                let _ = queue.push(Answer { node, result });
+            }
+            queue.close();
+        }
         self.watched.clear();
+        self.waiting.clear();
     }
 }
 
@@ -163,26 +163,64 @@ impl Driver {
         }
     }
 
-    pub(super) fn reply(
-        &mut self,
-        to: ReplyTo,
-        answer: Result<Bytes, Refusal>,
-        done: Option<oneshot::Sender<Result<(), ReplyError>>>,
-    ) {
-        self.calls.answered(&to);
+    /// Says when nobody awaits the answer to a request any more.
+    pub(super) fn await_cancel(&mut self, to: ReplyTo, done: oneshot::Sender<()>) {
+        if !self.engine.is_awaited(to) {
+            // Whoever wanted to know may have gone.
+            let _ = done.send(());
+            return;
+        }
+        let watchers = self.calls.watched.entry(to).or_default();
+        watchers.retain(|watcher| !watcher.is_closed());
+        watchers.push(done);
+    }
+
+    /// Answers a request, behind the answers that wait for room on the same way.
+    pub(super) fn reply(&mut self, reply: Reply) {
         let sight = || Sight::Replies {
-            to,
-            answer: &answer,
+            to: reply.to,
+            answer: &reply.answer,
         };
         self.witnessed.saw(&self.engine, sight);
-        let replied = self.engine.reply(self.now, to, answer);
-        if let Some(done) = done {
-            let _ = done.send(replied.map_err(|error| match error {
-                EngineReplyError::Full => ReplyError::Full,
-                EngineReplyError::TooLarge { bytes, max } => ReplyError::TooLarge { bytes, max },
-                _ => ReplyError::Gone,
-            }));
+        let node = reply.to.origin.node;
+        if let Some(waiting) = self.calls.waiting.get_mut(&node) {
+            waiting.push_back(reply);
+        } else if let Some(reply) = self.send_reply(reply) {
+            self.calls.waiting.insert(node, VecDeque::from([reply]));
         }
+    }
+
+    /// There may be room for the answers that wait on the way to this node.
+    pub(super) fn on_answerable(&mut self, node: NodeId) {
+        let Some(mut waiting) = self.calls.waiting.remove(&node) else {
+            return;
+        };
+        while let Some(reply) = waiting.pop_front() {
+            if let Some(reply) = self.send_reply(reply) {
+                waiting.push_front(reply);
+                self.calls.waiting.insert(node, waiting);
+                return;
+            }
+        }
+    }
+
+    /// Hands an answer to the engine; gives it back if there is no room.
+    fn send_reply(&mut self, reply: Reply) -> Option<Reply> {
+        let answer = reply.answer.clone();
+        let sent = match self.engine.reply(self.now, reply.to, answer) {
+            Err(EngineReplyError::Full) => return Some(reply),
+            Err(EngineReplyError::TooLarge { bytes, max }) => {
+                Err(ReplyError::TooLarge { bytes, max })
+            }
+            Err(_) => Err(ReplyError::Gone),
+            Ok(()) => Ok(()),
+        };
+        self.calls.watched.remove(&reply.to);
+        if let Some(done) = reply.done {
+            // Whoever answered may not have waited.
+            let _ = done.send(sent);
+        }
+        None
     }
 }
 
@@ -196,6 +234,3 @@ fn result(answer: EngineAnswer) -> Result<Bytes, NoAnswer> {
         EngineAnswer::Unknown | EngineAnswer::Taken => Err(NoAnswer::Unknown(Unknown::HolderGone)),
     }
 }
-
-/// So many requests that nobody waits for are remembered for holders that ask about them later.
-const UNWANTED_MAX: usize = 4_096;

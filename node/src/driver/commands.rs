@@ -17,9 +17,9 @@ impl Driver {
                 self.call(target, kind, payload, deadline, slot);
                 self.shared.release_calls(cost);
             }
-            Command::Reply { to, answer, done } => self.reply(to, answer, done),
+            Command::Reply(reply) => self.reply(reply),
             Command::Cancel { call } => self.cancel_call(&call),
-            Command::AwaitCancel { to, done } => self.calls.watch(to, done),
+            Command::AwaitCancel { to, done } => self.await_cancel(to, done),
             Command::Register { role, done } => self.register(role, done),
             Command::Unregister { inbox, done } => self.unregister(inbox, done),
             Command::Broadcasts { queue, done } => self.take_broadcasts(queue, done),
@@ -27,6 +27,7 @@ impl Driver {
                 role.set_holders(self.engine.holders(&role.name).len());
             }
             Command::Open { outbox, done } => self.open_flow(&outbox, done),
+            Command::Seeds { addrs } => self.engine.set_seeds(self.now, addrs),
             Command::Members { done } => {
                 // Whoever asked may have gone.
                 let _ = done.send(self.members());

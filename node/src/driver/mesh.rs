@@ -53,6 +53,7 @@ impl Driver {
         let holders = self.engine.holders(role).len();
         if *role == RoleName::everyone() {
             self.counters.members.set(holders as f64);
+            self.shared.set_company(holders > 1);
         }
         if let Some(role) = self.shared.role_in_use(role) {
             role.set_holders(holders);

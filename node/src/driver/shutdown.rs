@@ -1,6 +1,6 @@
 //! How a node ends.
 //!
-//! A shutdown has three steps: what gathered in the outboxes is handed to the engine, the engine waits until it is acknowledged, and the farewell goes out as the links close.
+//! A shutdown has three steps: what gathered in the outboxes is handed to the engine, as are the answers that wait for room; the engine waits until it is acknowledged, and the farewell goes out as the links close.
 //! When its patience is over it goes on to the last step.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::simulation::Sight;
 pub(super) enum Phase {
     /// It takes work.
     Running,
-    /// What gathered in the outboxes is handed over, until this time at the latest.
+    /// What gathered in the outboxes, and answers that wait for room, are handed over, until this time at the latest.
     Emptying { reason: ClosedReason, until: Time },
     /// What was sent is being acknowledged, until this time at the latest.
     Draining { reason: ClosedReason, until: Time },
@@ -68,6 +68,7 @@ impl Driver {
     pub(super) fn finished(&mut self) -> Option<ClosedReason> {
         if let Phase::Emptying { reason, until } = self.phase
             && self.flows.is_empty()
+            && self.calls.are_answered()
         {
             self.phase = Phase::Draining { reason, until };
             self.engine.drain(self.now);
@@ -99,7 +100,7 @@ impl Driver {
     /// Fails what waits, and ends every inbox and watcher.
     pub(super) fn close_everything(&mut self, reason: ClosedReason) {
         self.shared.close(reason);
-        self.calls.close();
+        self.calls.close(&self.engine, reason);
         self.inboxes.close(reason);
         for queue in std::mem::take(&mut self.watchers) {
             tell(&queue, MeshEvent::Closed(reason));

@@ -1,5 +1,6 @@
 //! Real nodes on loopback, as a program sees them.
 
+mod answers;
 mod crash;
 mod flow;
 mod lifecycle;

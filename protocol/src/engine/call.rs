@@ -7,12 +7,12 @@ use rolecast_membership::{Epoch, NodeId, RoleName, Time};
 
 use super::Engine;
 use crate::api::{
-    Answer, CallId, CallKind, Delivery, Origin, Refusal, ReplyTo, Target, Ticket, TicketKind,
+    Answer, CallId, CallKind, Delivery, Event, Origin, Refusal, ReplyTo, Target, Ticket, TicketKind,
 };
 use crate::calls::{Call, Kind, One};
 use crate::error::{CallError, ReplyError};
 use crate::session::Cargo;
-use crate::wire::{Control, DataHead, WireAnswer};
+use crate::wire::{DataHead, WireAnswer};
 
 /// What an inbox accounts for a call besides its payload, in bytes.
 const CALL_OVERHEAD: usize = 64;
@@ -143,18 +143,29 @@ impl Engine {
             }) => {
                 let withdrawn = self.withdraw(&one);
                 if !withdrawn {
-                    self.send_control_to(one.at.0, &Control::Cancel { call: call.0 });
+                    self.say_cancelled(call, one.at);
                 }
             }
             Some(Call {
                 kind: Kind::All { waiting },
                 ..
             }) => {
-                for node in waiting.into_keys() {
-                    self.send_control_to(node, &Control::Cancel { call: call.0 });
+                for at in waiting {
+                    self.say_cancelled(call, at);
                 }
             }
             None => {}
+        }
+    }
+
+    /// Tells a holder that no answer is wanted any more.
+    fn say_cancelled(&mut self, call: CallId, (node, epoch): (NodeId, Epoch)) {
+        if node == self.me.id {
+            let origin = Origin { node, epoch };
+            self.on_cancel(ReplyTo { origin, call });
+        } else {
+            let head = DataHead::Cancel { call: call.0 };
+            self.push((node, epoch), &head, Bytes::new(), Cargo::Plain);
         }
     }
 
@@ -179,18 +190,21 @@ impl Engine {
         while let Some((call, expired)) = self.calls.pop_expired(now) {
             match expired.kind {
                 Kind::One(one) => {
-                    let answer = match self.withdraw(&one) {
-                        true => Answer::NotSent,
-                        false => Answer::TimedOut,
-                    };
-                    self.send_control_to(one.at.0, &Control::Cancel { call: call.0 });
-                    self.answered(call, one.at.0, answer, true);
+                    if self.withdraw(&one) {
+                        self.answered(call, one.at.0, Answer::NotSent, true);
+                    } else {
+                        self.answered(call, one.at.0, Answer::TimedOut, true);
+                        self.say_cancelled(call, one.at);
+                    }
                 }
                 Kind::All { waiting } => {
                     let count = waiting.len();
-                    for (index, node) in waiting.into_keys().enumerate() {
-                        self.send_control_to(node, &Control::Cancel { call: call.0 });
+                    for (index, &node) in waiting.keys().enumerate() {
                         self.answered(call, node, Answer::TimedOut, index + 1 == count);
+                    }
+                    // This node may be one of those that were asked: it hears last that the call has ended.
+                    for at in waiting {
+                        self.say_cancelled(call, at);
                     }
                 }
             }
@@ -286,11 +300,53 @@ impl Engine {
         }
     }
 
+    /// A question is about to be delivered.
+    pub(super) fn on_question(&mut self, to: ReplyTo) {
+        let Origin { node, epoch } = to.origin;
+        if node != self.me.id && self.peers.is_over(node, epoch) {
+            // It came around a third node, after its sender had gone.
+            self.event(Event::Cancelled(to));
+        } else {
+            self.questions.insert(to);
+        }
+    }
+
+    /// Whoever asked no longer wants the answer.
+    pub(super) fn on_cancel(&mut self, to: ReplyTo) {
+        if self.questions.remove(&to) {
+            self.event(Event::Cancelled(to));
+        }
+    }
+
+    /// Lives of a node before `epoch` are over: nobody awaits answers to what they asked.
+    pub(super) fn end_questions_of(&mut self, node: NodeId, epoch: Epoch) {
+        for to in self.questions.take_before(node, epoch) {
+            self.event(Event::Cancelled(to));
+        }
+    }
+
+    /// This node's own life is over, and with it what others asked it; what it asked itself never left it.
+    pub(super) fn end_questions_of_others(&mut self) {
+        for to in self.questions.take_all_but(self.me.id) {
+            self.event(Event::Cancelled(to));
+        }
+    }
+
+    /// There may be room in the session with this peer again.
+    pub(super) fn wake_refused_answers(&mut self, node: NodeId) {
+        if self.questions.take_full(node) {
+            self.event(Event::Answerable(node));
+        }
+    }
+
     pub(super) fn answer_call(
         &mut self,
         to: ReplyTo,
         answer: Result<Bytes, Refusal>,
     ) -> Result<(), ReplyError> {
+        if !self.questions.contains(&to) {
+            return Err(ReplyError::Gone);
+        }
         let (answer, payload) = match answer {
             Ok(payload) => (WireAnswer::Reply, payload),
             Err(refusal) => (WireAnswer::Refused(refusal), Bytes::new()),
@@ -305,8 +361,10 @@ impl Engine {
             .and_then(|peer| peer.session.as_ref());
         let waiting = session.map_or(0, |session| session.bytes());
         if waiting > 0 && waiting + bytes > self.limits.session_bytes_max {
+            self.questions.note_full(to.origin.node);
             return Err(ReplyError::Full);
         }
+        self.questions.remove(&to);
         match self.send_answer(to.origin, to.call, answer, payload) {
             true => Ok(()),
             false => Err(ReplyError::Gone),

@@ -131,17 +131,6 @@ impl Engine {
         match decode_control(frame).ok_or("a malformed control frame")? {
             Control::Hello(hello) => self.on_hello(now, node, &hello)?,
             Control::Acks(acks) => self.on_acks(now, node, acks),
-            Control::Cancel { call } => {
-                // The life that this link belongs to is not always the present one.
-                let link = self.peers.get(node).and_then(|peer| peer.link.as_ref());
-                if let Some(epoch) = link.and_then(|link| link.hello) {
-                    let origin = Origin { node, epoch };
-                    self.event(Event::Cancelled(ReplyTo {
-                        origin,
-                        call: CallId(call),
-                    }));
-                }
-            }
             Control::Membership(bytes) => {
                 let bytes = frame.slice_ref(bytes);
                 self.membership
@@ -179,6 +168,7 @@ impl Engine {
             };
             self.on_cargo_arrived(now, acked);
         }
+        self.wake_refused_answers(node);
         let identity = Identity {
             id: node,
             epoch: hello.epoch,
@@ -298,6 +288,10 @@ impl Engine {
             DataHead::Answer { call, answer } => {
                 self.on_answer(from, CallId(call), answer, body);
             }
+            DataHead::Cancel { call } => self.on_cancel(ReplyTo {
+                origin: from,
+                call: CallId(call),
+            }),
         }
         Ok(())
     }
@@ -322,6 +316,7 @@ impl Engine {
         }
         self.on_acks_around(node, acks.via);
         self.wake_refused_flows();
+        self.wake_refused_answers(node);
     }
 
     /// Sends a peer what it is to know of what was received.

@@ -118,6 +118,7 @@ impl Engine {
             }
         }
         self.end_sent_calls_to(node, epoch, &unsent);
+        self.end_questions_of(node, epoch);
         for call in unsent {
             self.retry(call, node, Answer::NotSent);
         }
@@ -128,6 +129,7 @@ impl Engine {
     fn on_renewed(&mut self, identity: Identity) {
         let former = std::mem::replace(&mut self.me, identity).epoch;
         let ended = self.peers.end_own_life();
+        self.end_questions_of_others();
         let mut unsent = BTreeMap::new();
         for (node, undelivered) in &ended {
             for (cargo, handed) in undelivered {

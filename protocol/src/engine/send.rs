@@ -221,7 +221,9 @@ impl Engine {
             return;
         }
         let (version, announcement) = flow.announcement(key);
-        for member in debtors {
+        // There is no session with oneself: what this node had not taken of its own is in its gap.
+        let own = self.me.id;
+        for member in debtors.into_iter().filter(|(node, _)| *node != own) {
             self.announce(member, key, version, &announcement);
         }
     }

@@ -107,6 +107,7 @@ impl Net {
             }
             Event::Writable(_) => format!("{node} may send again"),
             Event::Cancelled(_) => format!("{node} hears that the answer is not wanted"),
+            Event::Answerable(to) => format!("{node} may answer {} again", name(*to)),
             Event::Drained => format!("{node} has drained"),
             Event::Violation { what, .. } => format!("{node} sees {what}"),
         };
@@ -135,7 +136,6 @@ impl Net {
                     }
                     text
                 }
-                Some(Control::Cancel { .. }) => "cancel".to_owned(),
             },
             Class::Data => match decode_data(bytes) {
                 Some((head, _)) => Self::data_text(&head),
@@ -172,6 +172,7 @@ impl Net {
             }
             DataHead::Call { role, .. } => format!("call {role}"),
             DataHead::Answer { answer, .. } => format!("answer {answer:?}"),
+            DataHead::Cancel { .. } => "cancel".to_owned(),
         }
     }
 }

@@ -244,7 +244,10 @@ impl Calls {
         };
         let caller = lives.life(life).process;
         let open = self.open.contains(&(caller, to.call));
-        let excused = lives.is_blemished(life) || lives.is_blemished(lives.life_of(process));
+        // A holder that goes on in another life has nobody who awaits what it was asked in the former one.
+        let holder = lives.life_of(process);
+        let excused =
+            lives.is_blemished(life) || lives.is_blemished(holder) || lives.has_renewed(process);
         if open && !excused {
             return Err(Broken::CancelledWrongly {
                 call: name(lives, caller, to.call),

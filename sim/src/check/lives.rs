@@ -362,6 +362,12 @@ impl Lives {
         life.state != LifeState::Up || life.declared_down.is_some()
     }
 
+    /// Whether this process ever went on in another life.
+    pub(crate) fn has_renewed(&self, process: ProcessId) -> bool {
+        let renewed = |life: &Life| life.process == process && life.state == LifeState::Renewed;
+        self.lives.iter().any(renewed)
+    }
+
     pub(crate) fn seat(&self, seat: SeatId) -> &Seat {
         &self.seats[seat.0 as usize]
     }

@@ -54,6 +54,11 @@ impl World<'_> {
                 let broken = Broken::NeverWritable { flow: flow.0 };
                 return Some(self.violation(now, process, broken));
             }
+            if !excused && entry.engine.usage().questions > 0 {
+                // All calls are over, and every holder that did not answer heard of it.
+                let what = "a holder believes that an answer of its is awaited, and it is not";
+                return Some(self.violation(now, process, Broken::Livelock { what }));
+            }
             let idle =
                 entry.app.has_nothing_to_take() && (excused || entry.app.has_nothing_to_send());
             (!idle || entry.leaving).then(|| {
