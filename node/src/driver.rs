@@ -229,6 +229,7 @@ impl Driver {
     }
 
     fn on_output(&mut self, output: Output) {
+        self.witnessed.saw(&self.engine, || Sight::Polled);
         match output {
             Output::Frame {
                 link,

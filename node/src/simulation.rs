@@ -29,6 +29,9 @@ pub struct Environment {
     pub seed: [u8; 32],
     /// Who watches, if anybody does.
     pub witness: Option<Box<dyn Witness>>,
+    /// The bug that is planted in its engine, for tests of the checks.
+    #[cfg(feature = "canaries")]
+    pub canary: Option<rolecast_protocol::Canary>,
 }
 
 impl fmt::Debug for Environment {
@@ -40,7 +43,10 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// Sees what a node's driver and engine tell each other, in the order in which they do.
+/// Sees what a node's driver and engine tell each other.
+///
+/// A driver hands several inputs and commands to its engine before it asks for what they led to.
+/// So what the driver says is seen when it says it, and what the engine says only when it is asked; [`Engine::outputs_waiting`] tells how much the engine had said before.
 pub trait Witness: Send {
     /// Something passed between the driver and this engine.
     fn saw(&mut self, engine: &Engine, sight: Sight<'_>);
@@ -54,6 +60,8 @@ pub enum Sight<'a> {
         /// The inbox of what is broadcast.
         everyone: InboxId,
     },
+    /// The driver is about to ask the engine for something; what the engine says to it follows, unless it refuses.
+    Asks,
     /// A role was taken up.
     TookUp {
         /// Its inbox.
@@ -61,8 +69,8 @@ pub enum Sight<'a> {
         /// Which role.
         role: &'a RoleName,
     },
-    /// A role was dropped.
-    Dropped {
+    /// A role is dropped.
+    Drops {
         /// Its inbox.
         inbox: InboxId,
     },
@@ -113,6 +121,8 @@ pub enum Sight<'a> {
         /// What it says.
         answer: &'a Result<Bytes, Refusal>,
     },
+    /// The engine was asked for its next output, and gave one: it follows as [`Sight::Delivered`] or [`Sight::Told`] if it is of that kind.
+    Polled,
     /// The engine delivers.
     Delivered {
         /// Into which inbox.

@@ -50,6 +50,8 @@ pub(crate) async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> 
         .map_or_else(|| Ok(surroundings.epoch()), StateDir::next_epoch)?;
 
     let seed = surroundings.engine_seed();
+    #[cfg(feature = "canaries")]
+    let canary = surroundings.canary();
     let address_matters = surroundings.address_matters(listen);
     let (mut config, witnessed) = surroundings.transport(listen, trust, epoch);
     let payload_bytes_max = builder.limits.payload_bytes_max.max(FRAME_BYTES_MIN);
@@ -65,6 +67,8 @@ pub(crate) async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> 
     let clock = Clock::start();
     let shared = Arc::new(Shared::new(record.identity, builder.limits.clone()));
     let config = Config::new(record, seeds.addrs(), builder.profile, builder.limits);
+    #[cfg(feature = "canaries")]
+    let config = Config { canary, ..config };
     let engine = Engine::new(config, seed, clock.now());
     let network = Network {
         transport,

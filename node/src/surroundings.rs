@@ -51,6 +51,12 @@ impl Surroundings {
         fresh_epoch()
     }
 
+    /// The bug to plant in the engine.
+    #[cfg(feature = "canaries")]
+    pub(crate) fn canary(&self) -> Option<rolecast_protocol::Canary> {
+        self.simulated.as_ref()?.canary
+    }
+
     /// The seed of the engine's generator.
     pub(crate) fn engine_seed(&self) -> u64 {
         #[cfg(feature = "simulation")]

@@ -215,6 +215,12 @@ impl Engine {
         self.out.pop_front()
     }
 
+    /// How many outputs wait to be polled.
+    #[must_use]
+    pub fn outputs_waiting(&self) -> usize {
+        self.out.len()
+    }
+
     /// When to call [`Engine::handle`] with [`Input::Timeout`] at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {

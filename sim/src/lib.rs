@@ -19,6 +19,7 @@ mod clock;
 mod network;
 pub mod plan;
 mod process;
+mod quic;
 pub mod random;
 mod run;
 mod scenario;

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use crate::check::{Broken, Recorded, Violation};
 use crate::plan::{FaultKind, Slot};
-use crate::scenario::Scenario;
+use crate::quic;
+use crate::scenario::{Level, Scenario};
 use crate::statistics::Statistics;
 use crate::trace::{Trace, TraceHash};
 use crate::world::World;
@@ -21,7 +22,7 @@ pub struct Outcome {
     pub nodes: Slot,
     /// The promise that was broken, if one was.
     pub violation: Option<Violation>,
-    /// Over everything that happened.
+    /// Over everything that happened; at the level of whole nodes, over when, from where, to where and how much they sent.
     pub hash: TraceHash,
     /// The faults of the plan, each with whether anything came of it.
     pub effects: Vec<((FaultKind, Option<FaultKind>), bool)>,
@@ -31,7 +32,7 @@ pub struct Outcome {
     pub observations: Vec<Recorded>,
 }
 
-/// Runs a scenario to its end, or to the first broken promise.
+/// Runs a scenario at its level to its end, or to the first broken promise.
 #[must_use]
 pub fn run(scenario: &Scenario) -> Outcome {
     start(scenario, None, false)
@@ -51,20 +52,28 @@ pub fn run_recorded(scenario: &Scenario) -> Outcome {
 
 fn start(scenario: &Scenario, sink: Option<Box<dyn Write + Send>>, record: bool) -> Outcome {
     let start = Instant::now();
-    let world = || World::new(scenario, sink, record).run();
+    let world = || match scenario.level {
+        Level::Engine => World::new(scenario, sink, record).run(),
+        Level::Quic => quic::run(scenario, sink, record),
+    };
     // An engine that panics has broken a promise like any other; nothing of the world is used afterwards.
     let mut outcome = catch_unwind(AssertUnwindSafe(world))
-        .unwrap_or_else(|panic| panicked(scenario, panic.as_ref()));
+        .unwrap_or_else(|panic| panicked(scenario, said(panic.as_ref())));
     outcome.statistics.wall_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
     outcome
 }
 
-fn panicked(scenario: &Scenario, panic: &(dyn Any + Send)) -> Outcome {
+/// What a panic said.
+pub(crate) fn said(panic: &(dyn Any + Send)) -> String {
     let said = panic
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied());
-    let what = said.unwrap_or("without a word").to_string();
+    said.unwrap_or("without a word").to_string()
+}
+
+/// What came of a run that ended in a panic.
+fn panicked(scenario: &Scenario, what: String) -> Outcome {
     let broken = Broken::Panic { what };
     Outcome {
         seed: scenario.seed,

@@ -89,6 +89,7 @@ impl Driver {
         let deadline = self.clock.time(deadline);
         let watched = self.witnessed.is_watched();
         let shown = watched.then(|| (target.clone(), payload.clone()));
+        self.witnessed.saw(&self.engine, || Sight::Asks);
         match self.engine.call(self.now, target, kind, payload, deadline) {
             Ok(id) => {
                 if let Some((target, payload)) = &shown {

@@ -196,6 +196,7 @@ impl Driver {
     /// Hands a batch to the engine; gives it back if there is no room.
     fn send_batch(&mut self, id: FlowId, batch: Batch, cost: usize) -> Option<Content> {
         let flow = self.flows.flows.get_mut(&id)?;
+        self.witnessed.saw(&self.engine, || Sight::Asks);
         match self.engine.multicast(self.now, id, batch.clone()) {
             Ok(accepted) => {
                 flow.taken(cost, &accepted);
@@ -231,6 +232,7 @@ impl Driver {
             return None;
         }
         let until = self.clock.time(deadline);
+        self.witnessed.saw(&self.engine, || Sight::Asks);
         match self.engine.gather(self.now, id, payload.clone(), until) {
             Ok((call, accepted)) => {
                 flow.taken(cost, &accepted);

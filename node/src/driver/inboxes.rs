@@ -86,6 +86,7 @@ impl Driver {
         role: RoleName,
         done: oneshot::Sender<Result<Inbox, RegisterError>>,
     ) {
+        self.witnessed.saw(&self.engine, || Sight::Asks);
         let result = match self.engine.take_up(self.now, role.clone()) {
             Ok(id) => {
                 tracing::info!(%role, "took up a role");
@@ -113,9 +114,8 @@ impl Driver {
         self.carry_out();
         if let Some(queue) = self.inboxes.queues.remove(&inbox) {
             if inbox != self.inboxes.everyone {
+                self.witnessed.saw(&self.engine, || Sight::Drops { inbox });
                 self.engine.drop_role(self.now, inbox);
-                self.witnessed
-                    .saw(&self.engine, || Sight::Dropped { inbox });
             }
             // A dropped inbox is closed already.
             let _ = queue.push(Arrival::Closed(None));

@@ -1,0 +1,527 @@
+//! One scenario with whole nodes: started, broken and asked through the public library, until the mesh is at rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rolecast::{MeshSecret, Node, NodeId};
+use rolecast_membership::{RoleName, Time};
+
+use super::faults::{Imposed, rules_of};
+use super::network::{Network, Shape};
+use super::place::{Place, Start, bytes};
+use super::process::Process;
+use super::program::{self, Program};
+use super::rule::RuleId;
+use super::witness::{Journal, ProcessWitness, Watch};
+use crate::check::{Broken, Name, Observation, ProcessId, View, Violation};
+use crate::plan::{Breakage, Restart, Slot};
+use crate::process::address;
+use crate::random::{Purpose, Stream};
+use crate::run::Outcome;
+use crate::scenario::Scenario;
+use crate::schedule::Schedule;
+use crate::statistics::Statistics;
+use crate::workload::RoleIndex;
+
+/// Something that is to happen.
+#[derive(Clone, Debug)]
+enum Happening {
+    /// The first process at a place starts.
+    Start(Slot),
+    /// Another process takes the place of one that ended.
+    Restart(Slot, Restart),
+    /// A fault begins.
+    Break(u32),
+    /// A rule of a fault comes into force.
+    Impose(Imposed),
+    /// A rule of a fault is lifted.
+    Lift(u32, RuleId),
+    /// A process that was held up goes on.
+    Resume(ProcessId, Process),
+    /// A program asks for something.
+    Operate(u32),
+    /// Everything is healed: has the mesh come to rest?
+    Probe,
+}
+
+/// One run under way.
+pub(crate) struct World<'a> {
+    scenario: &'a Scenario,
+    schedule: Schedule<Happening>,
+    network: Network,
+    watch: Watch,
+    secret: MeshSecret,
+    mesh: Mesh,
+    /// Which processes are held up, and by how many faults.
+    paused: BTreeMap<ProcessId, u32>,
+    /// Which processes were told to leave.
+    leaving: BTreeSet<ProcessId>,
+    effects: Vec<bool>,
+    /// The rules of each fault.
+    imposed: Vec<(u32, RuleId)>,
+    healed_at: Time,
+    /// Since when the mesh has been at rest.
+    restful_since: Option<Time>,
+    done: bool,
+}
+
+/// Who is where; cheap to clone.
+#[derive(Clone)]
+struct Mesh {
+    roles: Arc<[RoleName]>,
+    seats: Arc<Mutex<Vec<Seat>>>,
+}
+
+/// A place and who is there.
+#[derive(Default)]
+struct Seat {
+    place: Place,
+    current: Option<Running>,
+}
+
+/// A process that runs.
+#[derive(Clone)]
+struct Running {
+    program: Program,
+    addr: SocketAddr,
+}
+
+impl<'a> World<'a> {
+    /// The world of this scenario; must be made and run in one runtime.
+    pub(crate) fn new(
+        scenario: &'a Scenario,
+        sink: Option<Box<dyn Write + Send>>,
+        record: bool,
+    ) -> Self {
+        let shape = Shape {
+            latency_us: scenario.network.latency_us,
+            jitter_us: scenario.network.jitter_us,
+        };
+        let network = Network::start(scenario.seed, shape);
+        let workload = &scenario.workload;
+        let roles = (0..workload.roles)
+            .map(|role| RoleName::new(&format!("r{role}")).expect("a valid name"));
+        let roles: Arc<[RoleName]> = roles.chain([RoleName::everyone()]).collect();
+        let seats = (0..scenario.nodes).map(|_| Seat::default()).collect();
+        let mut world = World {
+            scenario,
+            schedule: Schedule::default(),
+            watch: Watch::new(&network, scenario, roles.len(), sink, record),
+            network,
+            secret: MeshSecret::from_bytes(bytes(scenario.seed, Purpose::Key, u64::MAX)),
+            mesh: Mesh {
+                roles,
+                seats: Arc::new(Mutex::new(seats)),
+            },
+            paused: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            effects: vec![false; scenario.plan.faults.len()],
+            imposed: Vec::new(),
+            healed_at: scenario.healed_at(),
+            restful_since: None,
+            done: false,
+        };
+        world.put_plan();
+        world
+    }
+
+    fn put_plan(&mut self) {
+        let scenario = self.scenario;
+        for slot in 0..scenario.nodes {
+            if let Some(at) = scenario.start(slot) {
+                self.schedule.put(at, Happening::Start(slot));
+            }
+        }
+        for (number, fault) in (0..).zip(&scenario.plan.faults) {
+            let at = Time::from_micros(fault.at_us);
+            self.schedule.put(at, Happening::Break(number));
+            for imposed in rules_of(scenario.seed, fault) {
+                let at = at + Duration::from_micros(imposed.after_us);
+                if let Some(for_us) = imposed.for_us {
+                    let end = at + Duration::from_micros(for_us);
+                    self.healed_at = self.healed_at.max(end);
+                    self.schedule.put(end, Happening::Lift(number, imposed.id));
+                }
+                self.imposed.push((number, imposed.id));
+                self.schedule.put(at, Happening::Impose(imposed));
+            }
+        }
+        for (number, operation) in (0..).zip(&scenario.workload.operations) {
+            let at = Time::from_micros(operation.at_us);
+            self.schedule.put(at, Happening::Operate(number));
+        }
+        self.schedule.put(self.healed_at, Happening::Probe);
+    }
+
+    /// Runs to the end, or to the first broken promise.
+    pub(crate) async fn run(mut self) -> Outcome {
+        let watch = self.watch.clone();
+        let violation = tokio::select! {
+            biased;
+            violation = watch.broken() => Some(violation),
+            end = self.play() => end.err(),
+        };
+        self.outcome(violation)
+    }
+
+    async fn play(&mut self) -> Result<(), Violation> {
+        while !self.done
+            && let Some((at, happening)) = self.schedule.take_next()
+        {
+            tokio::time::sleep_until(self.network.started() + at.since(Time::ZERO)).await;
+            self.step(happening).await?;
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, happening: Happening) -> Result<(), Violation> {
+        match happening {
+            Happening::Start(slot) => self.start(slot).await?,
+            Happening::Restart(slot, restart) => self.restart(slot, restart).await?,
+            Happening::Break(number) => self.begin_fault(number),
+            Happening::Impose(imposed) => self.network.impose(imposed.id, imposed.rule()),
+            Happening::Lift(number, id) => {
+                self.effects[number as usize] |= self.network.lift(id);
+            }
+            Happening::Resume(id, process) => self.resume(id, &process),
+            Happening::Operate(number) => self.operate(number),
+            Happening::Probe => self.probe().await?,
+        }
+        Ok(())
+    }
+
+    fn outcome(mut self, violation: Option<Violation>) -> Outcome {
+        for &(number, id) in &self.imposed {
+            self.effects[number as usize] |= self.network.had_effect(id);
+        }
+        let trace = self.network.trace();
+        let nodes = u64::from(self.scenario.nodes.max(1));
+        let statistics = Statistics {
+            datagrams: trace.datagrams,
+            datagram_bytes: trace.bytes,
+            bytes_per_node: trace.bytes / nodes,
+            virtual_us: self.network.now().as_micros(),
+            ..self.watch.statistics()
+        };
+        let faults = self.scenario.plan.faults.iter();
+        let kinds = faults.map(crate::plan::Fault::kinds);
+        Outcome {
+            seed: self.scenario.seed,
+            nodes: self.scenario.nodes,
+            violation,
+            hash: trace.hash(),
+            effects: kinds.zip(self.effects).collect(),
+            statistics,
+            observations: self.watch.recorded(),
+        }
+    }
+
+    async fn restart(&mut self, slot: Slot, restart: Restart) -> Result<(), Violation> {
+        {
+            let mut seats = self.mesh.seats();
+            let seat = &mut seats[usize::from(slot)];
+            if seat.current.is_some() {
+                // The one before is still on its way out.
+                let again = self.network.now() + Duration::from_millis(100);
+                self.schedule.put(again, Happening::Restart(slot, restart));
+                return Ok(());
+            }
+            if !restart.same_key {
+                seat.place.change_key();
+            }
+            if !restart.same_addr {
+                seat.place.change_address();
+            }
+        }
+        self.start(slot).await
+    }
+
+    /// Starts a process with the key, epoch and address that its place says.
+    async fn start(&mut self, slot: Slot) -> Result<(), Violation> {
+        let seed = self.scenario.seed;
+        let seeds = self.seeds();
+        let start = self.mesh.seats()[usize::from(slot)]
+            .place
+            .next(seed, slot, &self.network);
+        let journal = Journal::default();
+        let witness = ProcessWitness::new(&self.watch, start.name, &journal);
+        let id = witness.process();
+        let environment = start.environment(&self.network, Some(Box::new(witness)));
+        #[cfg(feature = "canaries")]
+        let environment = rolecast::simulation::Environment {
+            canary: (self.scenario.canary.as_deref()).and_then(crate::canary::named),
+            ..environment
+        };
+        let started = Node::builder()
+            .secret(&self.secret)
+            .listen(start.addr)
+            .seeds(seeds)
+            .profile(self.scenario.profile)
+            .limits(self.scenario.limits.clone())
+            .environment(environment)
+            .start()
+            .await;
+        let node = started.map_err(|why| {
+            let what = format!("a node did not start: {why}");
+            self.violation(start.name, Broken::Command { what })
+        })?;
+        let stream_place = u64::from(slot) << 16 | u64::from(start.name.incarnation);
+        let stream = Stream::new(seed, Purpose::Application, stream_place);
+        let parts = (id, node, start.process.clone());
+        let program = Program::start(parts, &self.watch, &journal, stream);
+        for &role in &self.scenario.workload.held[usize::from(slot)] {
+            program.take_up(self.mesh.roles[usize::from(role)].clone());
+        }
+        self.settle(slot, start, program);
+        Ok(())
+    }
+
+    /// Notes who is at a place, until its node is closed.
+    fn settle(&self, slot: Slot, start: Start, program: Program) {
+        let running = Running {
+            program: program.clone(),
+            addr: start.addr,
+        };
+        self.mesh.seats()[usize::from(slot)].current = Some(running);
+        let (mesh, network) = (self.mesh.clone(), self.network.clone());
+        tokio::spawn(async move {
+            program.node().closed().await;
+            mesh.remove(slot, program.id(), &network);
+        });
+    }
+
+    /// Where a process that starts looks for others: where the first processes were, and where processes are.
+    fn seeds(&self) -> BTreeSet<SocketAddr> {
+        let first = (0..self.scenario.nodes).map(|slot| address(slot, 0));
+        let seats = self.mesh.seats();
+        let present = seats.iter().filter_map(|seat| seat.current.as_ref());
+        first.chain(present.map(|running| running.addr)).collect()
+    }
+
+    fn begin_fault(&mut self, number: u32) {
+        let scenario = self.scenario;
+        let fault = &scenario.plan.faults[number as usize];
+        self.watch.line(format_args!("FAULT {:?}", fault.what));
+        let effect = match &fault.what {
+            Breakage::Crash { node, restart } => {
+                let effect = self.crash(*node);
+                self.schedule_restart(*node, restart.filter(|_| effect));
+                effect
+            }
+            Breakage::Leave { node, restart } => {
+                let effect = self.leave(*node);
+                self.schedule_restart(*node, restart.filter(|_| effect));
+                effect
+            }
+            Breakage::Join { node } => {
+                let fresh = self.mesh.seats()[usize::from(*node)].place.is_fresh();
+                if fresh && scenario.is_used(*node) {
+                    self.schedule.put(Time::ZERO, Happening::Start(*node));
+                }
+                fresh
+            }
+            Breakage::Pause { node, for_us } => self.pause(*node, *for_us),
+            Breakage::Jump { node, by_us } => {
+                self.mesh.seats()[usize::from(*node)].place.jump(*by_us);
+                true
+            }
+            Breakage::Drift { .. }
+            | Breakage::Cut { .. }
+            | Breakage::Reset { .. }
+            | Breakage::Packets { .. }
+            | Breakage::Slow { .. }
+            | Breakage::Narrow { .. } => false,
+        };
+        self.effects[number as usize] |= effect;
+    }
+
+    fn schedule_restart(&mut self, node: Slot, restart: Option<Restart>) {
+        if let Some(restart) = restart {
+            let at = self.network.now() + Duration::from_micros(restart.after_us);
+            self.schedule.put(at, Happening::Restart(node, restart));
+        }
+    }
+
+    /// The process dies without a word.
+    fn crash(&self, node: Slot) -> bool {
+        let Some(running) = self.mesh.current(node) else {
+            return false;
+        };
+        let id = running.program.id();
+        self.watch.observe(id, Observation::Crashed);
+        self.mesh.remove(node, id, &self.network);
+        true
+    }
+
+    fn leave(&mut self, node: Slot) -> bool {
+        let Some(Running { program, .. }) = self.mesh.current(node) else {
+            return false;
+        };
+        let id = program.id();
+        if self.paused.contains_key(&id) || !self.leaving.insert(id) {
+            return false;
+        }
+        let node = program.node().clone();
+        tokio::spawn(async move { node.shutdown_within(DRAIN_MAX).await });
+        true
+    }
+
+    fn pause(&mut self, node: Slot, for_us: u64) -> bool {
+        let Some(Running { program, .. }) = self.mesh.current(node) else {
+            return false;
+        };
+        let (id, process) = (program.id(), program.process().clone());
+        *self.paused.entry(id).or_default() += 1;
+        process.pause();
+        let at = self.network.now() + Duration::from_micros(for_us);
+        self.schedule.put(at, Happening::Resume(id, process));
+        true
+    }
+
+    fn resume(&mut self, id: ProcessId, process: &Process) {
+        let pauses = self.paused.entry(id).or_default();
+        *pauses = pauses.saturating_sub(1);
+        if *pauses == 0 {
+            self.paused.remove(&id);
+            self.watch.observe(id, Observation::Resumed);
+            process.resume();
+        }
+    }
+
+    fn operate(&mut self, number: u32) {
+        let operation = &self.scenario.workload.operations[number as usize];
+        let Some(Running { program, .. }) = self.mesh.current(operation.node) else {
+            return;
+        };
+        if !self.leaving.contains(&program.id()) {
+            program.ask(&operation.ask, u64::from(operation.id) + 1, &self.mesh);
+        }
+    }
+
+    async fn probe(&mut self) -> Result<(), Violation> {
+        let unrest = self.unrest().await;
+        let now = self.network.now();
+        match unrest {
+            None => {
+                let since = *self.restful_since.get_or_insert(now);
+                if now.since(since) >= REST {
+                    self.done = true;
+                    return Ok(());
+                }
+            }
+            Some(violation) => {
+                self.restful_since = None;
+                if now.since(self.healed_at) > self.scenario.bound() {
+                    return Err(violation);
+                }
+            }
+        }
+        self.schedule.put(now + PROBE_EVERY, Happening::Probe);
+        Ok(())
+    }
+
+    /// Why the mesh is not at rest.
+    async fn unrest(&self) -> Option<Violation> {
+        let core = |slot| self.scenario.is_core(slot);
+        let programs = self.mesh.programs(core);
+        // Whoever sends to a member that is half in reach for good may wait for good.
+        let excused = self.scenario.core.is_some();
+        for program in &programs {
+            if !(program.is_idle() || excused) || self.leaving.contains(&program.id()) {
+                let name = self.watch.ask(|ghost| ghost.name(program.id()));
+                let what = "a program does not come to an end with its work";
+                return Some(self.violation(name, Broken::Livelock { what }));
+            }
+        }
+        for program in &programs {
+            let view = self.view(program.node()).await;
+            if let Some((seen, truth)) = self.watch.ask(|ghost| ghost.differs(&view)) {
+                let name = self.watch.ask(|ghost| ghost.name(program.id()));
+                let late_s = self.network.now().since(self.healed_at).as_secs();
+                let broken = Broken::View {
+                    late_s,
+                    seen,
+                    truth,
+                };
+                return Some(self.violation(name, broken));
+            }
+        }
+        let now = self.network.now();
+        self.watch.ask(|ghost| ghost.owed(now))
+    }
+
+    /// What a node sees, as the library shows it.
+    async fn view(&self, node: &Node) -> View {
+        let members = node.members().await;
+        let everyone = RoleName::everyone();
+        let holders = self.mesh.roles.iter().map(|role| {
+            let held = members
+                .iter()
+                .filter(|member| *role == everyone || member.roles.contains(role));
+            (role.clone(), held.map(|member| member.id).collect())
+        });
+        View {
+            holders: holders.collect(),
+            members: members
+                .iter()
+                .map(|member| (member.id, member.epoch))
+                .collect(),
+        }
+    }
+
+    fn violation(&self, node: Name, broken: Broken) -> Violation {
+        let at = self.network.now();
+        Violation { at, node, broken }
+    }
+}
+
+impl Mesh {
+    fn seats(&self) -> MutexGuard<'_, Vec<Seat>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn current(&self, slot: Slot) -> Option<Running> {
+        self.seats().get(usize::from(slot))?.current.clone()
+    }
+
+    /// The programs at these places.
+    fn programs(&self, wanted: impl Fn(Slot) -> bool) -> Vec<Program> {
+        let seats = self.seats();
+        let places = (0..).zip(seats.iter()).filter(|(slot, _)| wanted(*slot));
+        places
+            .filter_map(|(_, seat)| Some(seat.current.as_ref()?.program.clone()))
+            .collect()
+    }
+
+    /// Ends what is left of a process, if it is still there.
+    fn remove(&self, slot: Slot, id: ProcessId, network: &Network) {
+        let mut seats = self.seats();
+        let seat = &mut seats[usize::from(slot)];
+        if let Some(running) = seat.current.take_if(|current| current.program.id() == id) {
+            seat.place.lived(running.program.node().epoch());
+            drop(seats);
+            network.close(running.addr);
+            running.program.process().kill();
+        }
+    }
+}
+
+impl program::World for Mesh {
+    fn role(&self, index: RoleIndex) -> RoleName {
+        self.roles[usize::from(index)].clone()
+    }
+
+    fn node_at(&self, slot: Slot) -> Option<NodeId> {
+        Some(self.current(slot)?.program.node().id())
+    }
+}
+
+/// How long a process that was told to leave waits for its messages to be acknowledged.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked whether the mesh has come to rest.
+const PROBE_EVERY: Duration = Duration::from_millis(250);
+/// How long it has to stay at rest: what comes too late or twice has time to come.
+const REST: Duration = Duration::from_secs(2);
