@@ -19,10 +19,10 @@ use crate::surroundings::Surroundings;
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use rolecast::{MeshSecret, Node, Profile};
+/// use rolecast::{MeshSecret, Node, NodeBuilder, Profile};
 ///
 /// let state = tempfile::tempdir()?;
-/// let node = Node::builder()
+/// let builder: NodeBuilder = Node::builder()
 ///     .secret(MeshSecret::generate())
 ///     .listen("127.0.0.1:0")
 ///     .site("ams")
@@ -30,9 +30,8 @@ use crate::surroundings::Surroundings;
 ///     .service("db", 1)
 ///     .label("version", "1.2")
 ///     .state_dir(state.path())
-///     .profile(Profile::Lan)
-///     .start()
-///     .await?;
+///     .profile(Profile::Lan);
+/// let node = builder.start().await?;
 /// assert_eq!(node.members().await[0].service.name, "db");
 /// # Ok(())
 /// # }

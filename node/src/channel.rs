@@ -26,11 +26,18 @@ use crate::shared::Shared;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use rolecast::{MeshSecret, Node};
 /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
-/// let _inbox = node.register("news").await?;
-/// let channel = node.channel("news");
-/// for number in 0..10 {
-///     channel.multicast(format!("story {number}")).await?;
+/// use rolecast::{Channel, SendError};
+///
+/// async fn tell(channel: Channel) -> Result<(), SendError> {
+///     for number in 0..10 {
+///         channel.multicast(format!("story {number}")).await?;
+///     }
+///     Ok(())
 /// }
+///
+/// let _inbox = node.register("news").await?;
+/// let news = node.channel("news");
+/// tokio::try_join!(tell(news.clone()), tell(news))?;
 /// # Ok(())
 /// # }
 /// ```

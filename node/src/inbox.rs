@@ -105,19 +105,23 @@ impl InboxItem {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use rolecast::{MeshSecret, Node};
 /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
-/// use rolecast::InboxItem;
+/// use rolecast::{Inbox, InboxItem};
 ///
-/// let mut inbox = node.register("news").await?;
-/// node.channel("news").multicast("hello").await?;
-/// node.shutdown().await;
-/// while let Some(item) = inbox.next().await {
-///     match item {
-///         InboxItem::Message(message) => println!("{} says {:?}", message.origin(), message.payload()),
-///         InboxItem::Gap(gap) => println!("messages are lost: {gap:?}"),
-///         InboxItem::Closed(reason) => println!("the end: {reason}"),
-///         _ => {}
+/// async fn read(mut inbox: Inbox) {
+///     while let Some(item) = inbox.next().await {
+///         match item {
+///             InboxItem::Message(message) => println!("{} says {:?}", message.origin(), message.payload()),
+///             InboxItem::Gap(gap) => println!("messages are lost: {gap:?}"),
+///             InboxItem::Closed(reason) => println!("the end: {reason}"),
+///             _ => {}
+///         }
 ///     }
 /// }
+///
+/// let reading = tokio::spawn(read(node.register("news").await?));
+/// node.channel("news").multicast("hello").await?;
+/// node.shutdown().await;
+/// reading.await?;
 /// # Ok(())
 /// # }
 /// ```

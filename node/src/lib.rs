@@ -95,7 +95,8 @@ pub use node::{Node, SHUTDOWN_PATIENCE};
 pub use receipt::{Outcome, Receipt};
 pub use request::{Anycast, DEFAULT_TIMEOUT, Delivered, Reply, Request, RequestAll};
 pub use rolecast_membership::{
-    Epoch, Liveness, NodeId, Profile, RecordError, RoleName, RoleNameError, Service,
+    Epoch, Liveness, NodeId, ParseNodeIdError, Profile, RecordError, RoleName, RoleNameError,
+    Service,
 };
 pub use rolecast_protocol::{Dissemination, FlowId, Gap, Limits, Origin, Pick, Refusal, Seq};
 pub use rolecast_transport::{BindError, MeshSecret, ParseSecretError, TrustError};

@@ -211,18 +211,21 @@ pub(crate) type WatchQueue = Queue<MeshEvent>;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use rolecast::{MeshSecret, Node};
 /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
-/// use rolecast::MeshEvent;
+/// use rolecast::{MeshEvent, MeshEvents};
 ///
-/// let mut watch = node.watch();
-/// let _inbox = node.register("db:master").await?;
-/// node.shutdown().await;
-/// while let Some(event) = watch.next().await {
-///     match event {
-///         MeshEvent::Joined(member) => println!("{} is there", member.id),
-///         MeshEvent::Down(node) | MeshEvent::Left(node) => println!("{node} is gone"),
-///         _ => {}
+/// async fn log(mut events: MeshEvents) {
+///     while let Some(event) = events.next().await {
+///         match event {
+///             MeshEvent::Joined(member) => println!("{} is there", member.id),
+///             MeshEvent::Down(node) | MeshEvent::Left(node) => println!("{node} is gone"),
+///             _ => {}
+///         }
 ///     }
 /// }
+///
+/// let logging = tokio::spawn(log(node.watch()));
+/// node.shutdown().await;
+/// logging.await?;
 /// # Ok(())
 /// # }
 /// ```

@@ -314,17 +314,22 @@ impl fmt::Debug for Message {
 /// # use rolecast::{MeshSecret, Node};
 /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
 /// # use rolecast::InboxItem;
-/// let mut inbox = node.register("slow").await?;
-/// let channel = node.channel("slow");
-/// let asking = tokio::spawn(async move { channel.request("think").await });
+/// use rolecast::{ReplyError, Responder};
+///
+/// async fn think(question: String, responder: Responder) -> Result<(), ReplyError> {
+///     tokio::select! {
+///         () = responder.cancelled() => Ok(()),
+///         () = tokio::task::yield_now() => responder.reply(format!("{question} Who knows.")).await,
+///     }
+/// }
+///
+/// let mut inbox = node.register("oracle").await?;
+/// let channel = node.channel("oracle");
+/// let asking = tokio::spawn(async move { channel.request("Why?").await });
 /// let Some(InboxItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
 /// let (payload, Some(responder)) = message.into_parts() else { panic!("it is a request") };
-/// tokio::select! {
-///     () = responder.cancelled() => println!("nobody wants to know any more"),
-///     () = tokio::task::yield_now() => {}
-/// }
-/// responder.reply(payload).await?;
-/// assert_eq!(asking.await??.payload, "think");
+/// tokio::spawn(think(String::from_utf8(payload.into())?, responder));
+/// assert_eq!(asking.await??.payload, "Why? Who knows.");
 /// # Ok(())
 /// # }
 /// ```

@@ -20,8 +20,10 @@ use crate::outbox::Outbox;
 /// # use rolecast::{MeshSecret, Node};
 /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
 /// # use rolecast::InboxItem;
+/// use rolecast::Receipt;
+///
 /// let mut inbox = node.register("news").await?;
-/// let receipt = node.channel("news").multicast("hello").await?;
+/// let receipt: Receipt = node.channel("news").multicast("hello").await?;
 /// let Some(InboxItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
 /// assert_eq!((Some(receipt.seq()), receipt.origin()), (message.seq(), message.origin()));
 /// let outcome = receipt.acked().await?;

@@ -54,7 +54,17 @@ struct OneCall<'a> {
     timeout: Duration,
 }
 
-impl OneCall<'_> {
+impl<'a> OneCall<'a> {
+    fn new(channel: &'a Channel, payload: Bytes) -> Self {
+        OneCall {
+            channel,
+            payload,
+            pick: None,
+            node: None,
+            timeout: DEFAULT_TIMEOUT,
+        }
+    }
+
     /// Makes the call, and awaits its end.
     async fn run(self, kind: CallKind) -> Result<(NodeId, EngineAnswer), SendError> {
         let shared = &self.channel.shared;
@@ -150,14 +160,9 @@ pub struct Anycast<'a> {
 
 impl<'a> Anycast<'a> {
     pub(crate) fn new(channel: &'a Channel, payload: Bytes) -> Self {
-        let call = OneCall {
-            channel,
-            payload,
-            pick: None,
-            node: None,
-            timeout: DEFAULT_TIMEOUT,
-        };
-        Anycast { call }
+        Anycast {
+            call: OneCall::new(channel, payload),
+        }
     }
 
     /// Chooses the holder so, instead of as the channel does.
@@ -322,14 +327,9 @@ pub struct Request<'a> {
 
 impl<'a> Request<'a> {
     pub(crate) fn new(channel: &'a Channel, payload: Bytes) -> Self {
-        let call = OneCall {
-            channel,
-            payload,
-            pick: None,
-            node: None,
-            timeout: DEFAULT_TIMEOUT,
-        };
-        Request { call }
+        Request {
+            call: OneCall::new(channel, payload),
+        }
     }
 
     /// Chooses the holder so, instead of as the channel does.

@@ -21,8 +21,10 @@ use crate::request::Delivered;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # use rolecast::{MeshSecret, Node};
 /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::TypedChannel;
+///
 /// let _inbox = node.register_of::<u64>("numbers").await?;
-/// let channel = node.channel_of::<u64>("numbers");
+/// let channel: TypedChannel<u64> = node.channel_of("numbers");
 /// channel.multicast(&42).await?;
 /// channel.unicast(node.id(), &43).await?;
 /// # Ok(())
