@@ -3,6 +3,7 @@
 pub mod command;
 pub mod mesh;
 pub mod process;
+pub mod public;
 pub mod workspace;
 
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rolecast_tests::public::{items_below, re_exports};
 use rolecast_tests::workspace::{Package, features_of, linked_into, packages, root};
 
 /// Everything that may be linked into a pure crate.
@@ -215,4 +216,37 @@ fn actual_dependencies() -> BTreeMap<String, String> {
         .into_iter()
         .map(|(name, users)| (name, joined(users)))
         .collect()
+}
+
+/// What is for simulators only, behind a feature: `rolecast-sim` is its example.
+const FOR_SIMULATORS: &str = "node/src/simulation.rs:";
+
+#[test]
+fn every_public_item_has_an_example_that_runs() {
+    let library = std::fs::read_to_string(root().join("node/src/lib.rs")).expect("it is there");
+    let mut items = items_below(&root().join("node/src"));
+    items.retain(|item| !item.place.contains(FOR_SIMULATORS));
+    assert!(items.len() > 100, "{items:?}");
+    // Of the crates beneath, users see what the library re-exports.
+    for beneath in ["membership", "protocol", "transport"] {
+        let mut seen = re_exports(&library, &format!("rolecast_{beneath}"));
+        let all = items_below(&root().join(beneath).join("src"));
+        let (of_types, types): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|item| item.of.is_some());
+        let of_types = of_types
+            .into_iter()
+            .filter(|item| item.of.as_ref().is_some_and(|of| seen.contains(of)));
+        items.extend(of_types);
+        items.extend(types.into_iter().filter(|item| seen.remove(&item.name)));
+        assert!(seen.is_empty(), "{beneath} has no {seen:?}");
+    }
+    let without: Vec<String> = items
+        .iter()
+        .filter(|item| !item.has_example())
+        .map(|item| format!("{} {}", item.place, item.name))
+        .collect();
+    assert!(
+        without.is_empty(),
+        "no example that runs shows these names: {without:#?}"
+    );
 }
