@@ -8,6 +8,7 @@ mod batch;
 mod calls;
 mod engine;
 mod error;
+mod explain;
 mod flow_in;
 mod flow_out;
 mod forgotten;
@@ -31,4 +32,5 @@ pub use api::{
 pub use batch::{BATCH_BYTES_FULL, Batch, BatchBuilder, BatchMessage, Messages, SINGLE_BYTES_MIN};
 pub use engine::{Accepted, Engine, Usage};
 pub use error::{CallError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
+pub use explain::explain;
 pub use rolecast_membership as membership;

@@ -1,0 +1,45 @@
+//! What a frame says, for people.
+
+use bytes::Bytes;
+
+use crate::api::Class;
+use crate::wire::{Control, decode_control, decode_data};
+
+/// What a frame says, in the words of the code; for traces and diagrams, never to be parsed.
+#[must_use]
+pub fn explain(class: Class, frame: &Bytes) -> String {
+    let said = match class {
+        Class::Control => decode_control(frame).map(|control| match control {
+            Control::Membership(bytes) => format!("Membership({} bytes)", bytes.len()),
+            other => format!("{other:?}"),
+        }),
+        Class::Data => decode_data(frame).map(|(head, body)| match body.len() {
+            0 => format!("{head:?}"),
+            bytes => format!("{head:?} and {bytes} bytes"),
+        }),
+    };
+    said.unwrap_or_else(|| format!("{} bytes that nobody understands", frame.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{DataHead, encode_head};
+    use rolecast_membership::Epoch;
+
+    #[test]
+    fn frames_are_told_in_words() {
+        let head = DataHead::Resume {
+            from: Epoch(3),
+            to: Epoch(4),
+            first: 17,
+        };
+        let said = explain(Class::Data, &encode_head(&head));
+        assert_eq!(said, "Resume { from: Epoch(3), to: Epoch(4), first: 17 }");
+        let garbage = Bytes::from_static(&[0xff; 9]);
+        assert_eq!(
+            explain(Class::Control, &garbage),
+            "9 bytes that nobody understands"
+        );
+    }
+}
