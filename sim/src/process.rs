@@ -1,10 +1,10 @@
 //! One process: an engine, its application, and what a driver keeps for them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use rolecast_membership::{NodeId, RoleName, Tenure, Time};
+use rolecast_membership::{Epoch, NodeId, RoleName, Tenure, Time};
 use rolecast_protocol::{Engine, InboxId, LinkId};
 
 use crate::application::Application;
@@ -37,6 +37,10 @@ pub(crate) struct Process {
     pub(crate) leaving: bool,
     /// Whether its engine said that everything is acknowledged.
     pub(crate) drained: bool,
+    /// The life in which it started.
+    pub(crate) first_epoch: Epoch,
+    /// The nodes that its engine ever declared down.
+    pub(crate) declared_down: BTreeSet<NodeId>,
     /// Destination sets as the engine would stamp them, until its view changes.
     destinations: BTreeMap<RoleName, Arc<[Holder]>>,
 }
@@ -59,6 +63,8 @@ impl Process {
         app: Application,
     ) -> Self {
         Process {
+            first_epoch: engine.identity().epoch,
+            declared_down: BTreeSet::new(),
             id,
             name,
             node,

@@ -6,7 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use crate::check::{Broken, Recorded, Violation};
+use crate::film::{Film, Passage};
 use crate::plan::{FaultKind, Slot};
+use crate::probe::Reached;
 use crate::quic;
 use crate::scenario::{Level, Scenario};
 use crate::statistics::Statistics;
@@ -28,32 +30,47 @@ pub struct Outcome {
     pub effects: Vec<((FaultKind, Option<FaultKind>), bool)>,
     /// Figures.
     pub statistics: Statistics,
+    /// Which situations came up that should come up now and then.
+    pub reached: Reached,
     /// Everything that happened at the edges of the engines, if that was asked for.
     pub observations: Vec<Recorded>,
+    /// Everything that travelled between them, if that was asked for.
+    pub passages: Vec<Passage>,
 }
 
 /// Runs a scenario at its level to its end, or to the first broken promise.
 #[must_use]
 pub fn run(scenario: &Scenario) -> Outcome {
-    start(scenario, None, false)
+    start(scenario, None, false, Film::off())
 }
 
 /// As [`run`], writing a line for everything that happens.
 #[must_use]
 pub fn run_traced(scenario: &Scenario, sink: Box<dyn Write + Send>) -> Outcome {
-    start(scenario, Some(sink), false)
+    start(scenario, Some(sink), false, Film::off())
 }
 
 /// As [`run`], keeping everything that the ghost was told.
 #[must_use]
 pub fn run_recorded(scenario: &Scenario) -> Outcome {
-    start(scenario, None, true)
+    start(scenario, None, true, Film::off())
 }
 
-fn start(scenario: &Scenario, sink: Option<Box<dyn Write + Send>>, record: bool) -> Outcome {
+/// As [`run_recorded`], keeping everything that travelled too.
+#[must_use]
+pub fn run_filmed(scenario: &Scenario) -> Outcome {
+    start(scenario, None, true, Film::on())
+}
+
+fn start(
+    scenario: &Scenario,
+    sink: Option<Box<dyn Write + Send>>,
+    record: bool,
+    film: Film,
+) -> Outcome {
     let start = Instant::now();
     let world = || match scenario.level {
-        Level::Engine => World::new(scenario, sink, record).run(),
+        Level::Engine => World::new(scenario, sink, record, film).run(),
         Level::Quic => quic::run(scenario, sink, record),
     };
     // An engine that panics has broken a promise like any other; nothing of the world is used afterwards.
@@ -86,6 +103,8 @@ fn panicked(scenario: &Scenario, what: String) -> Outcome {
         hash: Trace::new(None).hash(),
         effects: Vec::new(),
         statistics: Statistics::default(),
+        reached: Reached::default(),
         observations: Vec::new(),
+        passages: Vec::new(),
     }
 }

@@ -3,6 +3,7 @@
 mod draw;
 mod family;
 mod limits;
+mod valid;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::plan::{FaultPlan, Slot};
 use crate::workload::Workload;
 
 pub use family::{FAMILIES, Family};
+pub use valid::{Impossible, NODES_MAX};
 
 /// A run before it runs: the mesh, what breaks in it, and what is asked of it.
 ///

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::plan::{FaultKind, Slot};
+use crate::pool;
+use crate::probe::Probe;
+use crate::replay;
 use crate::run::{Outcome, run};
-use crate::scenario::{Level, Scenario};
+use crate::scenario::{Family, Level, Scenario};
 
 /// Which seeds to run, and how.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Sweep {
     pub seeds: Range<u64>,
     /// Seeds to run before all others, whatever the budget.
     pub first: Vec<u64>,
+    /// The family of every run; drawn from the seed if not given.
+    pub family: Option<&'static Family>,
     /// How many nodes each run has; drawn from the seed if not given.
     pub nodes: Option<Slot>,
     /// How many threads run seeds.
@@ -40,6 +43,14 @@ pub struct Summary {
     pub faults: BTreeMap<&'static str, Effect>,
     /// Kinds of faults that were drawn and never had an effect: they test nothing.
     pub faults_without_effect: Vec<&'static str>,
+    /// How many runs came to each probe.
+    pub probes: BTreeMap<&'static str, u64>,
+    /// The probes that no run came to.
+    pub probes_never_hit: Vec<&'static str>,
+    /// How many seeds ran a second time, in a fresh process.
+    pub ran_again: u64,
+    /// The seeds that gave another run there.
+    pub not_repeated: Vec<u64>,
     /// Events handled, in all runs together.
     pub events: u64,
     /// Multicast messages accepted.
@@ -69,8 +80,12 @@ pub struct Failure {
     pub seed: u64,
     /// How many nodes there were.
     pub nodes: Slot,
+    /// The family that its scenario is of.
+    pub family: String,
     /// The broken promise.
     pub violation: String,
+    /// The command that repeats it, with the line that holds the whole scenario.
+    pub replay: String,
 }
 
 /// How often a kind of fault was drawn, and mattered.
@@ -86,82 +101,58 @@ impl Sweep {
     /// Runs the seeds; `on_outcome` sees every outcome in the order of the seeds.
     pub fn run(&self, mut on_outcome: impl FnMut(&Outcome)) -> Summary {
         let start = Instant::now();
-        let seeds = Seeds {
-            first: &self.first,
-            rest: self.seeds.clone(),
-            next: AtomicUsize::new(0),
-        };
+        let first = self.first.len();
+        let rest = self.seeds.end.saturating_sub(self.seeds.start);
+        let count = first.saturating_add(usize::try_from(rest).unwrap_or(usize::MAX));
         let mut summary = Summary {
-            asked: seeds.count() as u64,
+            asked: count as u64,
             ..Summary::default()
         };
-        let (sender, receiver) = mpsc::sync_channel(self.jobs.max(1) * 64);
-        std::thread::scope(|scope| {
-            for _ in 0..self.jobs.max(1) {
-                let (sender, seeds) = (sender.clone(), &seeds);
-                scope.spawn(move || self.work(start, seeds, &sender));
-            }
-            drop(sender);
-            let mut early = BTreeMap::new();
-            let mut due = 0;
-            for (index, outcome) in receiver {
-                early.insert(index, outcome);
-                while let Some(outcome) = early.remove(&due) {
-                    summary.add(&outcome);
-                    on_outcome(&outcome);
-                    due += 1;
-                }
-            }
-        });
+        let late = |index: usize| {
+            index >= first && self.budget.is_some_and(|budget| start.elapsed() >= budget)
+        };
+        let seed = |index: usize| match index.checked_sub(first) {
+            None => self.first[index],
+            Some(offset) => self.seeds.start + offset as u64,
+        };
+        pool::in_order(
+            self.jobs,
+            count,
+            late,
+            |index| run(&self.scenario(seed(index))),
+            |_, outcome| {
+                summary.add(&outcome, |seed| self.scenario(seed));
+                on_outcome(&outcome);
+            },
+        );
         summary.finish(start.elapsed());
         summary
     }
 
-    fn work(&self, start: Instant, seeds: &Seeds<'_>, sender: &mpsc::SyncSender<(usize, Outcome)>) {
-        while let Some((index, seed)) =
-            seeds.take(|| self.budget.is_some_and(|budget| start.elapsed() >= budget))
-        {
-            let outcome = run(&Scenario::draw(seed, self.nodes));
-            if sender.send((index, outcome)).is_err() {
-                return;
-            }
+    /// The scenario that a seed stands for in this sweep.
+    #[must_use]
+    pub fn scenario(&self, seed: u64) -> Scenario {
+        match self.family {
+            Some(family) => Scenario::draw_from(family, seed, self.nodes),
+            None => Scenario::draw(seed, self.nodes),
         }
     }
 }
 
-struct Seeds<'a> {
-    first: &'a [u64],
-    rest: Range<u64>,
-    next: AtomicUsize,
-}
-
-impl Seeds<'_> {
-    fn count(&self) -> usize {
-        let rest = self.rest.end.saturating_sub(self.rest.start);
-        self.first.len() + usize::try_from(rest).unwrap_or(usize::MAX - self.first.len())
-    }
-
-    /// The next seed and its place in the order; none is taken any more once `over` says so.
-    fn take(&self, over: impl Fn() -> bool) -> Option<(usize, u64)> {
-        // An index that is taken is run, so that the order has no holes.
-        let index = self
-            .next
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |index| {
-                let late = index >= self.first.len() && over();
-                (index < self.count() && !late).then(|| index + 1)
-            })
-            .ok()?;
-        let seed = match index.checked_sub(self.first.len()) {
-            None => self.first[index],
-            Some(offset) => self.rest.start + offset as u64,
-        };
-        Some((index, seed))
-    }
-}
-
 impl Summary {
-    fn add(&mut self, outcome: &Outcome) {
+    /// Whether every promise held, every run can be repeated, and no kind of fault was for nothing.
+    #[must_use]
+    pub fn held(&self) -> bool {
+        self.failures.is_empty()
+            && self.not_repeated.is_empty()
+            && self.faults_without_effect.is_empty()
+    }
+
+    fn add(&mut self, outcome: &Outcome, scenario: impl FnOnce(u64) -> Scenario) {
         self.runs += 1;
+        for probe in outcome.reached.iter() {
+            *self.probes.entry(probe.sentence()).or_default() += 1;
+        }
         for &((kind, manner), effective) in &outcome.effects {
             for kind in [kind].into_iter().chain(manner) {
                 let effect = self.faults.entry(kind.name()).or_default();
@@ -178,10 +169,13 @@ impl Summary {
         self.renewals += statistics.renewals;
         self.virtual_s += statistics.virtual_us / 1_000_000;
         if let Some(violation) = &outcome.violation {
+            let scenario = scenario(outcome.seed);
             self.failures.push(Failure {
                 seed: outcome.seed,
                 nodes: outcome.nodes,
                 violation: violation.to_string(),
+                replay: replay::command(&scenario),
+                family: scenario.family,
             });
         }
     }
@@ -190,6 +184,11 @@ impl Summary {
         self.wall_s = wall.as_secs_f64();
         self.seeds_per_minute = self.runs as f64 * 60.0 / self.wall_s.max(1e-9);
         self.events_per_second = self.events as f64 / self.wall_s.max(1e-9);
+        self.probes_never_hit = Probe::ALL
+            .iter()
+            .map(|probe| probe.sentence())
+            .filter(|sentence| !self.probes.contains_key(sentence))
+            .collect();
         // Of a few draws none may have met anything; of so many, one must.
         self.faults_without_effect = FaultKind::ALL
             .into_iter()
@@ -216,6 +215,7 @@ mod tests {
         let sweep = Sweep {
             seeds: 10..22,
             first: vec![3],
+            family: None,
             nodes: Some(2),
             jobs: 3,
             budget: None,
@@ -237,6 +237,7 @@ mod tests {
         let sweep = Sweep {
             seeds: 0..1_000,
             first: vec![5],
+            family: None,
             nodes: Some(2),
             jobs: 2,
             budget,

@@ -186,11 +186,8 @@ impl Workload {
     /// When the last thing is asked for.
     #[must_use]
     pub fn ends_at(&self) -> Time {
-        Time::from_micros(
-            self.operations
-                .last()
-                .map_or(0, |operation| operation.at_us),
-        )
+        let last_us = self.operations.iter().map(|op| op.at_us).max();
+        Time::from_micros(last_us.unwrap_or(0))
     }
 }
 

@@ -6,6 +6,7 @@ mod applications;
 mod faults;
 mod links;
 mod outputs;
+mod probes;
 mod rest;
 
 use std::collections::BTreeMap;
@@ -21,8 +22,10 @@ use crate::check::{
     Bounds, Broken, Ghost, Name, Observation, ProcessId, Recorded, Violation, check_usage,
 };
 use crate::clock::Clock;
+use crate::film::{Film, Stamp};
 use crate::network::{EndId, Network};
 use crate::plan::{Restart, Slot};
+use crate::probe::{Reached, sometimes};
 use crate::process::{Process, State, address};
 use crate::random::{Purpose, Stream, derive};
 use crate::run::Outcome;
@@ -54,7 +57,11 @@ pub(crate) enum Happening {
     /// Frames of one class are due at one end.
     Arrive { end: EndId, class: Class },
     /// A datagram is due at one end.
-    Datagram { end: EndId, bytes: Bytes },
+    Datagram {
+        end: EndId,
+        bytes: Bytes,
+        stamp: Stamp,
+    },
     /// A dial reaches the other side, or tries again to.
     Knock(u32),
     /// A dial comes to nothing.
@@ -102,7 +109,15 @@ pub(crate) struct World<'a> {
     trace: Trace,
     /// What the ghost was told, if somebody wants to know.
     record: Option<Vec<Recorded>>,
+    /// What travelled, if somebody wants to see it.
+    film: Film,
     statistics: Statistics,
+    reached: Reached,
+    sightings: probes::Sightings,
+    /// The end at which a frame is being handled.
+    hearing: Option<EndId>,
+    /// When something that is no heartbeat was last sent.
+    busy_at: Time,
     latencies: Histogram,
     /// Since when the mesh has been at rest.
     restful_since: Option<Time>,
@@ -148,6 +163,7 @@ impl<'a> World<'a> {
         scenario: &'a Scenario,
         sink: Option<Box<dyn Write + Send>>,
         record: bool,
+        film: Film,
     ) -> Self {
         let workload = &scenario.workload;
         let mut roles: Vec<RoleName> = (0..workload.roles)
@@ -176,7 +192,12 @@ impl<'a> World<'a> {
                 .with_core(scenario.core.clone()),
             trace: Trace::new(sink),
             record: record.then(Vec::new),
+            film,
             statistics: Statistics::default(),
+            reached: Reached::default(),
+            sightings: probes::Sightings::default(),
+            hearing: None,
+            busy_at: Time::ZERO,
             latencies: Histogram::default(),
             restful_since: None,
             at_once: (Time::ZERO, 0),
@@ -244,7 +265,9 @@ impl<'a> World<'a> {
             hash: self.trace.hash(),
             effects: faults.zip(self.network.effects).collect(),
             statistics: self.statistics,
+            reached: self.reached,
             observations: self.record.unwrap_or_default(),
+            passages: self.film.into_passages(),
         }
     }
 
@@ -256,6 +279,7 @@ impl<'a> World<'a> {
                 State::Running => {}
                 State::Paused(_) => {
                     process.backlog.push_back(happening);
+                    sometimes!(self.reached, Backlog, if process.backlog.len() > 50);
                     return Ok(());
                 }
                 State::Ended => return Ok(()),
@@ -281,7 +305,7 @@ impl<'a> World<'a> {
             Happening::Operate(number) => self.operate(now, number),
             Happening::Wake(process) => self.wake(now, process),
             Happening::Arrive { end, class } => self.arrive(now, end, class),
-            Happening::Datagram { end, bytes } => self.datagram(now, end, bytes),
+            Happening::Datagram { end, bytes, stamp } => self.datagram(now, end, bytes, stamp),
             Happening::Knock(dial) => self.knock(now, dial),
             Happening::DialFail(dial) => self.dial_fail(now, dial),
             Happening::Up { end } => self.link_up(now, end),
@@ -363,6 +387,7 @@ impl<'a> World<'a> {
         }
         let clock = place.wall_clock(now);
         if restart.same_key {
+            sometimes!(self.reached, EpochPastClock, if clock <= place.last_epoch);
             place.last_epoch = clock.max(Epoch(place.last_epoch.0 + 1));
         } else {
             place.keys += 1;
@@ -531,6 +556,7 @@ impl<'a> World<'a> {
         }
         let delivered = self.ghost.observe(now, process, observation)?;
         if delivered.messages > 0 {
+            self.note_delivery(process, &delivered);
             self.statistics.deliveries += delivered.messages;
             self.statistics.payload_bytes_delivered += delivered.bytes;
             self.latencies

@@ -438,6 +438,52 @@ pub enum Instead {
     Gapped,
 }
 
+impl Violation {
+    /// The processes that it names: where it was seen, and whose messages and calls it is about.
+    #[must_use]
+    pub fn concerned(&self) -> Vec<Name> {
+        let mut names = vec![self.node];
+        names.extend(self.broken.names());
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+impl Broken {
+    fn names(&self) -> Vec<Name> {
+        match self {
+            Broken::NeverSent { message, .. }
+            | Broken::Altered { message }
+            | Broken::Duplicated { message }
+            | Broken::DeliveredAfterGap { message }
+            | Broken::OutOfOrder { message, .. }
+            | Broken::Misrouted { message, .. }
+            | Broken::Validity { message, .. }
+            | Broken::LostInLeaving { message, .. } => vec![message.origin],
+            Broken::Agreement {
+                message, deliverer, ..
+            } => vec![message.origin, *deliverer],
+            Broken::SettledEarly { message, holder } => vec![message.origin, *holder],
+            Broken::CallAltered { call }
+            | Broken::CallMisrouted { call }
+            | Broken::CallTwice { call }
+            | Broken::CallSeen { call, .. }
+            | Broken::CallUnseen { call, .. }
+            | Broken::AnswerForged { call, .. }
+            | Broken::AnswerUnfit { call, .. }
+            | Broken::AnsweredAfterEnd { call, .. }
+            | Broken::GatherIncomplete { call, .. }
+            | Broken::CallReused { call }
+            | Broken::CallLate { call, .. }
+            | Broken::CallEarly { call, .. }
+            | Broken::CancelledWrongly { call } => vec![call.caller],
+            Broken::CallAtTwo { call, first } => vec![call.caller, *first],
+            _ => Vec::new(),
+        }
+    }
+}
+
 impl std::error::Error for Violation {}
 
 impl fmt::Display for Violation {

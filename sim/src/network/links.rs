@@ -14,6 +14,8 @@ use crate::world::Happening;
 pub(crate) enum Settled {
     /// There is, or comes up, a link.
     Linked,
+    /// The same, in the place of another link.
+    Instead,
     /// Another connection stays; the dial ends without a word.
     Quiet,
 }
@@ -62,7 +64,11 @@ impl Network {
                 schedule.put(up_at, Happening::Down { end: old });
             }
         }
-        Settled::Linked
+        if old.is_some() {
+            Settled::Instead
+        } else {
+            Settled::Linked
+        }
     }
 
     /// An end gives way to one that comes up at `up_at`; gives it back if its own end has still to be noticed.

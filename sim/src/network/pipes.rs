@@ -8,13 +8,23 @@ use rolecast_membership::Time;
 use rolecast_protocol::{Class, LinkId};
 
 use super::{EndId, EndState, Network};
+use crate::film::Stamp;
 use crate::schedule::Schedule;
 use crate::world::Happening;
+
+/// A frame on its way.
+#[derive(Debug)]
+pub(super) struct Packet {
+    due: Time,
+    /// By which a film finds it again.
+    stamp: Stamp,
+    bytes: Bytes,
+}
 
 /// Frames of one class on their way to one end.
 #[derive(Debug, Default)]
 pub(super) struct Pipe {
-    pub(super) frames: VecDeque<(Time, Bytes)>,
+    pub(super) frames: VecDeque<Packet>,
     last_sent: Time,
     last_due: Time,
     waiting: bool,
@@ -27,7 +37,7 @@ impl Network {
         schedule: &mut Schedule<Happening>,
         from: EndId,
         class: Class,
-        bytes: Bytes,
+        (bytes, stamp): (Bytes, Stamp),
     ) {
         let now = schedule.now();
         let sender = self.end(from);
@@ -55,7 +65,8 @@ impl Network {
         let pipe = self.end_mut(to).pipe(class);
         pipe.last_due = due.max(pipe.last_due).max(up_at);
         pipe.last_sent = now;
-        pipe.frames.push_back((pipe.last_due, bytes));
+        let due = pipe.last_due;
+        pipe.frames.push_back(Packet { due, stamp, bytes });
         if !pipe.waiting {
             pipe.waiting = true;
             schedule.put(pipe.last_due, Happening::Arrive { end: to, class });
@@ -68,7 +79,7 @@ impl Network {
         schedule: &mut Schedule<Happening>,
         to: EndId,
         class: Class,
-    ) -> Option<(LinkId, Bytes)> {
+    ) -> Option<(LinkId, Bytes, Stamp)> {
         let EndState::Up(link) = self.end(to).state else {
             return None;
         };
@@ -78,11 +89,12 @@ impl Network {
             return None;
         }
         let pipe = self.end_mut(to).pipe(class);
-        match pipe.frames.front() {
-            Some(&(due, _)) if due <= schedule.now() => {
-                pipe.frames.pop_front().map(|(_, bytes)| (link, bytes))
+        match pipe.frames.front().map(|packet| packet.due) {
+            Some(due) if due <= schedule.now() => {
+                let packet = pipe.frames.pop_front()?;
+                Some((link, packet.bytes, packet.stamp))
             }
-            Some(&(due, _)) => {
+            Some(due) => {
                 schedule.put(due, Happening::Arrive { end: to, class });
                 None
             }
@@ -93,16 +105,16 @@ impl Network {
         }
     }
 
-    /// Sends one datagram from this end.
+    /// Sends one datagram from this end; says how often it arrives.
     pub(crate) fn send_datagram(
         &mut self,
         schedule: &mut Schedule<Happening>,
         from: EndId,
-        bytes: Bytes,
-    ) {
+        (bytes, stamp): (Bytes, Stamp),
+    ) -> usize {
         let (sender, to) = (self.end(from), from.other());
         if sender.closing || !matches!(sender.state, EndState::Up(_)) {
-            return;
+            return 0;
         }
         let (way, up_at) = (
             (sender.party.slot, self.end(to).party.slot),
@@ -111,8 +123,16 @@ impl Network {
         let arrivals = self.datagram_arrives(schedule.now(), way, bytes.len());
         for due in arrivals.into_iter().flatten() {
             let bytes = bytes.clone();
-            schedule.put(due.max(up_at), Happening::Datagram { end: to, bytes });
+            schedule.put(
+                due.max(up_at),
+                Happening::Datagram {
+                    end: to,
+                    bytes,
+                    stamp,
+                },
+            );
         }
+        arrivals.iter().flatten().count()
     }
 
     /// The bytes that this end's transport has taken on since it last said so.
@@ -144,10 +164,16 @@ impl Network {
         entry.data.frames.truncate(keep[1]);
     }
 
+    /// Whether something is under way to this end.
+    pub(crate) fn is_carrying(&self, end: EndId) -> bool {
+        let entry = self.end(end);
+        !entry.control.frames.is_empty() || !entry.data.frames.is_empty()
+    }
+
     /// When the last of what is under way to this end is due.
     pub(crate) fn last_due(&self, end: EndId) -> Time {
         let entry = self.end(end);
-        let last = |pipe: &Pipe| pipe.frames.back().map_or(Time::ZERO, |&(due, _)| due);
+        let last = |pipe: &Pipe| pipe.frames.back().map_or(Time::ZERO, |packet| packet.due);
         last(&entry.control).max(last(&entry.data)).max(entry.up_at)
     }
 
@@ -163,8 +189,8 @@ impl Network {
             if !pipe.waiting && !pipe.frames.is_empty() {
                 pipe.waiting = true;
                 pipe.last_due = pipe.last_due.max(again);
-                for (due, _) in &mut pipe.frames {
-                    *due = again.max(*due);
+                for packet in &mut pipe.frames {
+                    packet.due = again.max(packet.due);
                 }
                 schedule.put(again, Happening::Arrive { end, class });
             }
@@ -185,8 +211,8 @@ impl Network {
                 continue;
             }
             pipe.last_due = soon;
-            for (due, _) in &mut pipe.frames {
-                *due = soon.min(*due);
+            for packet in &mut pipe.frames {
+                packet.due = soon.min(packet.due);
             }
             if pipe.waiting {
                 schedule.put(soon, Happening::Arrive { end, class });

@@ -215,6 +215,8 @@ impl<'a> World<'a> {
             hash: trace.hash(),
             effects: kinds.zip(self.effects).collect(),
             statistics,
+            reached: Default::default(),
+            passages: Vec::new(),
             observations: self.watch.recorded(),
         }
     }

@@ -13,6 +13,7 @@ use super::{Happening, World};
 use crate::application::{Answering, Sender, batch, payload};
 use crate::check::{Broken, Callee, Calling, Observation, ProcessId, Sending, Violation};
 use crate::plan::Slot;
+use crate::probe::sometimes;
 use crate::workload::{Ask, Choice, RoleIndex};
 
 impl World<'_> {
@@ -157,6 +158,7 @@ impl World<'_> {
             return Ok(());
         };
         let left = entry.app.close_inbox(inbox);
+        sometimes!(self.reached, DroppedUntaken, if !left.is_empty());
         entry.forget_destinations();
         entry.engine.drop_role(entry.clock.at(now), inbox);
         self.observe(now, process, Observation::Dropped { inbox })?;
@@ -313,6 +315,7 @@ impl World<'_> {
             }
             Err(MulticastError::Full) => {
                 self.statistics.refused_full += 1;
+                sometimes!(self.reached, Full);
                 let sender = entry
                     .app
                     .senders
@@ -413,6 +416,7 @@ impl World<'_> {
                 self.observe(now, process, Observation::Calls(calling))?;
             }
             Err(CallError::NoHolder) => {
+                sometimes!(self.reached, NoHolder);
                 if let Target::Any(role, _) = &target
                     && !entry.engine.holders(role).is_empty()
                 {
@@ -420,7 +424,8 @@ impl World<'_> {
                     return self.complain(now, process, what);
                 }
             }
-            Err(CallError::Full | CallError::TooManyCalls { .. }) => {}
+            Err(CallError::TooManyCalls { .. }) => sometimes!(self.reached, TooManyCalls),
+            Err(CallError::Full) => {}
             Err(CallError::Leaving) if entry.leaving => {}
             Err(why) => return self.complain(now, process, format!("a call: {why}")),
         }

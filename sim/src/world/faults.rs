@@ -8,6 +8,7 @@ use super::{Happening, World};
 use crate::check::{Observation, ProcessId, Violation};
 use crate::network::{Act, EndId, Part, Throat};
 use crate::plan::{Breakage, FOREVER_US, Manner, Paths, Slot, Span, Way};
+use crate::probe::sometimes;
 use crate::process::State;
 
 /// How long a process that was told to leave waits for its messages to be acknowledged.
@@ -195,6 +196,8 @@ impl World<'_> {
     fn join(&mut self, now: Time, node: Slot) -> Result<bool, Violation> {
         let fresh = self.places[usize::from(node)].incarnations == 0;
         if fresh && self.scenario.is_used(node) {
+            let sent = self.statistics.messages > 0;
+            sometimes!(self.reached, JoinedLate, if sent);
             self.start(now, node)?;
         }
         Ok(fresh)
@@ -251,6 +254,8 @@ impl World<'_> {
         self.tell(now, process, |engine, now| engine.leave(now));
         self.carry_out(now, process)?;
         let drained = self.processes[process.0 as usize].drained;
+        sometimes!(self.reached, Drained, if drained);
+        sometimes!(self.reached, LeftUndrained, if !drained);
         self.trace
             .note(now, self.name(process), 3, u64::from(drained), &[]);
         self.trace.line(

@@ -9,7 +9,9 @@ use rolecast_protocol::{Class, Input};
 
 use super::{Happening, World};
 use crate::check::{ProcessId, Violation};
+use crate::film::Stamp;
 use crate::network::{EndId, EndState, Settled};
+use crate::probe::sometimes;
 
 /// An attempt to open a link.
 #[derive(Debug)]
@@ -90,7 +92,10 @@ impl World<'_> {
             return Ok(());
         }
         self.dialling.remove(&(process, addr));
-        if self.network.settle(&mut self.schedule, dialler, target) == Settled::Quiet {
+        let settled = self.network.settle(&mut self.schedule, dialler, target);
+        sometimes!(self.reached, LinkReplaced, if settled == Settled::Instead);
+        if settled == Settled::Quiet {
+            sometimes!(self.reached, DialsCrossed);
             self.trace.line(
                 now,
                 self.name(process),
@@ -152,6 +157,7 @@ impl World<'_> {
             self.schedule.put(at, Happening::Down { end });
             return Ok(());
         }
+        sometimes!(self.reached, LinkCut, if self.network.is_carrying(end));
         let Some(link) = self.network.down(end) else {
             return Ok(());
         };
@@ -182,9 +188,13 @@ impl World<'_> {
     }
 
     pub(super) fn arrive(&mut self, now: Time, end: EndId, class: Class) -> Result<(), Violation> {
-        while let Some((link, bytes)) = self.network.arrive(&mut self.schedule, end, class) {
+        while let Some((link, bytes, stamp)) = self.network.arrive(&mut self.schedule, end, class) {
             let process = self.network.end(end).party.process;
-            self.input(now, process, Input::Frame { link, class, bytes })?;
+            self.film.arrives(now, stamp);
+            self.hearing = Some(end);
+            let handled = self.input(now, process, Input::Frame { link, class, bytes });
+            self.hearing = None;
+            handled?;
             if !self.runs(process) {
                 break;
             }
@@ -197,11 +207,13 @@ impl World<'_> {
         now: Time,
         end: EndId,
         bytes: Bytes,
+        stamp: Stamp,
     ) -> Result<(), Violation> {
         let EndState::Up(link) = self.network.end(end).state else {
             return Ok(());
         };
         let process = self.network.end(end).party.process;
+        self.film.arrives(now, stamp);
         self.input(now, process, Input::Datagram { link, bytes })
     }
 

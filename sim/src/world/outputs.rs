@@ -7,6 +7,7 @@ use rolecast_protocol::{Class, Delivery, Event, Gap, InboxId, Input, Output, Rep
 use super::{Happening, World};
 use crate::application::Item;
 use crate::check::{Called, Observation, ProcessId, Receiving, Violation, check_link};
+use crate::probe::sometimes;
 
 impl World<'_> {
     pub(super) fn output(
@@ -27,7 +28,13 @@ impl World<'_> {
                 self.statistics.datagrams += 1;
                 self.statistics.datagram_bytes += bytes.len() as u64;
                 if let Some(&end) = self.processes[process.0 as usize].links.get(&link) {
-                    self.network.send_datagram(&mut self.schedule, end, bytes);
+                    let to = self.network.end(end.other()).party.process;
+                    let stamp = self.film.leaves(now, (process, to), None, &bytes);
+                    let times = self
+                        .network
+                        .send_datagram(&mut self.schedule, end, (bytes, stamp));
+                    sometimes!(self.reached, DatagramLost, if times == 0);
+                    sometimes!(self.reached, DatagramDoubled, if times > 1);
                 }
             }
             Output::Frame {
@@ -37,9 +44,15 @@ impl World<'_> {
                 body,
             } => {
                 self.count_frame(class, &head, &body);
+                if class == Class::Data {
+                    self.busy_at = now;
+                }
                 if let Some(&end) = self.processes[process.0 as usize].links.get(&link) {
+                    let to = self.network.end(end.other()).party.process;
+                    let bytes = joined(head, body);
+                    let stamp = self.film.leaves(now, (process, to), Some(class), &bytes);
                     self.network
-                        .send(&mut self.schedule, end, class, joined(head, body));
+                        .send(&mut self.schedule, end, class, (bytes, stamp));
                     check_link(self.network.end(end).unwritten, &self.bounds)
                         .map_err(|broken| self.violation(now, process, broken))?;
                 }
@@ -73,6 +86,7 @@ impl World<'_> {
                 batch,
                 ticket,
             } => {
+                self.note_way(process, origin);
                 let upto = (origin, flow, first.0 + u64::from(batch.count()) - 1);
                 let calls = batch
                     .clone()
@@ -99,6 +113,7 @@ impl World<'_> {
                 payload,
                 ticket,
             } => {
+                self.note_call(from);
                 let requests = if wants_reply { vec![from] } else { Vec::new() };
                 let item = Item {
                     ticket: Some(ticket),
@@ -117,6 +132,7 @@ impl World<'_> {
             }
             Delivery::Gap(gap) => {
                 self.statistics.gaps += 1;
+                self.note_gap(&gap);
                 let item = Item {
                     ticket: None,
                     upto: None,
@@ -134,6 +150,7 @@ impl World<'_> {
     }
 
     fn event(&mut self, now: Time, process: ProcessId, event: Event) -> Result<(), Violation> {
+        self.note_event(process, &event);
         let entry = &mut self.processes[process.0 as usize];
         match &event {
             Event::Membership(event) => {

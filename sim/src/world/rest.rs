@@ -12,6 +12,8 @@ use crate::process::State;
 const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// How long it has to stay at rest: what comes too late or twice has time to come.
 const REST: Duration = Duration::from_secs(2);
+/// For so long nothing but heartbeats may have been sent before the mesh counts as at rest.
+const QUIET: Duration = Duration::from_millis(250);
 
 impl World<'_> {
     pub(super) fn probe(&mut self, now: Time) -> Result<(), Violation> {
@@ -41,6 +43,7 @@ impl World<'_> {
         self.busy(now)
             .or_else(|| self.wrong_view(now))
             .or_else(|| self.ghost.owed(now))
+            .or_else(|| self.restless(now))
     }
 
     /// A process that has not come to an end with what it does.
@@ -65,6 +68,21 @@ impl World<'_> {
                 let what = "an application does not come to an end with its work";
                 self.violation(now, process, Broken::Livelock { what })
             })
+        })
+    }
+
+    /// Messages, or words about messages, that still travel: at rest only heartbeats do.
+    fn restless(&self, now: Time) -> Option<Violation> {
+        // Whoever is half in reach for good is greeted anew whenever a link to it comes up.
+        let excused = self.scenario.core.is_some();
+        (!excused && now.since(self.busy_at) < QUIET).then(|| {
+            let what = "messages travel although everything has arrived";
+            let node = Default::default();
+            Violation {
+                at: now,
+                node,
+                broken: Broken::Livelock { what },
+            }
         })
     }
 

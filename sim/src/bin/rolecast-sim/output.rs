@@ -1,52 +1,21 @@
 //! What came of runs and sweeps, for people and for programs.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
-use rolecast_sim::{Outcome, Scenario, Summary, Sweep};
-
-/// The command that runs the same again.
-pub(crate) struct Replay {
-    pub(crate) seed: u64,
-    pub(crate) nodes: Option<u16>,
-    pub(crate) canary: Option<String>,
-}
+use rolecast_sim::{Outcome, Scenario, Summary, replay, words};
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const DIM: Style = Style::new().dimmed();
-
-impl fmt::Display for Replay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let features = if self.canary.is_some() {
-            " --features canaries"
-        } else {
-            ""
-        };
-        write!(
-            f,
-            "cargo run --release -p rolecast-sim{features} -- run --seed {}",
-            self.seed
-        )?;
-        if let Some(nodes) = self.nodes {
-            write!(f, " --nodes {nodes}")?;
-        }
-        if let Some(canary) = &self.canary {
-            write!(f, " --canary {canary}")?;
-        }
-        Ok(())
-    }
-}
 
 /// One run as one JSON object.
 pub(crate) fn json_run(
     out: &mut impl Write,
     scenario: &Scenario,
     outcome: &Outcome,
-    replay: &Replay,
 ) -> io::Result<()> {
     let violation = outcome.violation.as_ref().map(|violation| {
         serde_json::json!({
@@ -64,6 +33,8 @@ pub(crate) fn json_run(
         .collect();
     let object = serde_json::json!({
         "seed": outcome.seed,
+        "scenario": scenario.family,
+        "level": scenario.level,
         "nodes": outcome.nodes,
         "held": outcome.violation.is_none(),
         "violation": violation,
@@ -73,7 +44,8 @@ pub(crate) fn json_run(
         "faults": faults,
         "operations": scenario.workload.operations.len(),
         "statistics": outcome.statistics,
-        "replay": replay.to_string(),
+        "probes": outcome.reached.iter().map(|probe| probe.sentence()).collect::<Vec<_>>(),
+        "replay": replay::command(scenario),
     });
     writeln!(out, "{object}")
 }
@@ -83,7 +55,6 @@ pub(crate) fn human_run(
     out: &mut impl Write,
     scenario: &Scenario,
     outcome: &Outcome,
-    replay: &Replay,
 ) -> io::Result<()> {
     let statistics = &outcome.statistics;
     let mut kinds: BTreeMap<&str, u32> = BTreeMap::new();
@@ -100,7 +71,7 @@ pub(crate) fn human_run(
         kinds.join(", ")
     };
     let latency = statistics.latency;
-    writeln!(out, "seed        {}", outcome.seed)?;
+    writeln!(out, "seed        {} ({})", outcome.seed, scenario.family)?;
     writeln!(
         out,
         "mesh        {} nodes, profile {:?}",
@@ -141,29 +112,40 @@ pub(crate) fn human_run(
         None => writeln!(out, "{GOOD}every promise held{GOOD:#}"),
         Some(violation) => {
             writeln!(out, "{BAD}broken{BAD:#}      {violation}")?;
-            writeln!(out, "replay      {replay}")
+            writeln!(out, "replay      {}", replay::command(scenario))
         }
     }
 }
 
+/// What a scenario is, in words.
+pub(crate) fn words(out: &mut impl Write, scenario: &Scenario) -> io::Result<()> {
+    words::describe(scenario)
+        .iter()
+        .try_for_each(|line| writeln!(out, "{line}"))
+}
+
+/// A broken promise, and the command that repeats it.
+pub(crate) fn failure(out: &mut impl Write, violation: &str, replay: &str) -> io::Result<()> {
+    writeln!(out, "{BAD}broken{BAD:#}  {violation}")?;
+    writeln!(out, "replay  {replay}")
+}
+
+/// The last line of a command that looked for broken promises.
+pub(crate) fn verdict(out: &mut impl Write, failed: usize, what: &str) -> io::Result<()> {
+    match failed {
+        0 => writeln!(out, "{GOOD}every promise held{GOOD:#}"),
+        count => writeln!(out, "{BAD}{count} {what} broke a promise{BAD:#}"),
+    }
+}
+
 /// A sweep in a few lines, and two for each failure.
-pub(crate) fn human_sweep(
-    out: &mut impl Write,
-    summary: &Summary,
-    nodes: Option<u16>,
-) -> io::Result<()> {
-    for failure in &summary.failures {
-        let replay = Replay {
-            seed: failure.seed,
-            nodes,
-            canary: None,
-        };
-        writeln!(
-            out,
-            "{BAD}seed {}{BAD:#} {}",
-            failure.seed, failure.violation
-        )?;
-        writeln!(out, "  replay: {replay}")?;
+pub(crate) fn human_sweep(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
+    for failed in &summary.failures {
+        let violation = format!(
+            "{} (seed {}, {})",
+            failed.violation, failed.seed, failed.family
+        );
+        failure(out, &violation, &failed.replay)?;
     }
     writeln!(
         out,
@@ -197,13 +179,26 @@ pub(crate) fn human_sweep(
             "{BAD}{name} never had an effect:{BAD:#} it tests nothing"
         )?;
     }
-    match summary.failures.len() {
-        0 => writeln!(out, "{GOOD}every promise held{GOOD:#}"),
-        count => writeln!(out, "{BAD}{count} seeds broke a promise{BAD:#}"),
+    for sentence in &summary.probes_never_hit {
+        writeln!(out, "{DIM}never seen:{DIM:#} {sentence}")?;
     }
+    for seed in &summary.not_repeated {
+        writeln!(
+            out,
+            "{BAD}seed {seed} gave another run in a fresh process{BAD:#}"
+        )?;
+    }
+    writeln!(
+        out,
+        "{} of {} probes were hit, and {} seeds gave the same run again in a fresh process",
+        summary.probes.len(),
+        summary.probes.len() + summary.probes_never_hit.len(),
+        summary.ran_again - summary.not_repeated.len() as u64,
+    )?;
+    verdict(out, summary.failures.len(), "seeds")
 }
 
-/// A line on the terminal that says how far a sweep is.
+/// A line on the terminal that says how far many runs are.
 pub(crate) struct Progress {
     shown: bool,
     start: Instant,
@@ -211,16 +206,17 @@ pub(crate) struct Progress {
     runs: u64,
     failures: u64,
     asked: u64,
+    what: &'static str,
 }
 
 /// How often the line is drawn.
 const REDRAW: Duration = Duration::from_millis(200);
 
 impl Progress {
-    pub(crate) fn new(shown: bool, sweep: &Sweep) -> Self {
-        let asked = (sweep.seeds.end - sweep.seeds.start) + sweep.first.len() as u64;
+    pub(crate) fn new(shown: bool, asked: u64, what: &'static str) -> Self {
         Progress {
             shown,
+            what,
             start: Instant::now(),
             drawn: None,
             runs: 0,
@@ -229,17 +225,18 @@ impl Progress {
         }
     }
 
-    pub(crate) fn note(&mut self, outcome: &Outcome) {
+    pub(crate) fn note(&mut self, failed: bool) {
         self.runs += 1;
-        self.failures += u64::from(outcome.violation.is_some());
+        self.failures += u64::from(failed);
         if self.shown && self.drawn.is_none_or(|at| at.elapsed() >= REDRAW) {
             self.drawn = Some(Instant::now());
             let seconds = self.start.elapsed().as_secs_f64();
             let rate = self.runs as f64 * 60.0 / seconds.max(1e-9);
             anstream::eprint!(
-                "\r\x1b[K{DIM}{} of {} seeds, {} failed, {rate:.0} a minute{DIM:#}",
+                "\r\x1b[K{DIM}{} of {} {}, {} failed, {rate:.0} a minute{DIM:#}",
                 self.runs,
                 self.asked,
+                self.what,
                 self.failures
             );
         }
@@ -250,14 +247,6 @@ impl Progress {
             anstream::eprint!("\r\x1b[K");
         }
     }
-}
-
-/// A bug by its name.
-#[cfg(feature = "canaries")]
-pub(crate) fn parse_canary(text: &str) -> Result<rolecast_protocol::Canary, String> {
-    use rolecast_sim::canary;
-    let names = || canary::ALL.map(canary::name).join(", ");
-    canary::named(text).ok_or_else(|| format!("the bugs that can be planted are {}", names()))
 }
 
 fn millis(us: u64) -> String {

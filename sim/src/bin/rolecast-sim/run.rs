@@ -1,0 +1,115 @@
+//! `run` and `replay`: one run.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Args;
+use rolecast_sim::{Family, NODES_MAX, Scenario, replay as line, run, run_traced};
+
+use crate::{args, code, output, refuse};
+
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    /// The seed.
+    #[arg(long)]
+    seed: u64,
+    /// The scenario that the seed draws one of (see `rolecast-sim scenarios`); drawn from the seed if not given.
+    #[arg(long, value_parser = args::parse_family)]
+    scenario: Option<&'static Family>,
+    /// How many nodes the mesh has; drawn from the seed if not given.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=i64::from(NODES_MAX)))]
+    nodes: Option<u16>,
+    #[command(flatten)]
+    show: Show,
+    /// Plant this bug in every engine.
+    #[cfg(feature = "canaries")]
+    #[arg(long, value_parser = args::parse_canary)]
+    canary: Option<rolecast_protocol::Canary>,
+}
+
+#[derive(Args)]
+pub(crate) struct ReplayArgs {
+    /// The line, `v1:...`, or `v1:@FILE` for one that is kept in a file.
+    line: String,
+    #[command(flatten)]
+    show: Show,
+}
+
+/// What is shown of a run.
+#[derive(Args)]
+struct Show {
+    /// Print one JSON object with the verdict, the fault plan and all figures.
+    #[arg(long)]
+    json: bool,
+    /// Print a line for everything that happens; with --json on standard error.
+    #[arg(long)]
+    trace: bool,
+    /// Print first in words what breaks and what is asked for; with --json on standard error.
+    #[arg(long)]
+    words: bool,
+}
+
+pub(crate) fn run_seed(args: &RunArgs) -> io::Result<ExitCode> {
+    let scenario = match args.scenario {
+        Some(family) => Scenario::draw_from(family, args.seed, args.nodes),
+        None => Scenario::draw(args.seed, args.nodes),
+    };
+    #[cfg(feature = "canaries")]
+    let scenario = Scenario {
+        canary: args.canary.map(rolecast_sim::canary::name),
+        ..scenario
+    };
+    show(&scenario, &args.show)
+}
+
+pub(crate) fn replay(args: &ReplayArgs) -> io::Result<ExitCode> {
+    match read(&args.line) {
+        Ok(scenario) => show(&scenario, &args.show),
+        Err(code) => Ok(code),
+    }
+}
+
+/// The scenario of a line; if it cannot be run here, says why.
+pub(crate) fn read(text: &str) -> Result<Scenario, ExitCode> {
+    let scenario = line::decode(text).map_err(refuse)?;
+    if let Some(canary) = &scenario.canary
+        && !is_known(canary)
+    {
+        return Err(refuse(format_args!(
+            "this line plants the bug {canary:?}, which this rolecast-sim does not know: build it with --features canaries"
+        )));
+    }
+    Ok(scenario)
+}
+
+#[cfg(feature = "canaries")]
+fn is_known(canary: &str) -> bool {
+    rolecast_sim::canary::named(canary).is_some()
+}
+
+#[cfg(not(feature = "canaries"))]
+fn is_known(_: &str) -> bool {
+    false
+}
+
+fn show(scenario: &Scenario, how: &Show) -> io::Result<ExitCode> {
+    if how.words {
+        if how.json {
+            output::words(&mut io::stderr().lock(), scenario)?;
+        } else {
+            output::words(&mut io::stdout().lock(), scenario)?;
+        }
+    }
+    let outcome = match (how.trace, how.json) {
+        (false, _) => run(scenario),
+        (true, false) => run_traced(scenario, Box::new(io::BufWriter::new(io::stdout()))),
+        (true, true) => run_traced(scenario, Box::new(io::BufWriter::new(io::stderr()))),
+    };
+    let mut out = anstream::stdout().lock();
+    if how.json {
+        output::json_run(&mut out, scenario, &outcome)?;
+    } else {
+        output::human_run(&mut out, scenario, &outcome)?;
+    }
+    Ok(code(outcome.violation.is_none()))
+}

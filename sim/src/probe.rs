@@ -1,0 +1,135 @@
+//! Reach probes: points that a sweep should come to now and then.
+//!
+//! A check that is never put to the test holds for no reason.
+//! So the simulation notes at the edges of the engines which of these situations came up; a sweep names those that never did.
+
+/// Declares the probes and the sentence for each.
+macro_rules! probes {
+    ($($name:ident: $sentence:literal,)*) => {
+        /// A situation that should come up now and then.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Probe {
+            $(#[doc = $sentence] $name,)*
+        }
+
+        impl Probe {
+            /// All of them.
+            pub const ALL: &[Probe] = &[$(Probe::$name,)*];
+
+            /// What happened, in words.
+            #[must_use]
+            pub fn sentence(self) -> &'static str {
+                match self {
+                    $(Probe::$name => $sentence,)*
+                }
+            }
+        }
+    };
+}
+
+probes! {
+    RelayFirst: "a message came from another member before it came from its origin",
+    RelayAfterDeath: "a message came from another member after its origin had died",
+    RelayAroundCut: "a message came from another member while its origin could not reach the receiver",
+    DeliveredAfterHeal: "a message was delivered over a link that came up after it had been sent",
+    DeliveredToRenewed: "a message was delivered to a node in a later life than its first",
+    GapOfDeadOrigin: "an inbox was told that messages of a dead origin are lost",
+    GapOfRenewal: "an inbox was told that its node had been declared down while it lived",
+    Lost: "a sender was told that a member lost messages",
+    Full: "a batch was refused because the window was full",
+    Writable: "a sender that had waited for room was told to go on",
+    Settled: "a sender was told that everyone has taken its messages",
+    Renewed: "a node was declared down while it lived, and went on in a later life",
+    DownInTwo: "two nodes declared each other down",
+    AnsweredReply: "a request was answered",
+    AnsweredBusy: "a request was refused because its holder was busy",
+    AnsweredDropped: "a request was refused because its holder dropped it",
+    AnsweredNotSent: "a call ended as certainly not sent",
+    AnsweredUnknown: "a call ended with nobody knowing whether it arrived",
+    AnsweredTimedOut: "a call ran out of time",
+    CallRetried: "a call was handed to a second holder",
+    GatherComplete: "a scatter-gather got the answers of at least two holders",
+    CancelHeard: "a holder was told that nobody awaits its answer",
+    NoHolder: "a call found no holder",
+    TooManyCalls: "a call was refused because too many were outstanding",
+    Drained: "a node that left was told before that everything is acknowledged",
+    LeftUndrained: "a node left before everything was acknowledged",
+    DroppedUntaken: "a role was dropped while messages waited in its inbox",
+    DialsCrossed: "two nodes dialled each other at once, and one link was left",
+    LinkReplaced: "a link took the place of another one to the same node",
+    LinkCut: "a link ended with frames on their way",
+    DatagramLost: "a datagram was lost",
+    DatagramDoubled: "a datagram arrived twice",
+    Backlog: "a process that had stood still found more than fifty things to do",
+    JoinedLate: "a node joined while others were sending",
+    EpochPastClock: "a node started in a later life than its clock would give",
+}
+
+/// Which probes a run came to, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached(Vec<u32>);
+
+impl Default for Reached {
+    fn default() -> Self {
+        Reached(vec![0; Probe::ALL.len()])
+    }
+}
+
+impl Reached {
+    /// The run came to this point.
+    pub fn note(&mut self, probe: Probe) {
+        let count = &mut self.0[probe as usize];
+        *count = count.saturating_add(1);
+    }
+
+    /// How often it came to this point.
+    #[must_use]
+    pub fn count(&self, probe: Probe) -> u32 {
+        self.0[probe as usize]
+    }
+
+    /// The probes that it came to.
+    pub fn iter(&self) -> impl Iterator<Item = Probe> + '_ {
+        Probe::ALL
+            .iter()
+            .copied()
+            .filter(|probe| self.count(*probe) > 0)
+    }
+}
+
+/// Notes that a run came to a point, if it did: `sometimes!(reached, Settled)`, or `sometimes!(reached, Settled, if condition)`.
+macro_rules! sometimes {
+    ($reached:expr, $probe:ident) => {
+        $reached.note($crate::probe::Probe::$probe)
+    };
+    ($reached:expr, $probe:ident, if $condition:expr) => {
+        if $condition {
+            $reached.note($crate::probe::Probe::$probe);
+        }
+    };
+}
+
+pub(crate) use sometimes;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_reached_is_counted() {
+        let mut reached = Reached::default();
+        assert_eq!(reached.iter().count(), 0);
+        sometimes!(reached, Settled);
+        sometimes!(reached, Settled);
+        sometimes!(reached, Full, if 1 > 2);
+        assert_eq!(reached.count(Probe::Settled), 2);
+        assert_eq!(reached.iter().collect::<Vec<_>>(), [Probe::Settled]);
+    }
+
+    #[test]
+    fn every_probe_has_its_own_sentence() {
+        let sentences: std::collections::BTreeSet<_> =
+            Probe::ALL.iter().map(|probe| probe.sentence()).collect();
+        assert_eq!(sentences.len(), Probe::ALL.len());
+    }
+}

@@ -1,0 +1,112 @@
+//! Where a run comes to what a sweep should see now and then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rolecast_membership::{Event as MembershipEvent, NodeId};
+use rolecast_protocol::{Answer, CallId, Event, Gap, Origin, Refusal, ReplyTo};
+
+use super::World;
+use crate::check::{Delivered, ProcessId};
+use crate::probe::sometimes;
+use crate::process::State;
+
+/// What was seen of calls, so that what follows is known for what it is.
+#[derive(Debug, Default)]
+pub(super) struct Sightings {
+    /// The calls that some holder got.
+    calls: BTreeSet<(NodeId, CallId)>,
+    /// How many replies each call got.
+    replies: BTreeMap<(ProcessId, CallId), u32>,
+}
+
+impl World<'_> {
+    /// Messages were put into an inbox.
+    pub(super) fn note_delivery(&mut self, process: ProcessId, delivered: &Delivered) {
+        let up_at = self.hearing.map(|end| self.network.end(end).up_at);
+        let later = up_at.is_some_and(|up_at| up_at > delivered.sent_at);
+        sometimes!(self.reached, DeliveredAfterHeal, if later);
+        let entry = &self.processes[process.0 as usize];
+        let renewed = entry.engine.identity().epoch > entry.first_epoch;
+        sometimes!(self.reached, DeliveredToRenewed, if renewed);
+    }
+
+    /// A message of this origin came out of the frame that is being handled.
+    pub(super) fn note_way(&mut self, process: ProcessId, origin: Origin) {
+        let Some(end) = self.hearing else {
+            return;
+        };
+        if self.network.end(end.other()).party.node == origin.node {
+            return;
+        }
+        sometimes!(self.reached, RelayFirst);
+        let sender = self.processes.iter().rev().find(|p| p.node == origin.node);
+        let Some(sender) = sender.filter(|p| p.id != process) else {
+            return;
+        };
+        let (dead, from) = (sender.state == State::Ended, sender.name.slot);
+        sometimes!(self.reached, RelayAfterDeath, if dead);
+        let to = self.name(process).slot;
+        let cut = !dead && self.network.is_cut(from, to);
+        sometimes!(self.reached, RelayAroundCut, if cut);
+    }
+
+    /// A call was put into an inbox.
+    pub(super) fn note_call(&mut self, from: ReplyTo) {
+        let again = !self.sightings.calls.insert((from.origin.node, from.call));
+        sometimes!(self.reached, CallRetried, if again);
+    }
+
+    fn note_reply(&mut self, process: ProcessId, call: CallId) {
+        let replies = self.sightings.replies.entry((process, call)).or_default();
+        *replies += 1;
+        sometimes!(self.reached, GatherComplete, if *replies == 2);
+    }
+
+    pub(super) fn note_gap(&mut self, gap: &Gap) {
+        match gap {
+            Gap::Range { .. } => sometimes!(self.reached, GapOfDeadOrigin),
+            Gap::DeclaredDown { .. } => sometimes!(self.reached, GapOfRenewal),
+        }
+    }
+
+    pub(super) fn note_event(&mut self, process: ProcessId, event: &Event) {
+        if let Event::Answered {
+            call,
+            answer: Answer::Reply(_),
+            ..
+        } = event
+        {
+            self.note_reply(process, *call);
+        }
+        let reached = &mut self.reached;
+        match event {
+            Event::Writable(_) => sometimes!(reached, Writable),
+            Event::Settled { .. } => sometimes!(reached, Settled),
+            Event::Lost { .. } => sometimes!(reached, Lost),
+            Event::Cancelled(_) => sometimes!(reached, CancelHeard),
+            Event::Answered { answer, .. } => match answer {
+                Answer::Reply(_) => sometimes!(reached, AnsweredReply),
+                Answer::Refused(Refusal::Busy) => sometimes!(reached, AnsweredBusy),
+                Answer::Refused(Refusal::Dropped) => sometimes!(reached, AnsweredDropped),
+                Answer::NotSent => sometimes!(reached, AnsweredNotSent),
+                Answer::Unknown => sometimes!(reached, AnsweredUnknown),
+                Answer::TimedOut => sometimes!(reached, AnsweredTimedOut),
+                Answer::Taken | Answer::Refused(_) => {}
+            },
+            Event::Membership(event) => match **event {
+                MembershipEvent::Renewed(_) => sometimes!(reached, Renewed),
+                MembershipEvent::Down(other) => {
+                    self.processes[process.0 as usize]
+                        .declared_down
+                        .insert(other.id);
+                    let me = self.processes[process.0 as usize].node;
+                    let other = self.processes.iter().rev().find(|p| p.node == other.id);
+                    let both = other.is_some_and(|other| other.declared_down.contains(&me));
+                    sometimes!(self.reached, DownInTwo, if both);
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+}

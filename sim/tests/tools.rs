@@ -1,0 +1,53 @@
+//! What a failure is good for: it is replayed from its line, and gets small.
+
+#![cfg(feature = "canaries")]
+
+use rolecast_protocol::Canary;
+use rolecast_sim::check::Broken;
+use rolecast_sim::exhaust::Exhaust;
+use rolecast_sim::shrink::{Size, shrink};
+use rolecast_sim::{Scenario, canary, replay, run};
+
+/// The first scenario in which a forgotten relay breaks agreement.
+fn failing() -> Scenario {
+    let scenarios = (0..200).map(|seed| Scenario {
+        canary: Some(canary::name(Canary::RelayForgotten)),
+        ..Scenario::draw(seed, None)
+    });
+    let mut failing = scenarios.filter(|scenario| {
+        let violation = run(scenario).violation;
+        violation.is_some_and(|violation| matches!(violation.broken, Broken::Agreement { .. }))
+    });
+    failing.next().expect("agreement is broken")
+}
+
+#[test]
+fn a_failure_is_the_same_when_it_is_replayed() {
+    let scenario = failing();
+    let again = replay::decode(&replay::encode(&scenario)).expect("as written");
+    let (one, other) = (run(&scenario), run(&again));
+    assert_eq!(one.hash, other.hash);
+    assert_eq!(one.violation, other.violation);
+}
+
+#[test]
+fn a_failure_shrinks_to_a_few_nodes_and_faults() {
+    let scenario = failing();
+    let shrunk = shrink(scenario, None, |scenario| run(scenario).violation, |_| {})
+        .expect("it breaks a promise");
+    assert!(shrunk.complete);
+    let Size {
+        nodes,
+        faults,
+        operations,
+    } = Size::of(&shrunk.scenario);
+    assert!(nodes <= 3 && faults <= 3 && operations <= 8, "{shrunk:?}");
+    let again = run(&shrunk.scenario).violation;
+    assert_eq!(again, Some(shrunk.violation));
+}
+
+#[test]
+fn what_breaks_nothing_does_not_shrink() {
+    let calm = Exhaust::of(2).expect("two nodes are few").scenario(0);
+    assert!(shrink(calm, None, |scenario| run(scenario).violation, |_| {}).is_none());
+}
