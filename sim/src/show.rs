@@ -272,10 +272,11 @@ fn mark(names: &Names, recorded: &Recorded) -> Option<Mark> {
                 Err(why) => format!("refuses call {} of {}: {why:?}", to.call.0, to.origin.node),
             },
         ),
+        Observation::ClockSet { .. }
+        | Observation::Consumed { .. }
+        | Observation::AtRest
+        | Observation::Told(Event::Holders(_)) => return None,
         Observation::Told(event) => ("event", shortened(told(event))),
-        Observation::ClockSet { .. } | Observation::Consumed { .. } | Observation::AtRest => {
-            return None;
-        }
     };
     Some(Mark {
         process: recorded.process.0,

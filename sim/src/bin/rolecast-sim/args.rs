@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use rolecast_sim::{FAMILIES, Family};
+use rolecast_sim::{FAMILIES, Family, Level};
 
 pub(crate) fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
     let whole = || "seeds are given as FIRST..END, such as 0..5000".to_string();
@@ -42,6 +42,13 @@ pub(crate) fn parse_family(text: &str) -> Result<&'static Family, String> {
     let names: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
     Family::named(text)
         .ok_or_else(|| format!("there is no such scenario; there are {}", names.join(", ")))
+}
+
+/// A level by its name.
+pub(crate) fn parse_level(text: &str) -> Result<Level, String> {
+    let all = [Level::Engine, Level::Quic];
+    let named = all.into_iter().find(|level| level.name() == text);
+    named.ok_or_else(|| "the levels are engine and quic".to_string())
 }
 
 /// A bug by its name.

@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::Args;
-use rolecast_sim::{Family, NODES_MAX, Scenario, replay as line, run, run_traced};
+use rolecast_sim::{Family, Level, NODES_MAX, Scenario, replay as line, run, run_traced};
 
 use crate::{args, code, output, refuse};
 
@@ -19,6 +19,9 @@ pub(crate) struct RunArgs {
     /// How many nodes the mesh has; drawn from the seed if not given.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=i64::from(NODES_MAX)))]
     nodes: Option<u16>,
+    /// What is run: `engine`, engines over simulated links, or `quic`, whole nodes over simulated sockets.
+    #[arg(long, value_parser = args::parse_level, default_value = "engine")]
+    level: Level,
     #[command(flatten)]
     show: Show,
     /// Plant this bug in every engine.
@@ -53,6 +56,10 @@ pub(crate) fn run_seed(args: &RunArgs) -> io::Result<ExitCode> {
     let scenario = match args.scenario {
         Some(family) => Scenario::draw_from(family, args.seed, args.nodes),
         None => Scenario::draw(args.seed, args.nodes),
+    };
+    let scenario = Scenario {
+        level: args.level,
+        ..scenario
     };
     #[cfg(feature = "canaries")]
     let scenario = Scenario {
