@@ -12,9 +12,10 @@ use crate::api::{CallId, CallKind, Pick, Target};
 /// The calls of this node that are outstanding.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
-    by_id: BTreeMap<CallId, Call>,
+    /// Boxed, because the map's nodes have room for eleven.
+    by_id: BTreeMap<CallId, Box<Call>>,
     by_deadline: BTreeSet<(Time, CallId)>,
-    /// How many answers each node owes.
+    /// How many answers each node owes, among them some that owe none.
     owed: BTreeMap<NodeId, u32>,
     last_id: u64,
     /// Where the next round-robin choice of each role starts.
@@ -75,13 +76,8 @@ impl Calls {
     pub(crate) fn insert_one(&mut self, id: CallId, one: One, deadline: Time) {
         self.owe(one.at.0, 1);
         self.by_deadline.insert((deadline, id));
-        self.by_id.insert(
-            id,
-            Call {
-                deadline,
-                kind: Kind::One(one),
-            },
-        );
+        let kind = Kind::One(one);
+        self.by_id.insert(id, Box::new(Call { deadline, kind }));
     }
 
     pub(crate) fn insert_all(
@@ -94,17 +90,12 @@ impl Calls {
             self.owe(node, 1);
         }
         self.by_deadline.insert((deadline, id));
-        self.by_id.insert(
-            id,
-            Call {
-                deadline,
-                kind: Kind::All { waiting },
-            },
-        );
+        let kind = Kind::All { waiting };
+        self.by_id.insert(id, Box::new(Call { deadline, kind }));
     }
 
     /// Takes a call out.
-    pub(crate) fn remove(&mut self, id: CallId) -> Option<Call> {
+    pub(crate) fn remove(&mut self, id: CallId) -> Option<Box<Call>> {
         let call = self.by_id.remove(&id)?;
         self.by_deadline.remove(&(call.deadline, id));
         match &call.kind {
@@ -120,22 +111,14 @@ impl Calls {
 
     /// Takes out a call to one whose answer has to come from this node; puts nothing in its place.
     pub(crate) fn remove_one_at(&mut self, id: CallId, at: NodeId) -> Option<(One, Time)> {
-        match self.by_id.get(&id) {
-            Some(Call {
-                kind: Kind::One(one),
-                ..
-            }) if one.at.0 == at => {}
+        match &self.by_id.get(&id)?.kind {
+            Kind::One(one) if one.at.0 == at => {}
             _ => return None,
         }
-        match self.remove(id)? {
-            Call {
-                kind: Kind::One(one),
-                deadline,
-            } => Some((one, deadline)),
-            Call {
-                kind: Kind::All { .. },
-                ..
-            } => None,
+        let Call { deadline, kind } = *self.remove(id)?;
+        match kind {
+            Kind::One(one) => Some((one, deadline)),
+            Kind::All { .. } => None,
         }
     }
 
@@ -171,7 +154,7 @@ impl Calls {
 
     /// The calls that await an answer from a life of a node before this one.
     pub(crate) fn awaiting_before(&self, node: NodeId, epoch: Epoch) -> Vec<CallId> {
-        if !self.owed.contains_key(&node) {
+        if self.owed_by(node) == 0 {
             return Vec::new();
         }
         let awaits = |call: &Call| call.awaited_from(node).is_some_and(|from| from < epoch);
@@ -183,7 +166,7 @@ impl Calls {
     }
 
     /// Takes out a call whose deadline has passed.
-    pub(crate) fn pop_expired(&mut self, now: Time) -> Option<(CallId, Call)> {
+    pub(crate) fn pop_expired(&mut self, now: Time) -> Option<(CallId, Box<Call>)> {
         let &(_, id) = self
             .by_deadline
             .first()
@@ -196,46 +179,54 @@ impl Calls {
         self.by_deadline.first().map(|&(deadline, _)| deadline)
     }
 
-    /// Chooses one of the holders, which are sorted by node.
+    /// Chooses one of the holders, which come sorted by node.
     pub(crate) fn choose(
         &mut self,
         role: &RoleName,
         pick: &Pick,
-        holders: &[(NodeId, Epoch)],
+        holders: impl Iterator<Item = (NodeId, Epoch)> + Clone,
     ) -> Option<(NodeId, Epoch)> {
         match pick {
-            Pick::RoundRobin => {
-                let turn = self.turns.get(role);
-                let next = holders
-                    .iter()
-                    .find(|(node, _)| turn.is_none_or(|turn| node > turn));
-                let chosen = *next.or(holders.first())?;
-                if self.turns.len() >= TURNS_MAX {
-                    self.turns.clear();
-                }
-                self.turns.insert(role.clone(), chosen.0);
-                Some(chosen)
-            }
-            Pick::LeastOutstanding => {
-                let owed = |node: &NodeId| self.owed.get(node).copied().unwrap_or(0);
-                holders.iter().min_by_key(|(node, _)| owed(node)).copied()
-            }
-            Pick::Sticky(key) => holders
-                .iter()
-                .max_by_key(|(node, _)| weight(key, node))
-                .copied(),
+            Pick::RoundRobin => self.next_in_turn(role, holders),
+            Pick::LeastOutstanding => holders.min_by_key(|(node, _)| self.owed_by(*node)),
+            Pick::Sticky(key) => holders.max_by_key(|(node, _)| weight(key, node)),
         }
+    }
+
+    fn next_in_turn(
+        &mut self,
+        role: &RoleName,
+        mut holders: impl Iterator<Item = (NodeId, Epoch)> + Clone,
+    ) -> Option<(NodeId, Epoch)> {
+        let first = holders.clone().next()?;
+        let Some(turn) = self.turns.get_mut(role) else {
+            if self.turns.len() >= TURNS_MAX {
+                self.turns.clear();
+            }
+            self.turns.insert(role.clone(), first.0);
+            return Some(first);
+        };
+        let chosen = holders.find(|(node, _)| node > turn).unwrap_or(first);
+        *turn = chosen.0;
+        Some(chosen)
+    }
+
+    /// How many answers a node owes.
+    fn owed_by(&self, node: NodeId) -> u32 {
+        self.owed.get(&node).copied().unwrap_or(0)
     }
 
     fn owe(&mut self, node: NodeId, change: i32) {
+        if self.owed.len() > OWED_MAX {
+            self.owed.retain(|_, owed| *owed > 0);
+        }
         let owed = self.owed.entry(node).or_default();
         *owed = owed.saturating_add_signed(change);
-        if *owed == 0 {
-            self.owed.remove(&node);
-        }
     }
 }
 
+/// Nodes of which it is kept that they owe nothing, because they will owe something again.
+const OWED_MAX: usize = 1_024;
 /// Roles whose turn is remembered.
 const TURNS_MAX: usize = 4_096;
 
@@ -262,7 +253,7 @@ mod tests {
         let (mut calls, role) = (Calls::default(), "r".parse().expect("a role"));
         let mut turn = |holders: &[(NodeId, Epoch)]| {
             calls
-                .choose(&role, &Pick::RoundRobin, holders)
+                .choose(&role, &Pick::RoundRobin, holders.iter().copied())
                 .map(|(node, _)| node.as_bytes()[0])
         };
         let three = holders(3);
@@ -282,10 +273,9 @@ mod tests {
         let mut moved = 0;
         for key in 0..200u32 {
             let pick = Pick::Sticky(Bytes::copy_from_slice(&key.to_le_bytes()));
-            let before = calls.choose(&role, &pick, &all).expect("there are holders");
-            let after = calls
-                .choose(&role, &pick, &all[1..])
-                .expect("there are holders");
+            let mut choose = |holders: &[_]| calls.choose(&role, &pick, holders.iter().copied());
+            let before = choose(&all).expect("there are holders");
+            let after = choose(&all[1..]).expect("there are holders");
             if before == all[0] {
                 moved += 1;
             } else {

@@ -7,9 +7,10 @@ use rolecast_membership::{Epoch, NodeId, RoleName, Time};
 
 use super::Engine;
 use crate::api::{
-    Answer, CallId, CallKind, Delivery, Event, Origin, Refusal, ReplyTo, Target, Ticket, TicketKind,
+    Answer, CallId, CallKind, Delivery, Event, Origin, Pick, Refusal, ReplyTo, Target, Ticket,
+    TicketKind,
 };
-use crate::calls::{Call, Kind, One};
+use crate::calls::{Kind, One};
 use crate::error::{CallError, ReplyError};
 use crate::session::Cargo;
 use crate::wire::{DataHead, WireAnswer};
@@ -74,17 +75,18 @@ impl Engine {
             Target::Any(role, pick) => (role, pick),
         };
         let holders = self.holders.get(role)?.iter();
+        let holders = holders.map(|(&node, &(epoch, _))| (node, epoch));
         let untried = holders.filter(|(node, _)| !tried.contains(node));
-        let all: Vec<(NodeId, Epoch)> = untried.map(|(&node, &(epoch, _))| (node, epoch)).collect();
-        let reachable = |node: NodeId| node == self.me.id || self.peers.is_linked(node);
-        let linked: Vec<_> = all
-            .iter()
-            .copied()
-            .filter(|(node, _)| reachable(*node))
-            .collect();
-        let free = !matches!(pick, crate::api::Pick::Sticky(_)) && !linked.is_empty();
-        self.calls
-            .choose(role, pick, if free { &linked } else { &all })
+        let (me, peers, calls) = (self.me.id, &self.peers, &mut self.calls);
+        if !matches!(pick, Pick::Sticky(_)) {
+            let reachable = |node: NodeId| node == me || peers.is_linked(node);
+            let linked = untried.clone().filter(|(node, _)| reachable(*node));
+            let chosen = calls.choose(role, pick, linked);
+            if chosen.is_some() {
+                return chosen;
+            }
+        }
+        calls.choose(role, pick, untried)
     }
 
     /// Sends a call to the holder that was chosen and notes that it awaits its end.
@@ -136,20 +138,14 @@ impl Engine {
     }
 
     pub(super) fn cancel_call(&mut self, call: CallId) {
-        match self.calls.remove(call) {
-            Some(Call {
-                kind: Kind::One(one),
-                ..
-            }) => {
+        match self.calls.remove(call).map(|call| call.kind) {
+            Some(Kind::One(one)) => {
                 let withdrawn = self.withdraw(&one);
                 if !withdrawn {
                     self.say_cancelled(call, one.at);
                 }
             }
-            Some(Call {
-                kind: Kind::All { waiting },
-                ..
-            }) => {
+            Some(Kind::All { waiting }) => {
                 for at in waiting {
                     self.say_cancelled(call, at);
                 }
