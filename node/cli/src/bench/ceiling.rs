@@ -88,11 +88,11 @@ async fn publisher(connections: &[Connection], job: &Job, desk: &mut Desk) -> Re
 
 async fn subscriber(connection: &Connection, job: &Job, desk: &mut Desk) -> Result<(), Failure> {
     if let Scenario::Reqrep { inflight, .. } = job.plan.scenario {
-        let mut replier = QuicReplier {
+        let replier = QuicReplier {
             connection: connection.clone(),
             streams: inflight,
         };
-        return roundtrip::answer(&mut replier, desk).await;
+        return roundtrip::answer(replier, desk).await;
     }
     let stream = connection.accept_uni().await.map_err(failed)?;
     subscribe::run(&mut QuicSource::new(stream), &job.plan, desk).await?;
@@ -274,7 +274,7 @@ struct QuicReplier {
 }
 
 impl Replier for QuicReplier {
-    async fn serve(&mut self) -> Result<(), Failure> {
+    async fn serve(self) -> Result<(), Failure> {
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..self.streams {
             let (send, recv) = self.connection.accept_bi().await.map_err(failed)?;

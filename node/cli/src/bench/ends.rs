@@ -34,5 +34,5 @@ pub(crate) trait Caller {
 /// One who answers.
 pub(crate) trait Replier {
     /// Answers every request with its own payload, for ever.
-    async fn serve(&mut self) -> Result<(), Failure>;
+    async fn serve(self) -> Result<(), Failure>;
 }

@@ -23,7 +23,7 @@ pub(crate) async fn run(job: &Job, desk: &mut Desk) -> Result<(), Failure> {
             let mut ends = hold_role(&node).await?;
             desk.say(&Word::Listening(node.addr()))?;
             match job.plan.scenario {
-                Scenario::Reqrep { .. } => roundtrip::answer(&mut ends, desk).await?,
+                Scenario::Reqrep { .. } => roundtrip::answer(ends, desk).await?,
                 _ => subscribe::run(&mut ends, &job.plan, desk).await?,
             }
             // The role has to be held until the coordinator ends all processes: what others have not acknowledged is still relayed.
@@ -143,8 +143,8 @@ impl Source for MeshEnd {
     }
 }
 
-impl Replier for MeshEnd {
-    async fn serve(&mut self) -> Result<(), Failure> {
+impl MeshEnd {
+    async fn reply_to_all(mut self) -> Result<(), Failure> {
         while self.inbox.next_many(&mut self.items, ITEMS_AT_ONCE).await > 0 {
             let requests = self.items.drain(..).filter_map(InboxItem::into_message);
             let replies = requests.map(|request| {
@@ -156,6 +156,16 @@ impl Replier for MeshEnd {
             }
         }
         Err(Failure::failed("the node was closed"))
+    }
+}
+
+impl Replier for MeshEnd {
+    async fn serve(self) -> Result<(), Failure> {
+        // In a task, as the bare connections' streams are: to wake the future that the runtime blocks on takes tokio one system call more.
+        match tokio::spawn(self.reply_to_all()).await {
+            Ok(ended) => ended,
+            Err(error) => Err(Failure::failed(error.to_string())),
+        }
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) async fn ask<C: Caller>(
 }
 
 /// Answers until the process is ended; says what it used when all was asked.
-pub(crate) async fn answer(replier: &mut impl Replier, desk: &mut Desk) -> Result<(), Failure> {
+pub(crate) async fn answer(replier: impl Replier, desk: &mut Desk) -> Result<(), Failure> {
     desk.say(&Word::Warm)?;
     let served = async { replier.serve().await };
     let measured = async {
