@@ -133,7 +133,14 @@ impl Driver {
         let mut turns_at_once = 0;
         loop {
             self.arm(sleep.as_mut());
-            poll_fn(|cx| self.poll_ready(cx, sleep.as_mut(), &mut ready)).await;
+            poll_fn(|cx| {
+                let polled = self.poll_ready(cx, sleep.as_mut(), &mut ready);
+                if polled.is_pending() {
+                    turns_at_once = 0;
+                }
+                polled
+            })
+            .await;
             self.now = self.clock.now();
             let bulk = self.turn(&mut ready);
             if let Some(reason) = self.finished() {
