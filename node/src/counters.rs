@@ -14,6 +14,8 @@ pub(crate) struct Counters {
     pub(crate) messages_delivered: Counter,
     /// Bytes of these messages.
     pub(crate) bytes_delivered: Counter,
+    /// Multicasts of other nodes passed on, counted for every holder to which they went.
+    pub(crate) messages_relayed: Counter,
     /// Anycasts, unicasts and requests made, a request to all counted once.
     pub(crate) calls: Counter,
     /// Batches that had to wait for the slowest holder.
@@ -40,6 +42,7 @@ impl Counters {
             bytes_sent: counter!("rolecast_bytes_sent_total", "node" => node.clone()),
             messages_delivered: counter!("rolecast_messages_delivered_total", "node" => node.clone()),
             bytes_delivered: counter!("rolecast_bytes_delivered_total", "node" => node.clone()),
+            messages_relayed: counter!("rolecast_messages_relayed_total", "node" => node.clone()),
             calls: counter!("rolecast_calls_total", "node" => node.clone()),
             full: counter!("rolecast_window_full_total", "node" => node.clone()),
             gaps: counter!("rolecast_gaps_total", "node" => node.clone()),

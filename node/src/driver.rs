@@ -233,6 +233,9 @@ impl Driver {
         if let Some(transport) = &self.transport {
             transport.flush();
         }
+        self.counters
+            .messages_relayed
+            .absolute(self.engine.relayed());
     }
 
     fn on_output(&mut self, output: Output) {

@@ -63,6 +63,8 @@ pub struct Engine {
     questions: Questions,
     acks: DueAcks,
     tick_at: Time,
+    /// See [`Engine::relayed`].
+    relayed: u64,
     draining: bool,
     drained: bool,
     out: VecDeque<Output>,
@@ -180,6 +182,7 @@ impl Engine {
             questions: Questions::default(),
             acks: DueAcks::default(),
             tick_at: now + TICK,
+            relayed: 0,
             draining: false,
             drained: false,
             out: VecDeque::new(),
@@ -434,6 +437,12 @@ impl Engine {
     #[must_use]
     pub fn link_of(&self, peer: NodeId) -> Option<LinkId> {
         self.peers.get(peer)?.link.as_ref().map(|link| link.id)
+    }
+
+    /// Multicasts that this node has passed on, each counted for every member to which it went.
+    #[must_use]
+    pub fn relayed(&self) -> u64 {
+        self.relayed
     }
 
     /// How much is kept at this moment.

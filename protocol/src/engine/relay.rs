@@ -55,6 +55,7 @@ impl Engine {
                 .is_some()
             {
                 awaited_peers += u32::from(awaited);
+                self.relayed += last + 1 - first;
             }
         }
         if let Some(flow) = self.flows_in.get_mut(&key) {
