@@ -15,6 +15,7 @@ mod application;
 #[cfg(feature = "canaries")]
 pub mod canary;
 pub mod check;
+mod checked;
 mod clock;
 pub mod exhaust;
 mod film;
@@ -31,6 +32,7 @@ mod scenario;
 mod schedule;
 pub mod show;
 pub mod shrink;
+mod sim;
 mod statistics;
 mod sweep;
 mod trace;
@@ -38,14 +40,21 @@ pub mod words;
 pub mod workload;
 mod world;
 
+pub use checked::{Check, Verdict, check, millis, secs};
 pub use clock::Clock;
 pub use film::Passage;
 pub use run::{Outcome, run, run_filmed, run_recorded, run_traced};
 pub use scenario::{FAMILIES, Family, Impossible, Level, NODES_MAX, NetworkShape, Scenario};
 pub use schedule::Schedule;
+pub use sim::Sim;
 pub use statistics::{Quantiles, Statistics};
 pub use sweep::{Effect, Failure, Summary, Sweep};
 pub use trace::TraceHash;
+
+/// The examples of the guide are run as they stand there.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/testing-your-app.md")]
+mod testing_your_app {}
 
 /// Seeds at which a promise was once broken, one on a line; what follows a `#` says which.
 pub const REGRESSIONS: &str = include_str!("../regressions.txt");

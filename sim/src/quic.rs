@@ -23,8 +23,13 @@ use tokio::runtime::{Builder, Runtime};
 use crate::check::{Broken, Violation};
 use crate::run::Outcome;
 use crate::scenario::Scenario;
-use panics::Listening;
 use run::World;
+
+pub(crate) use network::{Network, Shape};
+pub(crate) use panics::Listening;
+pub(crate) use place::{Place, bytes as seeded_bytes};
+pub(crate) use process::Process;
+pub(crate) use rule::{Dice, Effect, Rule, RuleId};
 
 /// Runs a scenario with whole nodes, to its end or to the first broken promise.
 pub(crate) fn run(
@@ -47,7 +52,7 @@ pub(crate) fn run(
 }
 
 /// A runtime whose clock moves on when nothing else is to be done.
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

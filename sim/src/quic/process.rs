@@ -70,6 +70,11 @@ impl Process {
         self.wake_all();
     }
 
+    /// Whether it was killed.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.state() == DEAD
+    }
+
     fn state(&self) -> u8 {
         self.0.state.load(Ordering::Relaxed)
     }
