@@ -235,7 +235,7 @@ impl Inbox {
     /// Gives the role up.
     ///
     /// What was delivered before may still be taken; then the inbox ends.
-    /// A sender that hears of it before the acknowledgement of what was taken last counts this holder as lost for that.
+    /// Senders hear first of what was taken; one that does not, because what it sent is still being passed on or because there is no link to it, counts this holder as lost for that.
     /// Cancel safe: the role is given up even if the future is dropped.
     ///
     /// ```

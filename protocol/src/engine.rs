@@ -270,8 +270,8 @@ impl Engine {
             return;
         };
         self.roles.remove(&role);
-        self.membership.drop_role(now, &role);
         self.close_flows_into(now, inbox);
+        self.membership.drop_role(now, &role);
         self.unhold(self.me.id, &role);
         self.follow_membership(now);
     }

@@ -1,5 +1,7 @@
 //! Flows that this node receives: who is meant, what is new, and what the program has taken.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, Time};
 
@@ -260,6 +262,7 @@ impl Engine {
     }
 
     /// The flows into this inbox have nowhere to go any more.
+    /// Their origins hear at once how far they came, before they hear that the role was dropped and count this member as lost.
     pub(super) fn close_flows_into(&mut self, now: Time, inbox: InboxId) {
         let into = self
             .flows_in
@@ -271,8 +274,12 @@ impl Engine {
                 flow.key
             })
             .collect();
-        for key in closed {
+        for &key in &closed {
             self.ack_later(now, key);
+        }
+        let origins: BTreeSet<NodeId> = closed.iter().map(|key| key.origin).collect();
+        for origin in origins {
+            self.send_acks_to(origin);
         }
     }
 }
