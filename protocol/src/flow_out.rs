@@ -18,6 +18,8 @@ pub(crate) struct FlowOut {
     next: u64,
     /// The life in which messages before the present life's first were sent.
     epoch_before: Epoch,
+    /// The first message of the present life.
+    first_of_life: u64,
     /// The life in which message 1 was, or will be, sent.
     born: Epoch,
     version: u32,
@@ -88,6 +90,7 @@ impl FlowOut {
             dissemination,
             next: 1,
             epoch_before: epoch,
+            first_of_life: 1,
             born: epoch,
             version: 0,
             members: BTreeMap::new(),
@@ -158,7 +161,11 @@ impl FlowOut {
     /// Starts over in another life of this node: what was on the way in the former one is given up.
     pub(crate) fn renew(&mut self, former: Epoch, own: (NodeId, Epoch)) -> Vec<LostMember> {
         let upto = self.next - 1;
-        self.epoch_before = former;
+        // A life in which nothing was sent has nothing to be missed of.
+        if self.next > self.first_of_life {
+            self.epoch_before = former;
+        }
+        self.first_of_life = self.next;
         self.version += 1;
         self.announcement = None;
         self.in_flight.clear();
