@@ -5,15 +5,19 @@
 //!
 //! Agreement and validity are relative to the destination set that the sender's engine saw when it accepted the message, and speak of lives: a life is *correct* if it lasts to the end and nobody ever declared it down.
 
-use std::collections::{BTreeMap, VecDeque};
+mod owed;
+mod receipts;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rolecast_membership::{NodeId, RoleName, Time};
+use rolecast_membership::{RoleName, Time};
 use rolecast_protocol::{Batch, CallId, Dissemination, FlowId, Gap, InboxId, Origin, Seq};
 
-use super::lives::{Holder, LifeId, LifeState, Lives, ProcessId, SeatId};
-use super::violation::{Broken, Instead, MessageName, Violation};
+use super::lives::{Holder, LifeId, Lives, ProcessId, SeatId};
+use super::violation::{Broken, MessageName};
+use receipts::Receipt;
 
 /// A batch that an engine accepted.
 #[derive(Clone, Debug)]
@@ -71,19 +75,6 @@ struct Flow {
     /// The holders as last seen, so that an unchanged view costs nothing.
     holders: Arc<[Holder]>,
     cursors: BTreeMap<SeatId, Cursor>,
-}
-
-/// What the sending process was told of a flow, over all its lives: positions go on when a life ends.
-#[derive(Debug, Default)]
-struct Receipt {
-    lives: Vec<LifeId>,
-    last: u64,
-    settled: u64,
-    /// Per node, the positions after the first and up to the second that were said to be lost.
-    lost: BTreeMap<NodeId, Vec<(u64, u64)>>,
-    /// The batches that are not settled: last position and bytes.
-    on_the_way: VecDeque<(u64, usize)>,
-    bytes_on_the_way: usize,
 }
 
 /// How far one inbox has come in one flow.
@@ -279,133 +270,6 @@ impl Flows {
             cursor.consumed = cursor.consumed.max(upto);
         }
     }
-
-    /// The sender was told that these messages are lost to this node.
-    pub(crate) fn lost(
-        &mut self,
-        process: ProcessId,
-        flow: FlowId,
-        node: NodeId,
-        range: (Seq, Seq),
-    ) -> Result<(), Broken> {
-        let receipt = self.receipt(process, flow, range.1)?;
-        receipt
-            .lost
-            .entry(node)
-            .or_default()
-            .push((range.0.0, range.1.0));
-        Ok(())
-    }
-
-    /// The sender was told that every member has taken everything up to `upto`, or is lost.
-    pub(crate) fn settle(
-        &mut self,
-        lives: &Lives,
-        process: ProcessId,
-        flow: FlowId,
-        upto: Seq,
-    ) -> Result<(), Broken> {
-        let receipt = self.receipt(process, flow, upto)?;
-        let from = receipt.settled + 1;
-        receipt.settle(upto.0);
-        let receipt = &self.receipts[&(process, flow)];
-        for life in &receipt.lives {
-            let flow = &self.flows[&(*life, flow)];
-            for sent in flow.overlapping(from, upto.0) {
-                let last = upto.0.min(sent.first + sent.messages.len() as u64 - 1);
-                for &seat in sent.members.iter() {
-                    if !flow.has_taken(lives, seat, last) && !receipt.is_lost(lives, seat, last) {
-                        return Err(Broken::SettledEarly {
-                            message: flow.name(lives, last),
-                            holder: lives.name_of_seat(seat),
-                        });
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What is still owed to somebody if nothing breaks any more; `None` when all is well.
-    pub(crate) fn owed(&self, lives: &Lives, now: Time) -> Option<Violation> {
-        self.flows.values().find_map(|flow| {
-            let (seat, broken) = flow.owed(lives)?;
-            Some(Violation {
-                at: now,
-                node: lives.name_of_seat(seat),
-                broken,
-            })
-        })
-    }
-
-    /// A flow of a live sender whose messages have all been taken, and which was not told so.
-    pub(crate) fn unsettled(&self, lives: &Lives, now: Time) -> Option<Violation> {
-        let stuck = self.receipts.iter().find(|((process, _), receipt)| {
-            lives.is_up(*process) && receipt.settled < receipt.last
-        });
-        let (&(process, flow), receipt) = stuck?;
-        Some(Violation {
-            at: now,
-            node: lives.name(process),
-            broken: Broken::NeverSettled {
-                flow: flow.0,
-                settled: receipt.settled,
-                sent: receipt.last,
-            },
-        })
-    }
-
-    fn receipt(
-        &mut self,
-        process: ProcessId,
-        flow: FlowId,
-        upto: Seq,
-    ) -> Result<&mut Receipt, Broken> {
-        match self.receipts.get_mut(&(process, flow)) {
-            Some(receipt) if upto.0 <= receipt.last => Ok(receipt),
-            other => {
-                let sent = other.map_or(0, |receipt| receipt.last);
-                Err(Broken::ReceiptWrong {
-                    flow: flow.0,
-                    upto: upto.0,
-                    sent,
-                })
-            }
-        }
-    }
-}
-
-impl Receipt {
-    /// Another batch goes on its way, which it may as long as the window is not full.
-    fn pass(&mut self, last: u64, bytes: usize, window: Option<usize>) -> Result<(), Broken> {
-        let used = self.bytes_on_the_way;
-        if let Some(limit) = window
-            && used >= limit
-        {
-            let what = "bytes of a flow on the way";
-            return Err(Broken::Bound { what, used, limit });
-        }
-        self.on_the_way.push_back((last, bytes));
-        self.bytes_on_the_way += bytes;
-        Ok(())
-    }
-
-    fn settle(&mut self, upto: u64) {
-        self.settled = upto.max(self.settled);
-        while let Some(&(last, bytes)) = self.on_the_way.front()
-            && last <= upto
-        {
-            self.on_the_way.pop_front();
-            self.bytes_on_the_way -= bytes;
-        }
-    }
-
-    fn is_lost(&self, lives: &Lives, seat: SeatId, seq: u64) -> bool {
-        let told = self
-            .lost
-            .get(&lives.life(lives.seat(seat).life).identity.id);
-        told.is_some_and(|ranges| ranges.iter().any(|&(_, upto)| seq <= upto))
-    }
 }
 
 impl Flow {
@@ -518,100 +382,6 @@ impl Flow {
             .get(&seat)
             .is_some_and(|cursor| seq <= cursor.passed);
         passed && !self.was_given_up(seat, seq)
-    }
-
-    /// Whether the sender may consider this member done with everything up to `seq`.
-    fn has_taken(&self, lives: &Lives, seat: SeatId, seq: u64) -> bool {
-        let entry = lives.seat(seat);
-        let gone = matches!(
-            lives.life(entry.life).state,
-            LifeState::Renewed | LifeState::Left { .. }
-        );
-        if entry.dropped || gone {
-            return true;
-        }
-        self.cursors.get(&seat).is_some_and(|cursor| {
-            let gapped = cursor.gaps.iter().any(|&(_, last)| seq <= last);
-            seq <= cursor.consumed || gapped
-        })
-    }
-
-    /// The first message that is owed to an inbox, and how the promise is broken.
-    fn owed(&self, lives: &Lives) -> Option<(SeatId, Broken)> {
-        let origin = lives.life(self.origin);
-        let lost = match origin.state {
-            _ if !lives.is_core(origin.process) => true,
-            LifeState::Up | LifeState::Left { drained: true } => false,
-            LifeState::Left { drained: false } | LifeState::Crashed | LifeState::Renewed => true,
-        };
-        if lost && self.dissemination == Dissemination::BestEffort {
-            return None;
-        }
-        let mut seen: Vec<SeatId> = Vec::new();
-        let mut last: Option<&Arc<[SeatId]>> = None;
-        for sent in &self.sent {
-            if last.is_some_and(|members| Arc::ptr_eq(members, &sent.members)) {
-                continue;
-            }
-            last = Some(&sent.members);
-            for &seat in sent.members.iter() {
-                if seen.contains(&seat) || !lives.seat(seat).open {
-                    continue;
-                }
-                seen.push(seat);
-                if let Some(broken) = self.owed_to(lives, seat, lost) {
-                    return Some((seat, broken));
-                }
-            }
-        }
-        None
-    }
-
-    fn owed_to(&self, lives: &Lives, seat: SeatId, origin_lost: bool) -> Option<Broken> {
-        let passed = self.cursors.get(&seat).map_or(0, |cursor| cursor.passed);
-        let gaps = self
-            .cursors
-            .get(&seat)
-            .map_or(&[][..], |cursor| &cursor.gaps);
-        let given_up = gaps.iter().flat_map(|&(a, b)| self.due(seat, a, b));
-        let given_up = given_up.map(|seq| (seq, Instead::Gapped));
-        let missing = self
-            .due(seat, passed + 1, self.last)
-            .map(|seq| (seq, Instead::Missing));
-        let life = lives.seat(seat).life;
-        given_up.chain(missing).find_map(|(seq, how)| {
-            let sent_at = self.sent_at(seq);
-            if !lives.is_due(life, sent_at) {
-                return None;
-            }
-            let origin = lives.life(self.origin);
-            let origin_lost = origin_lost || !lives.is_core(origin.process);
-            if !origin_lost && origin.declared_down.is_none_or(|at| at < sent_at) {
-                let message = self.name(lives, seq);
-                return Some(match origin.state {
-                    LifeState::Left { .. } => Broken::LostInLeaving { message, how },
-                    _ => Broken::Validity { message, how },
-                });
-            }
-            self.disagreement(lives, seq, how)
-        })
-    }
-
-    /// Another member that delivered a message which one member did not.
-    fn disagreement(&self, lives: &Lives, seq: u64, how: Instead) -> Option<Broken> {
-        if self.dissemination == Dissemination::BestEffort {
-            return None;
-        }
-        let sent = &self.sent[self.batch_of(seq).expect("it was sent")];
-        let deliverer = sent.members.iter().find(|&&other| {
-            lives.is_due(lives.seat(other).life, sent.at) && self.was_delivered(other, seq)
-        })?;
-        let deliverer = lives.name_of_seat(*deliverer);
-        Some(Broken::Agreement {
-            message: self.name(lives, seq),
-            deliverer,
-            how,
-        })
     }
 
     fn sent_at(&self, seq: u64) -> Time {

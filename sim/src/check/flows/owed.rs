@@ -1,0 +1,104 @@
+//! What is owed to somebody when everything has worked for long enough: agreement and validity.
+
+use std::sync::Arc;
+
+use rolecast_membership::Time;
+use rolecast_protocol::Dissemination;
+
+use super::super::lives::{LifeState, Lives, SeatId};
+use super::super::violation::{Broken, Instead, Violation};
+use super::{Flow, Flows};
+
+impl Flows {
+    /// What is still owed to somebody if nothing breaks any more; `None` when all is well.
+    pub(crate) fn owed(&self, lives: &Lives, now: Time) -> Option<Violation> {
+        self.flows.values().find_map(|flow| {
+            let (seat, broken) = flow.owed(lives)?;
+            Some(Violation {
+                at: now,
+                node: lives.name_of_seat(seat),
+                broken,
+            })
+        })
+    }
+}
+
+impl Flow {
+    /// The first message that is owed to an inbox, and how the promise is broken.
+    fn owed(&self, lives: &Lives) -> Option<(SeatId, Broken)> {
+        let origin = lives.life(self.origin);
+        let lost = match origin.state {
+            _ if !lives.is_core(origin.process) => true,
+            LifeState::Up | LifeState::Left { drained: true } => false,
+            LifeState::Left { drained: false } | LifeState::Crashed | LifeState::Renewed => true,
+        };
+        if lost && self.dissemination == Dissemination::BestEffort {
+            return None;
+        }
+        let mut seen: Vec<SeatId> = Vec::new();
+        let mut last: Option<&Arc<[SeatId]>> = None;
+        for sent in &self.sent {
+            if last.is_some_and(|members| Arc::ptr_eq(members, &sent.members)) {
+                continue;
+            }
+            last = Some(&sent.members);
+            for &seat in sent.members.iter() {
+                if seen.contains(&seat) || !lives.seat(seat).open {
+                    continue;
+                }
+                seen.push(seat);
+                if let Some(broken) = self.owed_to(lives, seat, lost) {
+                    return Some((seat, broken));
+                }
+            }
+        }
+        None
+    }
+
+    fn owed_to(&self, lives: &Lives, seat: SeatId, origin_lost: bool) -> Option<Broken> {
+        let passed = self.cursors.get(&seat).map_or(0, |cursor| cursor.passed);
+        let gaps = self
+            .cursors
+            .get(&seat)
+            .map_or(&[][..], |cursor| &cursor.gaps);
+        let given_up = gaps.iter().flat_map(|&(a, b)| self.due(seat, a, b));
+        let given_up = given_up.map(|seq| (seq, Instead::Gapped));
+        let missing = self
+            .due(seat, passed + 1, self.last)
+            .map(|seq| (seq, Instead::Missing));
+        let life = lives.seat(seat).life;
+        given_up.chain(missing).find_map(|(seq, how)| {
+            let sent_at = self.sent_at(seq);
+            if !lives.is_due(life, sent_at) {
+                return None;
+            }
+            let origin = lives.life(self.origin);
+            let origin_lost = origin_lost || !lives.is_core(origin.process);
+            if !origin_lost && origin.declared_down.is_none_or(|at| at < sent_at) {
+                let message = self.name(lives, seq);
+                return Some(match origin.state {
+                    LifeState::Left { .. } => Broken::LostInLeaving { message, how },
+                    _ => Broken::Validity { message, how },
+                });
+            }
+            self.disagreement(lives, seq, how)
+        })
+    }
+
+    /// Another member that delivered a message which one member did not.
+    fn disagreement(&self, lives: &Lives, seq: u64, how: Instead) -> Option<Broken> {
+        if self.dissemination == Dissemination::BestEffort {
+            return None;
+        }
+        let sent = &self.sent[self.batch_of(seq).expect("it was sent")];
+        let deliverer = sent.members.iter().find(|&&other| {
+            lives.is_due(lives.seat(other).life, sent.at) && self.was_delivered(other, seq)
+        })?;
+        let deliverer = lives.name_of_seat(*deliverer);
+        Some(Broken::Agreement {
+            message: self.name(lives, seq),
+            deliverer,
+            how,
+        })
+    }
+}
