@@ -138,7 +138,7 @@ impl Diagram {
             held: outcome.violation.is_none(),
             verdict: outcome.violation.as_ref().map_or_else(
                 || "every promise held".to_string(),
-                |violation| violation.to_string(),
+                |violation| names.put_into(&violation.to_string()),
             ),
             replay: replay::command(scenario),
             hash: outcome.hash.to_string(),
@@ -368,19 +368,24 @@ fn lanes(observations: &[Recorded], ends_us: u64) -> Vec<Lane> {
     lanes
 }
 
+/// Each place once, in order.
+fn apart(places: impl Iterator<Item = Slot>) -> Vec<Slot> {
+    let mut places: Vec<Slot> = places.collect();
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
 /// What a fault covers: each part of a cut for itself, everything else as a whole.
 fn bands(fault: &Fault, ends_us: u64) -> Vec<Band> {
     let until_us = |at_us: u64| at_us.min(ends_us);
     let says = fault.to_string();
-    let mut places: Vec<Slot> = fault.places().collect();
-    places.sort_unstable();
-    places.dedup();
     if let Breakage::Cut { spans, .. } = &fault.what {
         let parts = spans.iter().map(|span| Band {
             from_us: until_us(fault.at_us.saturating_add(span.after_us)),
             until_us: until_us(fault.at_us.saturating_add(span.ends_after_us())),
             node: false,
-            places: places.clone(),
+            places: apart(span.ways.iter().flat_map(|&(from, to)| [from, to])),
             says: says.clone(),
         });
         return parts.collect();
@@ -390,7 +395,7 @@ fn bands(fault: &Fault, ends_us: u64) -> Vec<Band> {
         from_us: until_us(fault.at_us),
         until_us: until_us(healed_us),
         node: fault.node().is_some(),
-        places,
+        places: apart(fault.places()),
         says,
     }]
 }

@@ -35,6 +35,8 @@ pub struct Statistics {
     pub bytes_per_node: u64,
     /// From a multicast's acceptance to its deliveries.
     pub latency: Quantiles,
+    /// From when everything worked again to when the mesh was at rest, in microseconds.
+    pub recovery_us: u64,
     /// Nodes declared down while they lived.
     pub renewals: u64,
     /// Events handled.

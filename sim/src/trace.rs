@@ -1,17 +1,15 @@
 //! The trace of a run: one hash over everything that happened, and the lines for whoever wants to read them.
 
 use std::fmt;
-use std::hash::Hasher as _;
 use std::io::Write;
 
 use rolecast_membership::Time;
-use siphasher::sip::SipHasher13;
 
 use crate::check::Name;
 
 /// Where events are noted.
 pub(crate) struct Trace {
-    hasher: SipHasher13,
+    chain: Chain,
     sink: Option<Box<dyn Write + Send>>,
 }
 
@@ -21,9 +19,8 @@ pub struct TraceHash(pub u64);
 
 impl Trace {
     pub(crate) fn new(sink: Option<Box<dyn Write + Send>>) -> Self {
-        // The keys are fixed: a hash means the same on every machine and in every run.
         Trace {
-            hasher: SipHasher13::new_with_keys(0x524f_4c45, 0x4341_5354),
+            chain: Chain::default(),
             sink,
         }
     }
@@ -31,11 +28,9 @@ impl Trace {
     /// Chains one event: when, where, what kind, and its bytes.
     pub(crate) fn note(&mut self, now: Time, name: Name, kind: u8, number: u64, bytes: &[u8]) {
         let place = u64::from(name.slot) << 24 | u64::from(name.incarnation) << 8 | u64::from(kind);
-        self.hasher.write_u64(now.as_micros());
-        self.hasher.write_u64(place);
-        self.hasher.write_u64(number);
-        self.hasher.write_u64(bytes.len() as u64);
-        self.hasher.write(bytes);
+        self.chain.add(now.as_micros(), place);
+        self.chain.add(number, bytes.len() as u64);
+        self.chain.add_bytes(bytes);
     }
 
     pub(crate) fn is_read(&self) -> bool {
@@ -51,9 +46,54 @@ impl Trace {
     }
 
     pub(crate) fn hash(&self) -> TraceHash {
-        TraceHash(self.hasher.finish())
+        TraceHash(self.chain.0)
     }
 }
+
+/// A hash that is chained quickly: a product of 128 bits for every 16 bytes, folded, as wyhash does it.
+///
+/// It tells runs apart and is the same on every machine; nobody has to be kept from forging it.
+#[derive(Clone, Copy, Debug)]
+struct Chain(u64);
+
+impl Default for Chain {
+    fn default() -> Self {
+        Chain(0x524f_4c45_4341_5354)
+    }
+}
+
+impl Chain {
+    fn add(&mut self, one: u64, other: u64) {
+        let left = u128::from(one ^ self.0 ^ LEFT);
+        let right = u128::from(other ^ RIGHT);
+        let product = left * right;
+        // What a zero would swallow is added again.
+        let folded = (product >> 64) as u64 ^ product as u64;
+        self.0 = folded ^ one.rotate_left(29) ^ other.wrapping_add(self.0.rotate_left(17));
+    }
+
+    fn add_bytes(&mut self, bytes: &[u8]) {
+        let mut pairs = bytes.chunks_exact(16);
+        for pair in &mut pairs {
+            let (one, other) = pair.split_at(8);
+            self.add(word(one), word(other));
+        }
+        let mut last = [0; 16];
+        let rest = pairs.remainder();
+        if !rest.is_empty() {
+            last[..rest.len()].copy_from_slice(rest);
+            self.add(word(&last[..8]), word(&last[8..]));
+        }
+    }
+}
+
+fn word(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+}
+
+/// Odd numbers without a pattern (from the digits of e).
+const LEFT: u64 = 0xb7e1_5162_8aed_2a6b;
+const RIGHT: u64 = 0xbf71_5880_9cf4_f3c7;
 
 impl fmt::Debug for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,5 +112,33 @@ impl fmt::Display for TraceHash {
 impl serde::Serialize for TraceHash {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bit_and_every_place_counts() {
+        let hash = |now: u64, number: u64, bytes: &[u8]| {
+            let mut trace = Trace::new(None);
+            let name = Name::default();
+            trace.note(Time::from_micros(now), name, 7, number, bytes);
+            trace.note(Time::from_micros(now), name, 8, 0, &[]);
+            trace.hash().0
+        };
+        let mut seen = std::collections::BTreeSet::new();
+        assert!(seen.insert(hash(1, 1, &[0; 40])));
+        assert!(seen.insert(hash(2, 1, &[0; 40])));
+        assert!(seen.insert(hash(1, 2, &[0; 40])));
+        for length in 0..40 {
+            assert!(seen.insert(hash(1, 1, &vec![0; length])));
+        }
+        for bit in 0..320 {
+            let mut bytes = [0; 40];
+            bytes[bit / 8] |= 1 << (bit % 8);
+            assert!(seen.insert(hash(1, 1, &bytes)));
+        }
     }
 }

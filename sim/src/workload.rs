@@ -205,7 +205,11 @@ impl Draw {
         // Some nodes only listen.
         let silent = self.stream.percent(20);
         let bursts = match self.draft.style {
-            Style::Idle => return,
+            Style::Idle => {
+                // Nothing comes of it, but the run lasts until then.
+                operations.push(self.operation(from_us + window_us, Ask::Cancel));
+                return;
+            }
             Style::Flood => self.stream.between(6, 16),
             _ if silent => 0,
             _ => self.stream.between(1, 6),

@@ -6,6 +6,7 @@ mod applications;
 mod faults;
 mod links;
 mod outputs;
+mod places;
 mod probes;
 mod rest;
 
@@ -14,10 +15,9 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use rolecast_membership::{Epoch, Identity, NodeId, Record, RoleName, Time};
-use rolecast_protocol::{Class, Config, Engine, FlowId, InboxId, Input};
+use rolecast_membership::{RoleName, Time};
+use rolecast_protocol::{Class, Engine, FlowId, InboxId, Input};
 
-use crate::application::Application;
 use crate::check::{
     Bounds, Broken, Ghost, Name, Observation, ProcessId, Recorded, Violation, check_usage,
 };
@@ -26,14 +26,14 @@ use crate::film::{Film, Stamp};
 use crate::network::{EndId, Network};
 use crate::plan::{Restart, Slot};
 use crate::probe::{Reached, sometimes};
-use crate::process::{Process, State, address};
-use crate::random::{Purpose, Stream, derive};
+use crate::process::{Process, State};
 use crate::run::Outcome;
 use crate::scenario::Scenario;
 use crate::schedule::Schedule;
 use crate::statistics::{Histogram, Statistics};
 use crate::trace::Trace;
 use links::Dial;
+use places::Place;
 
 /// Something that is to happen.
 #[derive(Clone, Debug)]
@@ -126,35 +126,13 @@ pub(crate) struct World<'a> {
     done: bool,
 }
 
-/// A place where processes follow each other.
-#[derive(Debug, Default)]
-struct Place {
-    current: Option<ProcessId>,
-    incarnations: u16,
-    /// How many keys were used here.
-    keys: u16,
-    /// How many addresses were used here.
-    addresses: u16,
-    /// The last epoch in which the present key lived.
-    last_epoch: Epoch,
-    /// How the clock runs by which deadlines are kept.
-    clock: Clock,
-    /// By how much the clock on the wall is ahead.
-    wall_us: i64,
-}
-
-impl Place {
-    /// The epoch that the clock on the wall gives.
-    fn wall_clock(&self, now: Time) -> Epoch {
-        let shown_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
-        Epoch(EPOCH_START.saturating_add_signed(shown_us.saturating_add(self.wall_us) / 1_000))
-    }
-}
-
-/// The epoch that a node's wall clock gives at the start of a run.
-const EPOCH_START: u64 = 10_000_000;
 /// So much may happen at one instant, for each node, before it counts as never ending.
 const AT_ONCE_MAX: u32 = 10_000;
+/// At one of how many events it is added up what an engine keeps, which takes time in proportion to the mesh.
+fn usage_every(nodes: Slot) -> u64 {
+    if nodes < 16 { 1 } else { u64::from(nodes) }
+}
+
 /// So many outputs may follow from one input.
 const OUTPUTS_MAX: u32 = 1_000_000;
 
@@ -371,98 +349,6 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    fn start(&mut self, now: Time, slot: Slot) -> Result<(), Violation> {
-        let place = &mut self.places[usize::from(slot)];
-        place.last_epoch = place.wall_clock(now);
-        self.begin_process(now, slot)
-    }
-
-    fn restart(&mut self, now: Time, slot: Slot, restart: Restart) -> Result<(), Violation> {
-        let place = &mut self.places[usize::from(slot)];
-        if place.current.is_some() {
-            // The one before is still on its way out.
-            let again = now + std::time::Duration::from_millis(100);
-            self.schedule.put(again, Happening::Restart(slot, restart));
-            return Ok(());
-        }
-        let clock = place.wall_clock(now);
-        if restart.same_key {
-            sometimes!(self.reached, EpochPastClock, if clock <= place.last_epoch);
-            place.last_epoch = clock.max(Epoch(place.last_epoch.0 + 1));
-        } else {
-            place.keys += 1;
-            place.last_epoch = clock;
-        }
-        place.addresses += u16::from(!restart.same_addr);
-        self.begin_process(now, slot)
-    }
-
-    /// Starts a process with the key, epoch and address that its place says.
-    fn begin_process(&mut self, now: Time, slot: Slot) -> Result<(), Violation> {
-        let id = ProcessId(u32::try_from(self.processes.len()).expect("few processes"));
-        let place = &mut self.places[usize::from(slot)];
-        let name = Name {
-            slot,
-            incarnation: place.incarnations,
-        };
-        place.incarnations += 1;
-        place.current = Some(id);
-        let node = node_id(self.scenario.seed, slot, place.keys);
-        let addr = address(slot, place.addresses);
-        let identity = Identity {
-            id: node,
-            epoch: place.last_epoch,
-            addr,
-        };
-        self.by_addr.insert(addr, id);
-        let stream_place = u64::from(slot) << 16 | u64::from(name.incarnation);
-        let seed = derive(self.scenario.seed, Purpose::Engine, stream_place);
-        let clock = self.places[usize::from(slot)].clock;
-        let engine = Engine::new(self.config(identity), seed, clock.at(now));
-        self.network.move_in(slot, id);
-        let stream = Stream::new(self.scenario.seed, Purpose::Application, stream_place);
-        let app = Application::new(stream);
-        self.processes
-            .push(Process::new(id, name, (node, addr), (engine, clock), app));
-        self.trace
-            .note(now, name, 1, identity.epoch.0, identity.id.as_bytes());
-        self.trace.line(
-            now,
-            name,
-            format_args!("starts as {node} in life {}", identity.epoch),
-        );
-        self.observe(now, id, Observation::Started { name, identity })?;
-        self.observe(now, id, Observation::ClockSet { clock })?;
-        self.carry_out(now, id)?;
-        let held = self.scenario.workload.held[usize::from(slot)].clone();
-        self.take_up(now, id, self.roles.len() - 1)?;
-        held.into_iter()
-            .try_for_each(|role| self.take_up(now, id, usize::from(role)))
-    }
-
-    fn config(&self, identity: Identity) -> Config {
-        let limits = self.scenario.limits.clone();
-        let record = Record::new(identity);
-        let config = Config::new(record, self.seeds(), self.scenario.profile, limits);
-        #[cfg(feature = "canaries")]
-        let config = Config {
-            canary: self.canary,
-            ..config
-        };
-        config
-    }
-
-    /// Where a process that starts looks for others: where the first processes were, and where processes are.
-    fn seeds(&self) -> Vec<SocketAddr> {
-        let first = (0..self.scenario.nodes).map(|slot| address(slot, 0));
-        let present = self.places.iter().filter_map(|place| place.current);
-        let present = present.map(|process| self.processes.get(process.0 as usize));
-        let mut seeds: Vec<_> = first.chain(present.flatten().map(|p| p.addr)).collect();
-        seeds.sort_unstable();
-        seeds.dedup();
-        seeds
-    }
-
     fn wake(&mut self, now: Time, process: ProcessId) -> Result<(), Violation> {
         let entry = &mut self.processes[process.0 as usize];
         if entry.wake_at.is_none_or(|at| at > now) {
@@ -528,11 +414,10 @@ impl<'a> World<'a> {
         if outputs > 0 {
             self.observe(now, process, Observation::AtRest)?;
         }
-        // To add up what is kept takes time in proportion to the mesh: in a large one it is done now and then.
         if self
             .statistics
             .events
-            .is_multiple_of(u64::from(self.scenario.nodes / 8).max(1))
+            .is_multiple_of(usage_every(self.scenario.nodes))
         {
             let usage = self.processes[process.0 as usize].engine.usage();
             check_usage(&usage, &self.bounds).map_err(|b| self.violation(now, process, b))?;
@@ -580,15 +465,4 @@ impl<'a> World<'a> {
     fn runs(&self, process: ProcessId) -> bool {
         self.processes[process.0 as usize].state == State::Running
     }
-}
-
-/// The identity of the node with this key, of all keys used at this place.
-fn node_id(seed: u64, slot: Slot, key: u16) -> NodeId {
-    let place = u64::from(slot) << 16 | u64::from(key);
-    let mut stream = Stream::new(seed, Purpose::Key, place);
-    let mut bytes = [0u8; 32];
-    for chunk in bytes.chunks_exact_mut(8) {
-        chunk.copy_from_slice(&stream.between(0, u64::MAX).to_be_bytes());
-    }
-    NodeId::from_bytes(bytes)
 }

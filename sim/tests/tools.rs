@@ -6,7 +6,7 @@ use rolecast_protocol::Canary;
 use rolecast_sim::check::Broken;
 use rolecast_sim::exhaust::Exhaust;
 use rolecast_sim::shrink::{Size, shrink};
-use rolecast_sim::{Scenario, canary, replay, run};
+use rolecast_sim::{Scenario, canary, replay, run, run_filmed, show};
 
 /// The first scenario in which a forgotten relay breaks agreement.
 fn failing() -> Scenario {
@@ -44,6 +44,32 @@ fn a_failure_shrinks_to_a_few_nodes_and_faults() {
     assert!(nodes <= 3 && faults <= 3 && operations <= 8, "{shrunk:?}");
     let again = run(&shrunk.scenario).violation;
     assert_eq!(again, Some(shrunk.violation));
+}
+
+#[test]
+fn a_diagram_is_one_file_that_needs_nothing_else() {
+    let scenario = failing();
+    let outcome = run_filmed(&scenario);
+    let html = show::html(&scenario, &outcome);
+    assert!(html.contains("agreement: message"));
+    // The name of SVG's elements is no address that is asked for anything.
+    let addresses = html.matches("://").count();
+    assert_eq!(
+        addresses,
+        html.matches("http://www.w3.org/2000/svg").count()
+    );
+    let start = html
+        .find("type=\"application/json\"")
+        .expect("the run is in it");
+    let json = &html[html[start..].find('>').expect("the tag ends") + start + 1..];
+    let json = &json[..json.find("</script>").expect("the script ends")];
+    let run: serde_json::Value = serde_json::from_str(json).expect("it is JSON");
+    assert!(
+        run["arrows"]
+            .as_array()
+            .is_some_and(|arrows| !arrows.is_empty())
+    );
+    assert!(run["broken"].is_array());
 }
 
 #[test]

@@ -79,7 +79,7 @@ const BASE: Family = Family {
 };
 
 /// All families, those that a seed draws most often first.
-pub const FAMILIES: [Family; 13] = [
+pub const FAMILIES: [Family; 14] = [
     Family {
         name: "swarm",
         about: "Any traffic, any faults: each seed draws which kinds are on.",
@@ -241,6 +241,16 @@ pub const FAMILIES: [Family; 13] = [
         style: Style::Idle,
         nodes: &[50],
         window_s: (60, 60),
+        weight: 0,
+        ..BASE
+    },
+    Family {
+        name: "thousand",
+        about: "A thousand nodes that find each other and keep an eye on each other for ten seconds.",
+        recipe: Recipe::NONE,
+        style: Style::Idle,
+        nodes: &[1_000],
+        window_s: (10, 10),
         weight: 0,
         ..BASE
     },

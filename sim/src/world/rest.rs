@@ -23,6 +23,8 @@ impl World<'_> {
             None => {
                 let since = *self.restful_since.get_or_insert(now);
                 if now.since(since) >= REST {
+                    let recovery = since.since(healed_at).as_micros();
+                    self.statistics.recovery_us = u64::try_from(recovery).unwrap_or(u64::MAX);
                     self.done = true;
                     return Ok(());
                 }

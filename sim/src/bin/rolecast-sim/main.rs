@@ -2,6 +2,7 @@
 
 mod args;
 mod exhaust;
+mod figures;
 mod output;
 mod run;
 mod show;
@@ -50,6 +51,10 @@ enum Command {
     Shrink(shrink::ShrinkArgs),
     /// Draw a run as a diagram in space and time, in one HTML file.
     Show(show::ShowArgs),
+    /// Print figures of how fast the simulator is, each with its goal.
+    Bench(figures::BenchArgs),
+    /// Print tables of figures about the protocol, drawn from many runs.
+    Report(figures::ReportArgs),
     /// List the scenarios, with a sentence each.
     Scenarios(ScenariosArgs),
     /// Print the trace hash of each of these seeds; how a sweep asks a fresh process.
@@ -84,6 +89,8 @@ fn carry_out(command: Command) -> io::Result<ExitCode> {
         Command::Replay(args) => run::replay(&args),
         Command::Shrink(args) => shrink::shrink(&args),
         Command::Show(args) => show::show(&args),
+        Command::Bench(args) => figures::bench(&args),
+        Command::Report(args) => figures::report(&args),
         Command::Scenarios(args) => scenarios(&args),
         Command::Hashes(args) => sweep::hashes(&args),
     }
