@@ -56,14 +56,23 @@ pub use trace::TraceHash;
 #[doc = include_str!("../../docs/testing-your-app.md")]
 mod testing_your_app {}
 
-/// Seeds at which a promise was once broken, one on a line; what follows a `#` says which.
+/// Seeds and replay lines at which a promise was once broken, one on a line; what follows a `#` says which.
 pub const REGRESSIONS: &str = include_str!("../regressions.txt");
 
-/// The seeds in [`REGRESSIONS`].
+/// The scenarios in [`REGRESSIONS`].
+///
+/// # Panics
+/// A line of the file is neither a seed nor a replay line.
 #[must_use]
-pub fn regressions() -> Vec<u64> {
-    let seeds = REGRESSIONS
+pub fn regressions() -> Vec<Scenario> {
+    let lines = REGRESSIONS
         .lines()
         .filter_map(|line| line.split('#').next());
-    seeds.filter_map(|seed| seed.trim().parse().ok()).collect()
+    let lines = lines.map(str::trim).filter(|line| !line.is_empty());
+    lines
+        .map(|line| match line.parse() {
+            Ok(seed) => Scenario::draw(seed, None),
+            Err(_) => replay::decode(line).expect("regressions are seeds and replay lines"),
+        })
+        .collect()
 }

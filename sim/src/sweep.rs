@@ -18,8 +18,8 @@ use crate::scenario::{Family, Level, Scenario};
 pub struct Sweep {
     /// The seeds; the end is not among them.
     pub seeds: Range<u64>,
-    /// Seeds to run before all others, whatever the budget.
-    pub first: Vec<u64>,
+    /// Scenarios to run before all seeds, whatever the budget.
+    pub first: Vec<Scenario>,
     /// The family of every run; drawn from the seed if not given.
     pub family: Option<&'static Family>,
     /// How many nodes each run has; drawn from the seed if not given.
@@ -111,17 +111,17 @@ impl Sweep {
         let late = |index: usize| {
             index >= first && self.budget.is_some_and(|budget| start.elapsed() >= budget)
         };
-        let seed = |index: usize| match index.checked_sub(first) {
-            None => self.first[index],
-            Some(offset) => self.seeds.start + offset as u64,
+        let scenario = |index: usize| match index.checked_sub(first) {
+            None => self.first[index].clone(),
+            Some(offset) => self.scenario(self.seeds.start + offset as u64),
         };
         pool::in_order(
             self.jobs,
             count,
             late,
-            |index| run(&self.scenario(seed(index))),
-            |_, outcome| {
-                summary.add(&outcome, |seed| self.scenario(seed));
+            |index| run(&scenario(index)),
+            |index, outcome| {
+                summary.add(&outcome, || scenario(index));
                 on_outcome(&outcome);
             },
         );
@@ -148,7 +148,7 @@ impl Summary {
             && self.faults_without_effect.is_empty()
     }
 
-    fn add(&mut self, outcome: &Outcome, scenario: impl FnOnce(u64) -> Scenario) {
+    fn add(&mut self, outcome: &Outcome, scenario: impl FnOnce() -> Scenario) {
         self.runs += 1;
         for probe in outcome.reached.iter() {
             *self.probes.entry(probe.sentence()).or_default() += 1;
@@ -169,7 +169,7 @@ impl Summary {
         self.renewals += statistics.renewals;
         self.virtual_s += statistics.virtual_us / 1_000_000;
         if let Some(violation) = &outcome.violation {
-            let scenario = scenario(outcome.seed);
+            let scenario = scenario();
             self.failures.push(Failure {
                 seed: outcome.seed,
                 nodes: outcome.nodes,
@@ -214,7 +214,7 @@ mod tests {
     fn outcomes_come_in_order_whatever_the_threads_do() {
         let sweep = Sweep {
             seeds: 10..22,
-            first: vec![3],
+            first: vec![Scenario::draw(3, Some(2))],
             family: None,
             nodes: Some(2),
             jobs: 3,
@@ -236,7 +236,7 @@ mod tests {
         let budget = Some(Duration::ZERO);
         let sweep = Sweep {
             seeds: 0..1_000,
-            first: vec![5],
+            first: vec![Scenario::draw(5, Some(2))],
             family: None,
             nodes: Some(2),
             jobs: 2,

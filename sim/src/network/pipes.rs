@@ -144,7 +144,7 @@ impl Network {
         let EndState::Up(link) = entry.state else {
             return None;
         };
-        if held {
+        if held || entry.unwritten == 0 {
             return None;
         }
         Some((link, std::mem::take(&mut entry.unwritten)))
@@ -217,6 +217,10 @@ impl Network {
             if pipe.waiting {
                 schedule.put(soon, Happening::Arrive { end, class });
             }
+        }
+        let sender = end.other();
+        if self.end(sender).writing {
+            schedule.put(soon, Happening::Written { end: sender });
         }
     }
 

@@ -58,7 +58,7 @@ pub(crate) fn sweep(args: &SweepArgs) -> io::Result<ExitCode> {
     let drawn = args.of.nodes.is_none() && args.of.scenario.is_none();
     let sweep = Sweep {
         seeds: args.seeds.clone(),
-        // Seeds that once failed did so with what they draw themselves.
+        // What once failed did so with what it drew itself.
         first: if drawn { regressions() } else { Vec::new() },
         family: args.of.scenario,
         nodes: args.of.nodes,
@@ -66,12 +66,13 @@ pub(crate) fn sweep(args: &SweepArgs) -> io::Result<ExitCode> {
         budget: args.budget,
     };
     let mut again: Vec<(u64, TraceHash)> = Vec::new();
-    let asked = (sweep.seeds.end - sweep.seeds.start) + sweep.first.len() as u64;
+    let first = sweep.first.len() as u64;
+    let asked = (sweep.seeds.end - sweep.seeds.start) + first;
     let mut progress = Progress::new(io::stderr().is_terminal(), asked, "seeds");
     let mut runs = 0;
     let mut summary = sweep.run(|outcome| {
         progress.note(outcome.violation.is_some());
-        if runs % AGAIN == 0 {
+        if runs >= first && (runs - first) % AGAIN == 0 {
             again.push((outcome.seed, outcome.hash));
         }
         runs += 1;
@@ -117,7 +118,7 @@ fn compare(summary: &mut Summary, again: &[(u64, TraceHash)], of: &Of) -> io::Re
 pub(crate) fn hashes(args: &HashesArgs) -> io::Result<ExitCode> {
     let sweep = Sweep {
         seeds: 0..0,
-        first: args.seeds.clone(),
+        first: Vec::new(),
         family: args.of.scenario,
         nodes: args.of.nodes,
         jobs: 1,
