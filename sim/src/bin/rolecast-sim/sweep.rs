@@ -72,7 +72,7 @@ pub(crate) fn sweep(args: &SweepArgs) -> io::Result<ExitCode> {
     let mut runs = 0;
     let mut summary = sweep.run(|outcome| {
         progress.note(outcome.violation.is_some());
-        if runs >= first && (runs - first) % AGAIN == 0 {
+        if runs >= first && (runs - first).is_multiple_of(AGAIN) {
             again.push((outcome.seed, outcome.hash));
         }
         runs += 1;
