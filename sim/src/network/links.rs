@@ -100,7 +100,9 @@ impl Network {
     }
 
     /// The link at this end is gone: what was under way to it is lost, and the other end hears nothing any more.
-    pub(crate) fn down(&mut self, end: EndId) -> Option<LinkId> {
+    pub(crate) fn down(&mut self, now: Time, end: EndId) -> Option<LinkId> {
+        let (from, to) = self.way_to(end);
+        self.drain(now, from, to);
         let entry = self.end_mut(end);
         let before = std::mem::replace(&mut entry.state, EndState::Down);
         entry.control.frames.clear();

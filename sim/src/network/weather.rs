@@ -91,6 +91,12 @@ impl Throat {
         self.streams_free_at
     }
 
+    /// What was not handed to it yet is never sent: only what is in its queue still gets through.
+    fn drain(&mut self, now: Time) {
+        let queue = self.takes(self.queue_bytes);
+        self.streams_free_at = self.streams_free_at.min(now + queue);
+    }
+
     /// When a datagram is through; never if the queue is full.
     fn datagram(&mut self, now: Time, bytes: usize) -> Option<Time> {
         let queue = self.takes(self.queue_bytes);
@@ -299,6 +305,15 @@ impl Network {
         Duration::from_micros(us)
     }
 
+    /// A link over this path is gone, and with it what its sender had not sent yet.
+    pub(super) fn drain(&mut self, now: Time, from: Slot, to: Slot) {
+        for acting in &mut self.path(from, to).acting {
+            if let Act::Narrow(throat) = &mut acting.what {
+                throat.drain(now);
+            }
+        }
+    }
+
     /// When bytes of a stream are through what is narrow on their path.
     pub(super) fn squeezed(&mut self, now: Time, (from, to): Way, bytes: usize) -> Time {
         let (path, effects) = self.path_and_effects(from, to);
@@ -356,5 +371,9 @@ mod tests {
             .filter(|_| throat.datagram(now, 100).is_some())
             .count();
         assert_eq!(through, 5);
+        // With the link goes what waited at its sender, but not what is in the queue.
+        assert_eq!(throat.stream(now, 2_000), Time::from_millis(3_200));
+        throat.drain(now);
+        assert_eq!(throat.stream(now, 0), Time::from_millis(1_500));
     }
 }

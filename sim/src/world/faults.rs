@@ -241,7 +241,7 @@ impl World<'_> {
         self.trace
             .line(now, self.name(process), format_args!("dies"));
         for end in ends {
-            self.network.down(end);
+            self.network.down(now, end);
             // Of what it had handed to its transport, a part had left.
             self.network.truncate(end.other());
             self.listen(end.other());
@@ -266,7 +266,7 @@ impl World<'_> {
         let ends = self.remove_process(process);
         for end in ends {
             self.close(now, end, false);
-            self.network.down(end);
+            self.network.down(now, end);
         }
         self.observe(now, process, Observation::Left { drained })
     }

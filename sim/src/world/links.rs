@@ -158,7 +158,7 @@ impl World<'_> {
             return Ok(());
         }
         sometimes!(self.reached, LinkCut, if self.network.is_carrying(end));
-        let Some(link) = self.network.down(end) else {
+        let Some(link) = self.network.down(now, end) else {
             return Ok(());
         };
         let process = self.network.end(end).party.process;
