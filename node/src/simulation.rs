@@ -13,6 +13,8 @@ use rolecast_protocol::{
     Accepted, Batch, CallId, CallKind, Delivery, Dissemination, Engine, Event, FlowId, InboxId,
     Refusal, ReplyTo, Target, Ticket,
 };
+#[cfg(feature = "qlog")]
+pub use rolecast_transport::Qlog;
 pub use rolecast_transport::{NodeKey, Socket};
 
 use bytes::Bytes;
@@ -29,6 +31,9 @@ pub struct Environment {
     pub seed: [u8; 32],
     /// Who watches, if anybody does.
     pub witness: Option<Box<dyn Witness>>,
+    /// Where QUIC writes down what it does, if anywhere.
+    #[cfg(feature = "qlog")]
+    pub qlog: Option<Qlog>,
     /// The bug that is planted in its engine, for tests of the checks.
     #[cfg(feature = "canaries")]
     pub canary: Option<rolecast_protocol::Canary>,

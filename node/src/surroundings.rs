@@ -89,6 +89,8 @@ impl Surroundings {
             let config = TransportConfig {
                 socket: environment.socket,
                 rng_seed: Some(environment.seed),
+                #[cfg(feature = "qlog")]
+                qlog: environment.qlog,
                 ..config
             };
             return (config, Witnessed::by(environment.witness));

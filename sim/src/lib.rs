@@ -43,6 +43,9 @@ mod world;
 pub use checked::{Check, Verdict, check, millis, secs};
 pub use clock::Clock;
 pub use film::Passage;
+pub use quic::{QuicBench, bench_quic};
+#[cfg(feature = "qlog")]
+pub use run::run_qlog;
 pub use run::{Outcome, run, run_filmed, run_recorded, run_traced};
 pub use scenario::{FAMILIES, Family, Impossible, Level, NODES_MAX, NetworkShape, Scenario};
 pub use schedule::Schedule;

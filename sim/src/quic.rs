@@ -4,6 +4,7 @@
 //! Sockets, tasks, keys, epochs and seeds are handed to each node as its [`Environment`](rolecast::simulation::Environment); what is left of the operating system's randomness, the secrets of TLS, shows in the bytes of datagrams and not in their times or lengths.
 //! So the trace of a run, which chains when, from where, to where and how much was sent, is the same for each repeat of a seed.
 
+mod bench;
 mod faults;
 mod network;
 mod panics;
@@ -25,6 +26,7 @@ use crate::run::Outcome;
 use crate::scenario::Scenario;
 use run::World;
 
+pub use bench::{QuicBench, bench_quic};
 pub(crate) use network::{Network, Shape};
 pub(crate) use panics::Listening;
 pub(crate) use place::{Place, bytes as seeded_bytes};
@@ -37,9 +39,22 @@ pub(crate) fn run(
     sink: Option<Box<dyn Write + Send>>,
     record: bool,
 ) -> Outcome {
+    run_world(|| World::new(scenario, sink, record))
+}
+
+/// As [`run`], while QUIC writes a file into this directory for each connection.
+#[cfg(feature = "qlog")]
+pub(crate) fn run_qlog(
+    scenario: &Scenario,
+    sink: Option<Box<dyn Write + Send>>,
+    dir: &std::path::Path,
+) -> Outcome {
+    run_world(|| World::new(scenario, sink, false).with_qlog(dir))
+}
+
+fn run_world<'a>(world: impl FnOnce() -> World<'a>) -> Outcome {
     let listening = Listening::start();
-    let world = async { World::new(scenario, sink, record).run().await };
-    let mut outcome = runtime().block_on(world);
+    let mut outcome = runtime().block_on(async { world().run().await });
     // What panics in a task of its own is kept from everybody by tokio.
     if let Some(what) = listening.first() {
         outcome.violation = Some(Violation {

@@ -62,18 +62,40 @@ pub fn run_filmed(scenario: &Scenario) -> Outcome {
     start(scenario, None, true, Film::on())
 }
 
+/// As [`run`] or, with a sink, as [`run_traced`], while QUIC writes a file in qlog's format into this directory for each connection.
+///
+/// # Errors
+/// The directory cannot be made, or the scenario is one of engines, which speak no QUIC.
+#[cfg(feature = "qlog")]
+pub fn run_qlog(
+    scenario: &Scenario,
+    sink: Option<Box<dyn Write + Send>>,
+    dir: &std::path::Path,
+) -> std::io::Result<Outcome> {
+    if scenario.level != Level::Quic {
+        let why = "engines speak no QUIC: qlog goes with the level quic";
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, why));
+    }
+    std::fs::create_dir_all(dir)?;
+    Ok(timed(scenario, || quic::run_qlog(scenario, sink, dir)))
+}
+
 fn start(
     scenario: &Scenario,
     sink: Option<Box<dyn Write + Send>>,
     record: bool,
     film: Film,
 ) -> Outcome {
-    let start = Instant::now();
-    let world = || match scenario.level {
+    timed(scenario, || match scenario.level {
         Level::Engine => World::new(scenario, sink, record, film).run(),
         Level::Quic => quic::run(scenario, sink, record),
-    };
-    // An engine that panics has broken a promise like any other; nothing of the world is used afterwards.
+    })
+}
+
+/// Runs a world, and says how long that took; what panics has broken a promise like any other.
+fn timed(scenario: &Scenario, world: impl FnOnce() -> Outcome) -> Outcome {
+    let start = Instant::now();
+    // Nothing of the world is used after a panic.
     let mut outcome = catch_unwind(AssertUnwindSafe(world))
         .unwrap_or_else(|panic| panicked(scenario, said(panic.as_ref())));
     outcome.statistics.wall_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);

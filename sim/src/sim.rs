@@ -119,6 +119,12 @@ impl Sim {
         }
     }
 
+    /// How many datagrams were sent so far, and how many bytes.
+    pub(crate) fn sent(&self) -> (u64, u64) {
+        let trace = self.0.network.trace();
+        (trace.datagrams, trace.bytes)
+    }
+
     /// A number below `bound` that follows from the seed, for the test's own choices.
     ///
     /// # Panics

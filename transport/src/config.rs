@@ -21,6 +21,9 @@ pub struct TransportConfig {
     ///
     /// TLS keys are drawn from the operating system nevertheless: they change bytes, never lengths or times.
     pub rng_seed: Option<[u8; 32]>,
+    /// Where QUIC writes down what it does, if anywhere.
+    #[cfg(feature = "qlog")]
+    pub qlog: Option<crate::qlog::Qlog>,
 }
 
 impl TransportConfig {
@@ -33,6 +36,8 @@ impl TransportConfig {
             instance,
             limits: Limits::default(),
             rng_seed: None,
+            #[cfg(feature = "qlog")]
+            qlog: None,
         }
     }
 }

@@ -119,7 +119,7 @@ impl Transport {
             return;
         }
         self.shared.tally.dials.up();
-        let config = self.settings.client.towards(addr.ip()).clone();
+        let config = self.settings.dialling(addr);
         let connecting = self
             .endpoint
             .connect_with(config, addr, tls::SERVER_NAME)
@@ -230,7 +230,7 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>, settings: Arc<Settings>
 /// Shakes hands with whoever dialled; says why not if it comes to nothing.
 async fn answer(shared: &Arc<Shared>, incoming: Incoming, settings: &Settings) -> Option<Session> {
     let addr = canonical(incoming.remote_address());
-    let config = settings.server.towards(addr.ip()).clone();
+    let config = settings.answering(addr);
     let connecting = incoming.accept_with(config).map_err(Problem::from);
     match shake_hands(shared, connecting, addr, None, false).await {
         Ok(session) => session,

@@ -21,6 +21,8 @@ mod link;
 mod peers;
 mod preface;
 mod problem;
+#[cfg(feature = "qlog")]
+mod qlog;
 mod queue;
 mod quic;
 mod reader;
@@ -45,6 +47,8 @@ pub use endpoint::Transport;
 pub use event::{Class, DialError, Events, LinkEnd, RefusalReason, TransportEvent};
 pub use key::NodeKey;
 pub use link::{CloseCode, Link, LinkStats};
+#[cfg(feature = "qlog")]
+pub use qlog::Qlog;
 pub use secret::{MeshSecret, ParseSecretError};
 pub use tasks::Tasks;
 pub use trust::{Trust, TrustError};

@@ -1,6 +1,6 @@
 //! QUIC's settings, and what they were chosen by.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) endpoint: EndpointConfig,
     pub(crate) client: Sides<quinn::ClientConfig>,
     pub(crate) server: Sides<Arc<ServerConfig>>,
+    #[cfg(feature = "qlog")]
+    logged: Option<(crate::qlog::Qlog, rolecast_membership::NodeId)>,
 }
 
 /// A setting for peers on this machine, and one for all others.
@@ -70,8 +72,56 @@ impl Settings {
                 loopback: server(loopback),
                 network: server(network),
             },
+            #[cfg(feature = "qlog")]
+            logged: config
+                .qlog
+                .clone()
+                .map(|qlog| (qlog, config.trust.node_id())),
         })
     }
+
+    /// How this node dials the peer at this address.
+    pub(crate) fn dialling(&self, peer: SocketAddr) -> quinn::ClientConfig {
+        let config = self.client.towards(peer.ip()).clone();
+        #[cfg(feature = "qlog")]
+        if let Some(transport) = self.logged("dials", peer) {
+            let mut config = config;
+            config.transport_config(Arc::new(transport));
+            return config;
+        }
+        config
+    }
+
+    /// How this node answers the peer at this address.
+    pub(crate) fn answering(&self, peer: SocketAddr) -> Arc<ServerConfig> {
+        let config = self.server.towards(peer.ip()).clone();
+        #[cfg(feature = "qlog")]
+        if let Some(transport) = self.logged("answers", peer) {
+            let mut config = (*config).clone();
+            config.transport_config(Arc::new(transport));
+            return Arc::new(config);
+        }
+        config
+    }
+
+    /// How a connection behaves that writes down what it does.
+    #[cfg(feature = "qlog")]
+    fn logged(&self, end: &str, peer: SocketAddr) -> Option<quinn::TransportConfig> {
+        let (qlog, node) = self.logged.as_ref()?;
+        let mut config = transport_config(packet_bytes_initial(peer.ip()));
+        config.qlog_stream(qlog.stream(*node, end, peer));
+        Some(config)
+    }
+}
+
+/// How large the first packets to a peer at this address may be.
+#[cfg(feature = "qlog")]
+fn packet_bytes_initial(peer: IpAddr) -> u16 {
+    let sizes = Sides {
+        loopback: PACKET_BYTES_MAX,
+        network: PACKET_BYTES_SAFE,
+    };
+    *sizes.towards(peer)
 }
 
 /// How a connection behaves whose first packets may have so many bytes.

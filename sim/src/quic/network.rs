@@ -251,6 +251,9 @@ impl State {
         let now = self.now();
         self.trace
             .note(now, datagram.from, to, datagram.bytes.len());
+        if datagram.bytes.len() > DATAGRAM_BYTES_MAX {
+            return;
+        }
         let way = (slot_of(datagram.from), slot_of(to));
         let mut fate = Fate::default();
         for rule in self.rules.values_mut().filter(|rule| rule.concerns(way)) {
@@ -351,5 +354,7 @@ pub(crate) fn slot_of(addr: SocketAddr) -> Slot {
     }
 }
 
+/// The longest datagram that arrives: what an Ethernet carries, without the headers of IP and UDP.
+const DATAGRAM_BYTES_MAX: usize = 1_472;
 /// What a socket holds before datagrams are lost: what the transport asks of the operating system.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;

@@ -107,6 +107,8 @@ impl Start {
             epoch: self.epoch,
             seed: self.seed,
             witness,
+            #[cfg(feature = "qlog")]
+            qlog: None,
             #[cfg(feature = "canaries")]
             canary: None,
         }

@@ -66,6 +66,8 @@ pub(crate) struct World<'a> {
     /// Since when the mesh has been at rest.
     restful_since: Option<Time>,
     done: bool,
+    #[cfg(feature = "qlog")]
+    qlog: Option<rolecast::simulation::Qlog>,
 }
 
 /// Who is where; cheap to clone.
@@ -123,9 +125,19 @@ impl<'a> World<'a> {
             healed_at: scenario.healed_at(),
             restful_since: None,
             done: false,
+            #[cfg(feature = "qlog")]
+            qlog: None,
         };
         world.put_plan();
         world
+    }
+
+    /// Has QUIC write down what it does in this directory, with times since the start of the run.
+    #[cfg(feature = "qlog")]
+    pub(crate) fn with_qlog(mut self, dir: &std::path::Path) -> Self {
+        let since = self.network.started().into_std();
+        self.qlog = Some(rolecast::simulation::Qlog::new(dir, since));
+        self
     }
 
     fn put_plan(&mut self) {
@@ -252,6 +264,11 @@ impl<'a> World<'a> {
         let witness = ProcessWitness::new(&self.watch, start.name, &journal);
         let id = witness.process();
         let environment = start.environment(&self.network, Some(Box::new(witness)));
+        #[cfg(feature = "qlog")]
+        let environment = rolecast::simulation::Environment {
+            qlog: self.qlog.clone(),
+            ..environment
+        };
         #[cfg(feature = "canaries")]
         let environment = rolecast::simulation::Environment {
             canary: (self.scenario.canary.as_deref()).and_then(crate::canary::named),

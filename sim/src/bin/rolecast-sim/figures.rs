@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use rolecast_sim::{Family, Level, Scenario, Statistics, Sweep, run};
+use rolecast_sim::{Family, Scenario, Statistics, Sweep, bench_quic, run};
 use serde::Serialize;
 
 use crate::code;
@@ -174,12 +174,8 @@ pub(crate) fn bench(args: &BenchArgs) -> io::Result<ExitCode> {
         "events/s",
     );
     printer.print(&small)?;
-    let quic = Scenario {
-        level: Level::Quic,
-        ..scenario("load", 3, 20)
-    };
-    let (whole, seconds) = timed(&quic);
-    let rate = whole.datagrams as f64 / seconds;
+    let whole = bench_quic(20, Duration::from_secs(2));
+    let rate = whole.datagrams_per_second;
     printer.print(
         &Figure::new(
             "datagrams a second, 20 whole nodes",

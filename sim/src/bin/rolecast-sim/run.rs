@@ -1,10 +1,11 @@
 //! `run` and `replay`: one run.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use rolecast_sim::{Family, Level, NODES_MAX, Scenario, replay as line, run, run_traced};
+use rolecast_sim::{Family, Level, NODES_MAX, Outcome, Scenario, replay as line, run, run_traced};
 
 use crate::{args, code, output, refuse};
 
@@ -50,6 +51,9 @@ struct Show {
     /// Print first in words what breaks and what is asked for; with --json on standard error.
     #[arg(long)]
     words: bool,
+    /// Have QUIC write a file in qlog's format into this directory for each connection (level `quic` only).
+    #[arg(long, value_name = "DIR")]
+    qlog: Option<PathBuf>,
 }
 
 pub(crate) fn run_seed(args: &RunArgs) -> io::Result<ExitCode> {
@@ -107,10 +111,20 @@ fn show(scenario: &Scenario, how: &Show) -> io::Result<ExitCode> {
             output::words(&mut io::stdout().lock(), scenario)?;
         }
     }
-    let outcome = match (how.trace, how.json) {
-        (false, _) => run(scenario),
-        (true, false) => run_traced(scenario, Box::new(io::BufWriter::new(io::stdout()))),
-        (true, true) => run_traced(scenario, Box::new(io::BufWriter::new(io::stderr()))),
+    let sink: Option<Sink> = match (how.trace, how.json) {
+        (false, _) => None,
+        (true, false) => Some(Box::new(io::BufWriter::new(io::stdout()))),
+        (true, true) => Some(Box::new(io::BufWriter::new(io::stderr()))),
+    };
+    let outcome = match &how.qlog {
+        Some(dir) => match with_qlog(scenario, sink, dir) {
+            Ok(outcome) => outcome,
+            Err(code) => return Ok(code),
+        },
+        None => match sink {
+            None => run(scenario),
+            Some(sink) => run_traced(scenario, sink),
+        },
     };
     let mut out = anstream::stdout().lock();
     if how.json {
@@ -120,3 +134,19 @@ fn show(scenario: &Scenario, how: &Show) -> io::Result<ExitCode> {
     }
     Ok(code(outcome.violation.is_none()))
 }
+
+#[cfg(feature = "qlog")]
+fn with_qlog(scenario: &Scenario, sink: Option<Sink>, dir: &Path) -> Result<Outcome, ExitCode> {
+    let outcome = rolecast_sim::run_qlog(scenario, sink, dir);
+    outcome.map_err(|why| refuse(format_args!("no qlog files in {}: {why}", dir.display())))
+}
+
+#[cfg(not(feature = "qlog"))]
+fn with_qlog(_: &Scenario, _: Option<Sink>, _: &Path) -> Result<Outcome, ExitCode> {
+    Err(refuse(
+        "this rolecast-sim writes no qlog files: build it with --features qlog",
+    ))
+}
+
+/// Where the lines of a trace go.
+type Sink = Box<dyn io::Write + Send>;
