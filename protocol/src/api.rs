@@ -420,11 +420,13 @@ pub enum Pick {
     serde::Deserialize,
 )]
 pub enum Dissemination {
-    /// Every receiver relays on first receipt: agreement, at O(n²) payloads.
+    /// Every receiver relays on first receipt: agreement, at O(n²) payloads, one hop after the first survivor has the message.
     #[default]
     Eager,
     /// Nobody relays: no agreement if the sender dies.
     BestEffort,
+    /// Receivers tell each other what they have and fetch what they miss: agreement, at O(n) payloads.
+    Digest,
 }
 
 impl Dissemination {
@@ -433,9 +435,13 @@ impl Dissemination {
     /// ```
     /// # use rolecast_protocol::Dissemination;
     /// let words: Vec<String> = Dissemination::ALL.iter().map(|way| format!("{way:?}")).collect();
-    /// assert_eq!(words, ["Eager", "BestEffort"]);
+    /// assert_eq!(words, ["Eager", "BestEffort", "Digest"]);
     /// ```
-    pub const ALL: [Dissemination; 2] = [Dissemination::Eager, Dissemination::BestEffort];
+    pub const ALL: [Dissemination; 3] = [
+        Dissemination::Eager,
+        Dissemination::BestEffort,
+        Dissemination::Digest,
+    ];
 }
 
 /// What a holder is asked to do with a call.

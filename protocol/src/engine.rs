@@ -4,6 +4,7 @@
 
 mod acknowledge;
 mod call;
+mod digest;
 mod links;
 mod mesh;
 mod missing;
@@ -36,6 +37,7 @@ use crate::forgotten::Forgotten;
 use crate::peers::Peers;
 use crate::questions::Questions;
 use crate::wire::FlowKey;
+use digest::DueDigests;
 
 /// What one node does with messages.
 ///
@@ -62,6 +64,7 @@ pub struct Engine {
     calls: Calls,
     questions: Questions,
     acks: DueAcks,
+    digests: DueDigests,
     tick_at: Time,
     /// See [`Engine::relayed`].
     relayed: u64,
@@ -105,6 +108,8 @@ pub struct Usage {
     pub session_bytes: usize,
     /// Bytes that came too early in the flow in which most did; bounded by [`Limits::flow_window_bytes`] and one batch.
     pub early_bytes_max: usize,
+    /// Bytes kept for other members of the flow of which most are; bounded by twice [`Limits::flow_window_bytes`] and two batches.
+    pub retained_bytes_max: usize,
     /// Calls outstanding; bounded by [`Limits::calls_max`].
     pub calls: usize,
     /// Requests delivered and not answered; bounded by what the application holds.
@@ -181,6 +186,7 @@ impl Engine {
             calls: Calls::default(),
             questions: Questions::default(),
             acks: DueAcks::default(),
+            digests: DueDigests::default(),
             tick_at: now + TICK,
             relayed: 0,
             draining: false,
@@ -231,6 +237,7 @@ impl Engine {
             Some(self.tick_at),
             self.membership.poll_timeout(),
             self.acks.at,
+            self.digests.at,
             self.calls.next_deadline(),
             self.peers.next_dial(),
         ];
@@ -462,6 +469,12 @@ impl Engine {
                 .map(FlowIn::early_bytes)
                 .max()
                 .unwrap_or(0),
+            retained_bytes_max: self
+                .flows_in
+                .values()
+                .map(|flow| flow.retained.bytes())
+                .max()
+                .unwrap_or(0),
             calls: self.calls.len(),
             questions: self.questions.len(),
             flows: self.flows_in.len(),
@@ -497,6 +510,9 @@ impl Engine {
         if self.acks.at.is_some_and(|at| at <= now) {
             self.send_due_acks();
         }
+        if self.digests.at.is_some_and(|at| at <= now) {
+            self.send_due_digests(now);
+        }
         if self.tick_at <= now {
             self.tick_at = now + TICK;
             self.tick(now);
@@ -518,6 +534,7 @@ impl Engine {
         }
         let settled = self.calls.len() == 0
             && self.flows_out.values().all(FlowOut::is_settled)
+            && self.flows_in.values().all(|flow| flow.retained.is_empty())
             && self
                 .peers
                 .iter()

@@ -10,6 +10,7 @@ use rolecast_membership::{Epoch, NodeId, Tenure, Time};
 
 use crate::api::InboxId;
 use crate::batch::Batch;
+use crate::retained::Retained;
 use crate::wire::{DestSet, FlowKey};
 
 /// A flow of another node, as a member of its destination set sees it.
@@ -40,6 +41,8 @@ pub(crate) struct FlowIn {
     untaken: VecDeque<(u64, u64)>,
     /// Batches that were passed on and not acknowledged by every peer, by their last message.
     relays: BTreeMap<u64, RelayedBatch>,
+    /// What is kept for other members, if the flow spreads by reference.
+    pub(crate) retained: Retained,
     /// What was last acknowledged to the origin.
     acked: u64,
     /// What was last acknowledged over a link to the origin itself.
@@ -112,6 +115,7 @@ impl FlowIn {
             missing_since: None,
             untaken: VecDeque::new(),
             relays: BTreeMap::new(),
+            retained: Retained::default(),
             acked: start - 1,
             acked_directly: start - 1,
             unacked_bytes: 0,
@@ -126,6 +130,7 @@ impl FlowIn {
         let version = set.version;
         if version > self.newest_version {
             self.newest_version = version;
+            self.retained.retain_told(|node| set.member(node).is_some());
             if let Some(member) = set.member(me)
                 && (member.epoch, member.tenure) > (self.own_epoch, self.tenure)
             {
@@ -244,6 +249,23 @@ impl FlowIn {
         if self.watermark < self.known_upto {
             self.missing_since.get_or_insert(now);
         }
+    }
+
+    /// How long the first missing message has been missed without any progress; `None` if none is known to be missing.
+    pub(crate) fn missing_for(&self, now: Time) -> Option<Duration> {
+        self.missing_since.map(|since| now.since(since))
+    }
+
+    /// Whether another member said that it has something of what is missed first.
+    pub(crate) fn is_told_by(&self, node: NodeId) -> bool {
+        let last = self.missing_upto(self.known_upto);
+        self.retained.may_have(node, self.watermark + 1, last)
+    }
+
+    /// The last message of the first run of missing ones, of those up to `upto`.
+    pub(crate) fn missing_upto(&self, upto: u64) -> u64 {
+        let early = self.early.first_key_value();
+        early.map_or(upto, |(&first, _)| upto.min(first - 1))
     }
 
     /// When the missing messages are given up, if some are missing and the origin's life is over.

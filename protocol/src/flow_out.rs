@@ -303,6 +303,16 @@ impl FlowOut {
         self.members.get(&node).map(|member| member.tenure)
     }
 
+    /// Every member has acknowledged everything up to here.
+    pub(crate) fn settled(&self) -> u64 {
+        self.settled
+    }
+
+    /// The last message that was sent.
+    pub(crate) fn last(&self) -> u64 {
+        self.next - 1
+    }
+
     /// Whether nothing is on the way.
     pub(crate) fn is_settled(&self) -> bool {
         self.in_flight.is_empty()

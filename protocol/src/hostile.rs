@@ -13,8 +13,8 @@ use crate::api::{
 use crate::batch::Batch;
 use crate::engine::Engine;
 use crate::wire::{
-    Acks, Control, DataHead, DestMember, DestSet, FlowAck, FlowKey, Hello, ViaAck, WireAnswer,
-    encode_control, encode_head,
+    Acks, Control, DataHead, DestMember, DestSet, FlowAck, FlowDigest, FlowKey, Hello, Pull,
+    ViaAck, WireAnswer, encode_control, encode_head,
 };
 
 fn id(number: u8) -> NodeId {
@@ -65,18 +65,15 @@ fn member() -> impl Strategy<Value = DestMember> {
 
 fn dest_set() -> impl Strategy<Value = DataHead> {
     let members = proptest::collection::vec(member(), 0..5);
-    (key(), 0u32..4, any::<bool>(), epoch(), members).prop_map(
-        |(key, version, eager, epoch_before, mut members)| {
+    let dissemination = proptest::sample::select(&Dissemination::ALL[..]);
+    (key(), 0u32..4, dissemination, epoch(), members).prop_map(
+        |(key, version, dissemination, epoch_before, mut members)| {
             members.sort_by_key(|member| member.node);
             DataHead::DestSet(DestSet {
                 key,
                 version,
                 role: "r".parse().expect("a role"),
-                dissemination: if eager {
-                    Dissemination::Eager
-                } else {
-                    Dissemination::BestEffort
-                },
+                dissemination,
                 epoch_before,
                 born: Epoch(1),
                 members,
@@ -96,9 +93,10 @@ fn data_frame() -> impl Strategy<Value = Bytes> {
         2 => (epoch(), epoch(), number())
             .prop_map(|(from, to, first)| DataHead::Resume { from, to, first }),
         3 => dest_set(),
-        4 => (key(), 0u32..4, number(), 0u32..4).prop_map(|(key, version, first, count)| {
-            DataHead::Batch { key, version, first, count }
-        }),
+        4 => (key(), 0u32..4, number(), 0u32..4, number())
+            .prop_map(|(key, version, first, count, floor)| {
+                DataHead::Batch { key, version, first, count, floor }
+            }),
         1 => (number(), skipped)
             .prop_map(|(count, flows)| DataHead::Skipped { count, flows }),
         1 => (number(), any::<bool>()).prop_map(|(call, wants_reply)| DataHead::Call {
@@ -134,6 +132,15 @@ fn control_frame() -> impl Strategy<Value = Bytes> {
             ack,
         },
     );
+    let pull =
+        || (key(), number(), number()).prop_map(|(key, first, last)| Pull { key, first, last });
+    let digest =
+        (key(), number(), number(), number()).prop_map(|(key, upto, aged, floor)| FlowDigest {
+            key,
+            upto,
+            aged,
+            floor,
+        });
     let flows = proptest::collection::vec(flow_ack(), 0..3);
     let vias = proptest::collection::vec(via, 0..3);
     let known = proptest::option::of((epoch(), number()));
@@ -147,6 +154,10 @@ fn control_frame() -> impl Strategy<Value = Bytes> {
         }),
         1 => proptest::collection::vec(any::<u8>(), 0..60)
             .prop_map(|bytes| encode_control(&Control::Membership(&bytes))),
+        2 => proptest::collection::vec(digest, 0..3)
+            .prop_map(|digests| encode_control(&Control::Digest(digests))),
+        1 => pull().prop_map(|pull| encode_control(&Control::Pull(pull))),
+        1 => pull().prop_map(|pull| encode_control(&Control::Gone(pull))),
     ]
 }
 

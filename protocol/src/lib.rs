@@ -16,6 +16,7 @@ mod forgotten;
 mod hostile;
 mod peers;
 mod questions;
+mod retained;
 mod session;
 mod spread;
 #[cfg(test)]

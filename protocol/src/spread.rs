@@ -9,6 +9,11 @@ use rolecast_membership::NodeId;
 use crate::api::Dissemination;
 use crate::wire::{DestMember, DestSet};
 
+/// Whether a member keeps what it received for those who may miss it.
+pub(crate) fn keeps(set: &DestSet) -> bool {
+    set.dissemination == Dissemination::Digest
+}
+
 /// The members to whom a batch goes on when `me` receives it first, from the node `from`.
 pub(crate) fn on_first_receipt(
     set: &DestSet,
@@ -17,7 +22,7 @@ pub(crate) fn on_first_receipt(
 ) -> impl Iterator<Item = &DestMember> {
     let relays = match set.dissemination {
         Dissemination::Eager => true,
-        Dissemination::BestEffort => false,
+        Dissemination::Digest | Dissemination::BestEffort => false,
     };
     let others = [me, from, set.key.origin];
     set.members

@@ -22,6 +22,32 @@ pub(crate) enum Control<'a> {
     /// For the membership layer.
     #[serde(borrow)]
     Membership(&'a [u8]),
+    /// How far the sender has flows that spread by reference.
+    Digest(Vec<FlowDigest>),
+    /// The sender asks for what it misses.
+    Pull(Pull),
+    /// The sender was asked for this and has nothing of it.
+    Gone(Pull),
+}
+
+/// How far a member has a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FlowDigest {
+    pub(crate) key: FlowKey,
+    /// It has every message up to here.
+    pub(crate) upto: u64,
+    /// It had every message up to here when it gave the digest before: whoever misses one of these should ask for it.
+    pub(crate) aged: u64,
+    /// Everybody who is meant has every message up to here.
+    pub(crate) floor: u64,
+}
+
+/// A member misses messages `first..=last` of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pull {
+    pub(crate) key: FlowKey,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
 }
 
 /// Who speaks, and what it already has.
@@ -89,6 +115,8 @@ pub(crate) enum DataHead {
         version: u32,
         first: u64,
         count: u32,
+        /// Every member has acknowledged every message up to here, as the origin knew when it sent this.
+        floor: u64,
     },
     /// Stands for `count` frames that the sender dropped for want of room, and says how far they concerned each flow.
     Skipped {

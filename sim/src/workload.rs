@@ -320,11 +320,10 @@ impl Draw {
     }
 
     fn dissemination(&mut self) -> Dissemination {
-        if self.stream.percent(75) {
-            Dissemination::Eager
-        } else {
-            Dissemination::BestEffort
-        }
+        *self.stream.pick(&[
+            Dissemination::Digest,
+            Dissemination::Digest,
+        ])
     }
 
     fn bytes(&mut self) -> u32 {

@@ -5,6 +5,7 @@ use rolecast_membership::{
     Epoch, Event as MembershipEvent, Identity, Input as MembershipInput, NodeId, Time,
 };
 
+use super::receive::BatchNumbers;
 use super::{ACK_DELAY, Engine};
 use crate::api::{CallId, Class, CloseReason, Event, LinkId, Origin, Output, ReplyTo};
 use crate::session::{Cargo, OutFrame};
@@ -136,6 +137,9 @@ impl Engine {
                 self.membership
                     .handle(now, MembershipInput::Frame { from: node, bytes });
             }
+            Control::Digest(digests) => self.on_digest(now, node, &digests)?,
+            Control::Pull(pull) => self.on_pull(now, node, &pull)?,
+            Control::Gone(pull) => self.on_gone(node, &pull),
         }
         Ok(())
     }
@@ -181,6 +185,7 @@ impl Engine {
         }
         self.peers.pump(self.me.epoch, node, &mut self.out);
         self.repeat_acks(node, hello.epoch);
+        self.digest_to(now, node);
         self.wake_refused_flows();
         Ok(())
     }
@@ -270,9 +275,17 @@ impl Engine {
                 version,
                 first,
                 count,
+                floor,
             } => {
+                let numbers = BatchNumbers {
+                    key,
+                    version,
+                    first,
+                    count,
+                    floor,
+                };
                 let head = frame.slice(..frame.len() - body.len());
-                self.on_batch(now, from.node, (key, version, first, count), &head, &body)?;
+                self.on_batch(now, from.node, numbers, &head, &body)?;
             }
             DataHead::Skipped { flows, .. } => self.on_skipped(now, &flows),
             DataHead::Call { .. } if self.owes_acknowledgements(from.node) => {

@@ -21,7 +21,9 @@ impl Engine {
         alive.any(|Identity { id, epoch, .. }| {
             // Of a flow of which only its origin's later life has spoken, it is not known who else was meant.
             let may_hold = meant.is_none_or(|set| set.member(id).is_some_and(|m| m.epoch == epoch));
-            may_hold && id != flow.key.origin && !self.peers.is_linked(id)
+            // Over a link that is up, what one asks for may still not get through.
+            let out_of_reach = !self.peers.is_linked(id) || flow.is_told_by(id);
+            may_hold && id != flow.key.origin && out_of_reach
         })
     }
 
@@ -36,25 +38,33 @@ impl Engine {
             .map(|flow| flow.key)
             .collect();
         for key in keys {
-            let flow = self.flows_in.get_mut(&key).expect("it was just found");
-            let inbox = flow.inbox();
-            if let (Some((first, last)), Some(inbox)) = (flow.give_up(now), inbox) {
-                let origin = Origin {
-                    node: key.origin,
-                    epoch: key.epoch,
-                };
-                let (first, last) = (Seq(first), Seq(last));
-                let gap = Gap::Range {
-                    origin,
-                    flow: key.flow,
-                    first,
-                    last,
-                };
-                self.deliver(inbox, Delivery::Gap(gap));
-            }
-            self.deliver_ready(now, key);
-            self.ack_later(now, key);
+            self.give_up_first(now, key);
         }
+    }
+
+    /// Gives up the first run of missing messages of a flow and delivers what waited behind it; says whether there was one.
+    fn give_up_first(&mut self, now: Time, key: FlowKey) -> bool {
+        let Some(flow) = self.flows_in.get_mut(&key) else {
+            return false;
+        };
+        let (inbox, missed) = (flow.inbox(), flow.give_up(now));
+        if let (Some((first, last)), Some(inbox)) = (missed, inbox) {
+            let origin = Origin {
+                node: key.origin,
+                epoch: key.epoch,
+            };
+            let (first, last) = (Seq(first), Seq(last));
+            let gap = Gap::Range {
+                origin,
+                flow: key.flow,
+                first,
+                last,
+            };
+            self.deliver(inbox, Delivery::Gap(gap));
+        }
+        self.deliver_ready(now, key);
+        self.ack_later(now, key);
+        missed.is_some()
     }
 
     /// Forgets the flows of lives that have been over for long.
@@ -69,6 +79,7 @@ impl Engine {
             }
         }
         for key in forgotten {
+            while self.give_up_first(now, key) {}
             if let Some(flow) = self.flows_in.remove(&key) {
                 self.forgotten.insert(key, flow.watermark());
             }

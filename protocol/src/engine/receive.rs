@@ -14,8 +14,16 @@ use crate::wire::{DestMember, DestSet, FlowKey};
 /// Of a window, the part after which an acknowledgement is sent at once.
 const WINDOW_PARTS: usize = 8;
 
-/// The head of a batch: flow, version of the destination set, first message, number of messages.
-type BatchHead = (FlowKey, u32, u64, u32);
+/// The head of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BatchNumbers {
+    pub(super) key: FlowKey,
+    /// Of the destination set.
+    pub(super) version: u32,
+    pub(super) first: u64,
+    pub(super) count: u32,
+    pub(super) floor: u64,
+}
 
 impl Engine {
     pub(super) fn on_dest_set(
@@ -134,17 +142,25 @@ impl Engine {
         &mut self,
         now: Time,
         from: NodeId,
-        (key, version, first, count): BatchHead,
+        numbers: BatchNumbers,
         head: &Bytes,
         body: &Bytes,
     ) -> Result<(), &'static str> {
-        if first == 0 || first > SEQ_MAX || count == 0 {
+        let BatchNumbers {
+            key,
+            version,
+            first,
+            count,
+            floor,
+        } = numbers;
+        if first == 0 || first > SEQ_MAX || count == 0 || floor >= first {
             return Err("a batch with an impossible number");
         }
         let last = first + u64::from(count) - 1;
         let Some(flow) = self.flows_in.get_mut(&key) else {
             return Ok(());
         };
+        flow.retained.rise(floor.min(flow.watermark()));
         if flow.is_duplicate(first, last) {
             #[cfg(feature = "canaries")]
             self.deliver_duplicate(key, first, count, body.clone());
@@ -159,7 +175,7 @@ impl Engine {
             Arrival::Duplicate | Arrival::NoRoom => return Ok(()),
             Arrival::First => {}
         }
-        self.relay(now, (key, version), from, (first, last), head, body);
+        self.pass_on(now, from, &numbers, head, body);
         #[cfg(feature = "canaries")]
         if self.planted(crate::api::Canary::OrderIgnored) {
             let flow = self.flows_in.get_mut(&key).expect("it was just found");

@@ -3,19 +3,21 @@
 use bytes::Bytes;
 use rolecast_membership::{NodeId, Time};
 
+use super::receive::BatchNumbers;
 use super::{Engine, SEQ_MAX};
+use crate::flow_in::KnownDestSet;
+use crate::retained::RetainedBatch;
 use crate::session::{Cargo, OutFrame};
 use crate::spread;
 use crate::wire::FlowKey;
 
 impl Engine {
-    /// Passes a batch on that was received first.
-    pub(super) fn relay(
+    /// Does for the others what the flow's dissemination wants done with a batch that was received first.
+    pub(super) fn pass_on(
         &mut self,
         now: Time,
-        (key, version): (FlowKey, u32),
         from: NodeId,
-        (first, last): (u64, u64),
+        numbers: &BatchNumbers,
         head: &Bytes,
         body: &Bytes,
     ) {
@@ -23,14 +25,44 @@ impl Engine {
         if self.planted(crate::api::Canary::RelayForgotten) {
             return;
         }
-        let Some(known) = self
-            .flows_in
-            .get(&key)
-            .and_then(|flow| flow.dest_set(version))
-        else {
+        let &BatchNumbers {
+            key,
+            version,
+            first,
+            count,
+            ..
+        } = numbers;
+        let last = first + u64::from(count) - 1;
+        let flow = self.flows_in.get(&key);
+        let Some(known) = flow.and_then(|flow| flow.dest_set(version)).cloned() else {
             return;
         };
-        let known = known.clone();
+        if spread::keeps(&known.set) {
+            let (head, body) = (head.clone(), body.clone());
+            let batch = RetainedBatch {
+                last,
+                version,
+                known,
+                head,
+                body,
+            };
+            self.retain(now, key, first, batch);
+        } else {
+            self.relay(now, (known, version), from, (first, last), head, body);
+        }
+    }
+
+    /// Passes a batch on.
+    fn relay(
+        &mut self,
+        now: Time,
+        (known, version): (KnownDestSet, u32),
+        from: NodeId,
+        (first, last): (u64, u64),
+        head: &Bytes,
+        body: &Bytes,
+    ) {
+        let key = known.set.key;
         let mut awaited_peers = 0;
         for member in spread::on_first_receipt(&known.set, self.me.id, from) {
             let to = (member.node, member.epoch);

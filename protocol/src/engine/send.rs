@@ -34,6 +34,7 @@ impl Engine {
         let count = batch.count();
         let first = flow.push(count, batch.len_bytes());
         let last = first + u64::from(count) - 1;
+        let floor = flow.settled();
         let (version, announcement) = flow.announcement(key);
         let members: Vec<(NodeId, Epoch)> = flow.members().collect();
         let head = crate::wire::encode_head(&DataHead::Batch {
@@ -41,6 +42,7 @@ impl Engine {
             version,
             first,
             count,
+            floor,
         });
         let (prefix, body) = batch.parts();
         let head: Bytes = match prefix.is_empty() {
@@ -74,15 +76,22 @@ impl Engine {
         })
     }
 
+    /// The most bytes of one batch.
+    pub(super) fn batch_bytes_max(&self) -> usize {
+        let payloads = self.limits.payload_bytes_max;
+        payloads.max(2 * crate::batch::BATCH_BYTES_FULL) + 32
+    }
+
     fn check_room(&mut self, id: FlowId, bytes: usize) -> Result<(), MulticastError> {
         if self.draining {
             return Err(MulticastError::Leaving);
         }
         let max = self.limits.payload_bytes_max;
+        let batch_bytes_max = self.batch_bytes_max();
         let Some(flow) = self.flows_out.get_mut(&id) else {
             return Err(MulticastError::UnknownFlow);
         };
-        if bytes > max.max(2 * crate::batch::BATCH_BYTES_FULL) + 32 {
+        if bytes > batch_bytes_max {
             return Err(MulticastError::TooLarge { bytes, max });
         }
         let has_room = flow.has_room(self.limits.flow_window_bytes);

@@ -8,7 +8,9 @@ use rolecast_membership::{Event as MembershipEvent, NodeId};
 
 use super::net::{Due, Net};
 use crate::api::{Class, Delivery, Event, Gap, InboxId, Input, ReplyTo};
-use crate::wire::{Control, DataHead, DestMember, DestSet, decode_control, decode_data};
+use crate::wire::{
+    Control, DataHead, DestMember, DestSet, FlowDigest, Pull, decode_control, decode_data,
+};
 
 impl Net {
     pub(super) fn show_delivery(&mut self, node: u8, inbox: InboxId, delivery: Delivery) {
@@ -136,6 +138,12 @@ impl Net {
                     }
                     text
                 }
+                Some(Control::Digest(digests)) => {
+                    let flows: Vec<String> = digests.iter().map(digest_text).collect();
+                    format!("digest {}", flows.join(" "))
+                }
+                Some(Control::Pull(pull)) => format!("pull of {}", pull_text(&pull)),
+                Some(Control::Gone(pull)) => format!("gone are {}", pull_text(&pull)),
             },
             Class::Data => match decode_data(bytes) {
                 Some((head, _)) => Self::data_text(&head),
@@ -159,6 +167,7 @@ impl Net {
                 version,
                 first,
                 count,
+                ..
             } => {
                 let last = first + u64::from(*count) - 1;
                 format!("batch of {} v{version} #{first}..{last}", name(key.origin))
@@ -192,4 +201,19 @@ fn member_text(member: &DestMember) -> String {
         None => String::new(),
     };
     format!("{}@{epoch}:{start}{owed}", name(*node))
+}
+
+fn digest_text(digest: &FlowDigest) -> String {
+    let FlowDigest {
+        key,
+        upto,
+        aged,
+        floor,
+    } = digest;
+    format!("{} #{upto} aged #{aged} floor #{floor}", name(key.origin))
+}
+
+fn pull_text(pull: &Pull) -> String {
+    let Pull { key, first, last } = pull;
+    format!("{} #{first}..{last}", name(key.origin))
 }

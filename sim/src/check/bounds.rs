@@ -1,6 +1,6 @@
 //! Bounds: no queue of an engine ever passes its limit.
 
-use rolecast_protocol::{Limits, Usage};
+use rolecast_protocol::{Dissemination, Limits, Usage};
 
 use super::violation::Broken;
 
@@ -9,6 +9,7 @@ use super::violation::Broken;
 pub struct Bounds {
     session_bytes: usize,
     early_bytes: usize,
+    retained_bytes: usize,
     calls: usize,
     flows: usize,
     inbox_bytes: usize,
@@ -19,12 +20,14 @@ impl Bounds {
     /// The bounds of an engine with these limits, in a run with so many roles.
     #[must_use]
     pub fn new(limits: &Limits, roles: usize) -> Self {
-        // A flow takes one more batch as long as its window is not full; each role has two flows, one for each way of spreading.
+        // A flow takes one more batch as long as its window is not full; each role has three flows, one for each way of spreading.
         let batch_bytes_max = limits.payload_bytes_max + BATCH_BYTES_MORE;
-        let own_flows = (limits.flow_window_bytes + batch_bytes_max) * 2 * roles;
+        let own_flows =
+            (limits.flow_window_bytes + batch_bytes_max) * Dissemination::ALL.len() * roles;
         Bounds {
             session_bytes: limits.session_bytes_max + batch_bytes_max + own_flows,
             early_bytes: limits.flow_window_bytes + batch_bytes_max,
+            retained_bytes: 2 * (limits.flow_window_bytes + batch_bytes_max),
             calls: limits.calls_max,
             flows: FLOWS_MAX,
             inbox_bytes: limits.inbox_bytes_max,
@@ -61,6 +64,11 @@ pub fn check_usage(usage: &Usage, bounds: &Bounds) -> Result<(), Broken> {
             "bytes that came too early in one flow",
             usage.early_bytes_max,
             bounds.early_bytes,
+        ),
+        (
+            "bytes kept for other members of one flow",
+            usage.retained_bytes_max,
+            bounds.retained_bytes,
         ),
         ("calls outstanding", usage.calls, bounds.calls),
         ("flows received", usage.flows, bounds.flows),

@@ -1,0 +1,330 @@
+//! Spreading by reference: members say what they have, fetch what they miss, and keep what somebody may miss.
+//!
+//! The origin sends every payload to every member, and nobody passes it on unasked.
+//! A few milliseconds after something new, each member that keeps it tells others how far it has the flow, twice at that distance and then less and less often, until everybody has it.
+//! What a member had already at its digest before is not merely on its way: whoever misses that, and got nothing of the flow meanwhile, pulls it.
+//! So no failure detector is in the loop: that the origin died is found out by nobody before its last messages are spread.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rolecast_membership::{Epoch, NodeId, Time};
+
+use super::{Engine, SEQ_MAX};
+use crate::api::Dissemination;
+use crate::flow_in::FlowIn;
+use crate::retained::{DIGEST_DELAY, RetainedBatch};
+use crate::session::{Cargo, OutFrame};
+use crate::wire::{Control, DestMember, FlowDigest, FlowKey, Pull};
+
+/// The most members to which a digest of one flow goes at once.
+const TARGETS_MAX: usize = 8;
+/// Bytes after which the answer to one pull ends; the rest is pulled again.
+const PULL_BYTES: usize = 1 << 20;
+/// What is kept of a flow at most, in windows with the batch that may go beyond: one is what its origin may send above the floor, with as much again for the heads of many small batches.
+const RETAINED_WINDOWS: usize = 2;
+
+/// After so long, a flow of which nothing is known is asked for again.
+const ASK_PATIENCE: Duration = Duration::from_millis(100);
+/// Flows of which nothing is known that are asked for at one time.
+const ASKED_MAX: usize = 1_024;
+
+/// The flows of which digests are due.
+#[derive(Debug, Default)]
+pub(super) struct DueDigests {
+    flows: BTreeSet<FlowKey>,
+    pub(super) at: Option<Time>,
+    /// Flows of which nothing was known, with when they were asked for.
+    asked: BTreeMap<FlowKey, Time>,
+}
+
+impl DueDigests {
+    /// Whether a flow of which nothing is known may be asked for; notes that it is.
+    fn may_ask(&mut self, now: Time, key: FlowKey) -> bool {
+        self.asked.retain(|_, at| now < *at + ASK_PATIENCE);
+        let may = self.asked.len() < ASKED_MAX && !self.asked.contains_key(&key);
+        if may {
+            self.asked.insert(key, now);
+        }
+        may
+    }
+}
+
+impl Engine {
+    /// Keeps a batch that was received first.
+    pub(super) fn retain(&mut self, now: Time, key: FlowKey, first: u64, batch: RetainedBatch) {
+        let window = self.limits.flow_window_bytes + self.batch_bytes_max();
+        let bytes_max = RETAINED_WINDOWS * window;
+        if let Some(flow) = self.flows_in.get_mut(&key) {
+            flow.retained.keep(now, first, batch, bytes_max);
+            self.digest_later(key);
+        }
+    }
+
+    /// Takes over when the next digest of a flow is due.
+    fn digest_later(&mut self, key: FlowKey) {
+        let at = self.flows_in.get(&key).and_then(|f| f.retained.digest_at());
+        if let Some(at) = at {
+            self.digests.flows.insert(key);
+            self.digests.at = Some(self.digests.at.map_or(at, |before| before.min(at)));
+        }
+    }
+
+    /// A link came up: whoever is there may miss something, or know that nobody does.
+    pub(super) fn digest_to(&mut self, now: Time, node: NodeId) {
+        let concerned = |flow: &FlowIn| {
+            let known = flow.newest_dest_set();
+            flow.key.origin == node || known.is_some_and(|k| k.set.member(node).is_some())
+        };
+        let keys: Vec<FlowKey> = self.digests.flows.iter().copied().collect();
+        for key in keys {
+            let flow = self.flows_in.get_mut(&key);
+            if let Some(flow) = flow.filter(|flow| concerned(flow)) {
+                flow.retained.on_news(now);
+                self.digest_later(key);
+            }
+        }
+    }
+
+    /// Gives the digests that are due, one frame to each peer.
+    pub(super) fn send_due_digests(&mut self, now: Time) {
+        let mut frames = BTreeMap::<NodeId, Vec<FlowDigest>>::new();
+        let keys = std::mem::take(&mut self.digests.flows);
+        self.digests.at = None;
+        for key in keys {
+            self.lift_floor(key);
+            let due = |flow: &FlowIn| flow.retained.digest_at().is_some_and(|at| at <= now);
+            if self.flows_in.get(&key).is_some_and(due) {
+                for (node, digest) in self.digests_of(now, key) {
+                    frames.entry(node).or_default().push(digest);
+                }
+            }
+            self.digest_later(key);
+        }
+        for (node, digests) in frames {
+            self.send_control_to(node, &Control::Digest(digests));
+        }
+    }
+
+    /// One round of digests of a flow.
+    fn digests_of(&mut self, now: Time, key: FlowKey) -> Vec<(NodeId, FlowDigest)> {
+        let others = self.others_of(key);
+        let reachable: Vec<NodeId> = others
+            .map(|member| member.node)
+            .filter(|&node| self.peers.is_linked(node))
+            .collect();
+        let origin = self.peers.is_linked(key.origin).then_some(key.origin);
+        let flow = self.flows_in.get_mut(&key).expect("it is due");
+        let upto = flow.watermark();
+        let mut targets = flow.retained.take_turns(&reachable, TARGETS_MAX);
+        // As long as batches come, they say how far everybody is; after them only the origin can.
+        targets.extend(origin.filter(|_| flow.retained.is_stuck()));
+        let digest = FlowDigest {
+            key,
+            upto,
+            aged: flow.retained.begin_round(now, upto),
+            floor: flow.retained.floor(),
+        };
+        targets.into_iter().map(|node| (node, digest)).collect()
+    }
+
+    /// The members of a flow other than this node and the origin whose life is not known to be over.
+    fn others_of(&self, key: FlowKey) -> impl Iterator<Item = DestMember> + '_ {
+        let known = self.flows_in.get(&key).and_then(FlowIn::newest_dest_set);
+        let members = known.map(|known| std::sync::Arc::clone(&known.set));
+        let members = members.into_iter().flat_map(|set| set.members.clone());
+        members.filter(move |member| {
+            let other = ![self.me.id, key.origin].contains(&member.node);
+            other && !self.is_over(member.node, member.epoch)
+        })
+    }
+
+    /// Whether a life of another node is known to be over.
+    fn is_over(&self, node: NodeId, epoch: Epoch) -> bool {
+        let member = self.membership.member(node);
+        let ended = self.peers.get(node).and_then(|peer| peer.dead_epoch);
+        member.is_some_and(|m| m.record.identity.epoch > epoch) || ended >= Some(epoch)
+    }
+
+    /// Raises a flow's floor to what every member said that it has.
+    fn lift_floor(&mut self, key: FlowKey) {
+        let Some(flow) = self.flows_in.get(&key) else {
+            return;
+        };
+        let told = |member: DestMember| {
+            let told = flow.retained.told_by(member.node, member.epoch);
+            told.max(member.start - 1)
+        };
+        let floor = self.others_of(key).map(told).min();
+        let floor = floor.unwrap_or(u64::MAX).min(flow.watermark());
+        if let Some(flow) = self.flows_in.get_mut(&key) {
+            flow.retained.rise(floor);
+        }
+    }
+
+    /// A peer says how far it has flows.
+    pub(super) fn on_digest(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        digests: &[FlowDigest],
+    ) -> Result<(), &'static str> {
+        let Some(epoch) = self.life_of_link(node) else {
+            return Ok(());
+        };
+        let mut answers = Vec::new();
+        for digest in digests {
+            if digest.upto.max(digest.floor) > SEQ_MAX || digest.aged > digest.upto {
+                return Err("a digest of impossible messages");
+            }
+            if digest.key.origin == self.me.id {
+                answers.extend(self.answer_as_origin(digest));
+            } else if self.flows_in.contains_key(&digest.key) {
+                answers.extend(self.compare_digest(now, (node, epoch), digest));
+            } else {
+                self.pull_unknown(now, node, digest);
+            }
+        }
+        if !answers.is_empty() {
+            self.send_control_to(node, &Control::Digest(answers));
+        }
+        Ok(())
+    }
+
+    /// The life in which a peer speaks over its present link.
+    fn life_of_link(&self, node: NodeId) -> Option<Epoch> {
+        self.peers.get(node)?.link.as_ref()?.hello
+    }
+
+    /// What a member is to know that keeps messages which no batch is following.
+    fn answer_as_origin(&self, digest: &FlowDigest) -> Option<FlowDigest> {
+        let flow = self.flows_out.get(&digest.key.flow)?;
+        let news = digest.key.epoch == self.me.epoch && digest.floor < flow.settled();
+        news.then(|| FlowDigest {
+            key: digest.key,
+            upto: flow.last(),
+            aged: 0,
+            floor: flow.settled(),
+        })
+    }
+
+    /// Learns how far another one has a flow, and asks it for what is missing here; gives what that one is to know.
+    fn compare_digest(
+        &mut self,
+        now: Time,
+        (node, epoch): (NodeId, Epoch),
+        digest: &FlowDigest,
+    ) -> Option<FlowDigest> {
+        let flow = self.flows_in.get_mut(&digest.key)?;
+        // Of what is owed from a former life of the origin, nothing is known yet but the numbers.
+        let known = flow.newest_dest_set().map(|known| &known.set);
+        if known.is_some_and(|set| set.dissemination != Dissemination::Digest) {
+            return None;
+        }
+        if known.is_none_or(|set| set.member(node).is_some()) {
+            flow.retained.on_told(node, epoch, digest.upto);
+        }
+        flow.retained.rise(digest.floor.min(flow.watermark()));
+        if node == digest.key.origin {
+            return None;
+        }
+        flow.know_upto(now, digest.upto);
+        let first = flow.watermark() + 1;
+        let last = flow.missing_upto(digest.aged);
+        let missed = flow.missing_for(now).unwrap_or_default();
+        if first <= last && missed >= DIGEST_DELAY && flow.retained.begin_pull(now, first) {
+            self.pull(node, digest.key, first, last);
+        }
+        let flow = self.flows_in.get(&digest.key)?;
+        let (floor, upto) = (flow.retained.floor(), flow.watermark());
+        (digest.floor < floor).then_some(FlowDigest {
+            key: digest.key,
+            upto,
+            aged: 0,
+            floor,
+        })
+    }
+
+    /// Asks for a flow of which this node has not heard, because its origin did not get so far.
+    fn pull_unknown(&mut self, now: Time, node: NodeId, digest: &FlowDigest) {
+        if digest.aged == 0 || self.forgotten.contains(digest.key) {
+            return;
+        }
+        if self.digests.may_ask(now, digest.key) {
+            self.pull(node, digest.key, 1, digest.aged);
+        }
+    }
+
+    fn pull(&mut self, node: NodeId, key: FlowKey, first: u64, last: u64) {
+        let pull = Pull { key, first, last };
+        self.send_control_to(node, &Control::Pull(pull));
+    }
+
+    /// A peer asks for what it misses.
+    pub(super) fn on_pull(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        pull: &Pull,
+    ) -> Result<(), &'static str> {
+        if pull.first == 0 || pull.first > pull.last || pull.last > SEQ_MAX {
+            return Err("a pull of impossible messages");
+        }
+        let Some(epoch) = self.life_of_link(node) else {
+            return Ok(());
+        };
+        let waiting = self.peers.get(node).and_then(|peer| peer.session.as_ref());
+        let Some(flow) = self.flows_in.get_mut(&pull.key) else {
+            return Ok(());
+        };
+        // What it asked for before is still on its way.
+        if waiting.is_some_and(|session| session.bytes() >= PULL_BYTES) {
+            return Ok(());
+        }
+        let mut bytes = 0;
+        let wanted = flow.retained.range(pull.first, pull.last);
+        let wanted: Vec<RetainedBatch> = wanted
+            .filter(|batch| is_meant(batch, node, epoch))
+            .take_while(|batch| {
+                let more = bytes < PULL_BYTES;
+                bytes += batch.body.len();
+                more
+            })
+            .cloned()
+            .collect();
+        flow.retained.on_news(now);
+        self.digest_later(pull.key);
+        if wanted.is_empty() {
+            self.send_control_to(node, &Control::Gone(*pull));
+        }
+        for batch in wanted {
+            self.send_retained((node, epoch), pull.key, batch);
+        }
+        Ok(())
+    }
+
+    /// A peer that was asked for messages has none of them.
+    pub(super) fn on_gone(&mut self, node: NodeId, pull: &Pull) {
+        if let Some(flow) = self.flows_in.get_mut(&pull.key) {
+            flow.retained.on_gone(node, pull.last);
+        }
+    }
+
+    fn send_retained(&mut self, to: (NodeId, Epoch), key: FlowKey, batch: RetainedBatch) {
+        self.announce(to, key, batch.version, &batch.known.encoded);
+        let cargo = Cargo::Relay {
+            key,
+            upto: batch.last,
+            awaited: false,
+        };
+        let (head, body) = (batch.head, batch.body);
+        let frame = OutFrame { head, body, cargo };
+        self.peers.push(self.me.epoch, to, frame, &mut self.out);
+    }
+}
+
+/// Whether a batch has something for this life of a node.
+fn is_meant(batch: &RetainedBatch, node: NodeId, epoch: Epoch) -> bool {
+    let member = batch.known.set.member(node);
+    member.is_some_and(|m| m.epoch == epoch && m.start <= batch.last)
+}

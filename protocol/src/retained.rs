@@ -1,0 +1,214 @@
+//! What a member keeps of a flow that spreads by reference, until everybody who is meant has it.
+//!
+//! Every member says now and then how far it has a flow (its *digest*), and whoever misses something fetches it from one that has it: anti-entropy with cumulative digests, as in Demers et al., "Epidemic Algorithms for Replicated Database Maintenance" (1987, section 1.3), with the destination set in place of all replicas.
+//! A message is kept until the *floor* has passed it: the origin says in each batch how far every member has acknowledged, and the members' digests show the same without the origin.
+//!
+//! What is kept is bounded by the origin's window, since no batch is sent further above the floor than that.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rolecast_membership::{Epoch, NodeId, Time};
+
+use crate::flow_in::KnownDestSet;
+
+/// What is kept of one flow, and how far the others are.
+#[derive(Debug, Default)]
+pub(crate) struct Retained {
+    /// By first message, in the order of the numbers.
+    batches: BTreeMap<u64, RetainedBatch>,
+    bytes: usize,
+    /// Everybody who is meant has everything up to here.
+    floor: u64,
+    /// How far each other member said it is, and in which of its lives.
+    others: BTreeMap<NodeId, Told>,
+    /// How far this node was when it gave its last digest.
+    told: u64,
+    /// Digests given since something was last news.
+    rounds: u32,
+    /// When the next digest is due.
+    digest_at: Option<Time>,
+    /// Where the round of those who get digests goes on.
+    turn: usize,
+    /// What was asked for last: everything after this message, at this time.
+    pulled: Option<(u64, Time)>,
+}
+
+/// What another member said.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    /// In which of its lives.
+    epoch: Epoch,
+    /// It is this far.
+    upto: u64,
+    /// Up to here it has nothing that this node misses.
+    gone_upto: u64,
+}
+
+/// A batch as it came, with the destination set that it refers to.
+#[derive(Clone, Debug)]
+pub(crate) struct RetainedBatch {
+    pub(crate) last: u64,
+    pub(crate) version: u32,
+    pub(crate) known: KnownDestSet,
+    pub(crate) head: Bytes,
+    pub(crate) body: Bytes,
+}
+
+impl RetainedBatch {
+    fn len_bytes(&self) -> usize {
+        self.head.len() + self.body.len()
+    }
+}
+
+/// How long a digest waits for company.
+pub(crate) const DIGEST_DELAY: Duration = Duration::from_millis(5);
+/// The longest time between two digests of a flow of which something is kept.
+const DIGEST_PERIOD_MAX: Duration = Duration::from_millis(500);
+/// Digests after something new that are given without growing distance: the second one says what is not merely on its way.
+const ROUNDS_AT_ONCE: u32 = 2;
+/// After so long, what was asked for and did not come is asked for again.
+const PULL_PATIENCE: Duration = Duration::from_millis(100);
+
+impl Retained {
+    /// Keeps a batch; what is too old goes when that is more than `bytes_max`.
+    pub(crate) fn keep(&mut self, now: Time, first: u64, batch: RetainedBatch, bytes_max: usize) {
+        if batch.last <= self.floor {
+            return;
+        }
+        self.bytes += batch.len_bytes();
+        if let Some(before) = self.batches.insert(first, batch) {
+            self.bytes -= before.len_bytes();
+        }
+        while self.bytes > bytes_max
+            && let Some((_, oldest)) = self.batches.pop_first()
+        {
+            self.bytes -= oldest.len_bytes();
+        }
+        self.on_news(now);
+    }
+
+    /// Something happened that the others should hear of soon.
+    pub(crate) fn on_news(&mut self, now: Time) {
+        self.rounds = 0;
+        if !self.batches.is_empty() {
+            let soon = now + DIGEST_DELAY;
+            self.digest_at = Some(self.digest_at.map_or(soon, |at| at.min(soon)));
+        }
+    }
+
+    /// Everybody who is meant has everything up to here; what nobody needs goes.
+    pub(crate) fn rise(&mut self, floor: u64) {
+        self.floor = self.floor.max(floor);
+        while let Some(entry) = self.batches.first_entry()
+            && entry.get().last <= self.floor
+        {
+            self.bytes -= entry.remove().len_bytes();
+        }
+        if self.batches.is_empty() {
+            self.digest_at = None;
+        }
+    }
+
+    /// Another member is this far.
+    pub(crate) fn on_told(&mut self, node: NodeId, epoch: Epoch, upto: u64) {
+        let told = self.others.entry(node).or_default();
+        if told.epoch < epoch {
+            *told = Told {
+                epoch,
+                ..Told::default()
+            };
+        }
+        told.upto = told.upto.max(upto);
+    }
+
+    /// Another member has nothing of what is missing here, up to this message.
+    pub(crate) fn on_gone(&mut self, node: NodeId, upto: u64) {
+        if let Some(told) = self.others.get_mut(&node) {
+            told.gone_upto = told.gone_upto.max(upto);
+        }
+    }
+
+    /// How far a life of another member is, as far as it said.
+    pub(crate) fn told_by(&self, node: NodeId, epoch: Epoch) -> u64 {
+        let told = self.others.get(&node);
+        told.filter(|told| told.epoch == epoch)
+            .map_or(0, |told| told.upto)
+    }
+
+    /// Whether another member may have something of `first..=last`, as far as it said.
+    pub(crate) fn may_have(&self, node: NodeId, first: u64, last: u64) -> bool {
+        let told = self.others.get(&node);
+        told.is_some_and(|told| told.upto >= first && told.gone_upto < last)
+    }
+
+    /// Keeps only what these members said.
+    pub(crate) fn retain_told(&mut self, is_member: impl Fn(NodeId) -> bool) {
+        self.others.retain(|&node, _| is_member(node));
+    }
+
+    /// Begins a round of digests at which this node is `upto`; gives how far it was at the one before, and sets when the next is due.
+    pub(crate) fn begin_round(&mut self, now: Time, upto: u64) -> u64 {
+        let aged = std::mem::replace(&mut self.told, upto).min(upto);
+        let doublings = self.rounds.saturating_sub(ROUNDS_AT_ONCE - 1).min(16);
+        self.rounds = self.rounds.saturating_add(1);
+        let period = (DIGEST_DELAY * (1 << doublings)).min(DIGEST_PERIOD_MAX);
+        self.digest_at = Some(now + period);
+        aged
+    }
+
+    /// Whether digests have been given for a while without anything new.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.rounds > ROUNDS_AT_ONCE
+    }
+
+    /// The next `count` of `members` in turn.
+    pub(crate) fn take_turns<T: Copy>(&mut self, members: &[T], count: usize) -> Vec<T> {
+        let len = members.len();
+        if len <= count {
+            return members.to_vec();
+        }
+        let start = self.turn % len;
+        self.turn = (start + count) % len;
+        let round = members.iter().cycle().skip(start);
+        round.take(count).copied().collect()
+    }
+
+    /// Whether what follows `after` may be asked for; notes that it is.
+    pub(crate) fn begin_pull(&mut self, now: Time, after: u64) -> bool {
+        let waits = self
+            .pulled
+            .is_some_and(|(asked, at)| asked == after && now < at + PULL_PATIENCE);
+        if !waits {
+            self.pulled = Some((after, now));
+        }
+        !waits
+    }
+
+    /// The batches that hold something of `first..=last`, in order.
+    pub(crate) fn range(&self, first: u64, last: u64) -> impl Iterator<Item = &RetainedBatch> {
+        let batches = self.batches.range(..=last).map(|(_, batch)| batch);
+        batches.filter(move |batch| batch.last >= first)
+    }
+
+    /// How far everybody who is meant is.
+    pub(crate) fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// Whether nothing is kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// Bytes kept.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// When the next digest is due.
+    pub(crate) fn digest_at(&self) -> Option<Time> {
+        self.digest_at
+    }
+}
