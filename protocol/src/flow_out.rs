@@ -308,11 +308,6 @@ impl FlowOut {
         self.settled
     }
 
-    /// The last message that was sent.
-    pub(crate) fn last(&self) -> u64 {
-        self.next - 1
-    }
-
     /// Whether nothing is on the way.
     pub(crate) fn is_settled(&self) -> bool {
         self.in_flight.is_empty()

@@ -42,6 +42,18 @@ pub(crate) struct FlowDigest {
     pub(crate) floor: u64,
 }
 
+impl FlowDigest {
+    /// What a member for which messages from `start` on are meant is told: nothing, if there is none for it.
+    pub(crate) fn since(self, start: u64) -> Self {
+        let due = |upto: u64| if upto < start { 0 } else { upto };
+        FlowDigest {
+            upto: due(self.upto),
+            aged: due(self.aged),
+            ..self
+        }
+    }
+}
+
 /// A member misses messages `first..=last` of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pull {

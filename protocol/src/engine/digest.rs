@@ -109,23 +109,26 @@ impl Engine {
     /// One round of digests of a flow.
     fn digests_of(&mut self, now: Time, key: FlowKey) -> Vec<(NodeId, FlowDigest)> {
         let others = self.others_of(key);
-        let reachable: Vec<NodeId> = others
-            .map(|member| member.node)
-            .filter(|&node| self.peers.is_linked(node))
+        let reachable: Vec<(NodeId, u64)> = others
+            .map(|member| (member.node, member.start))
+            .filter(|&(node, _)| self.peers.is_linked(node))
             .collect();
         let origin = self.peers.is_linked(key.origin).then_some(key.origin);
         let flow = self.flows_in.get_mut(&key).expect("it is due");
         let upto = flow.watermark();
         let mut targets = flow.retained.take_turns(&reachable, TARGETS_MAX);
         // As long as batches come, they say how far everybody is; after them only the origin can.
-        targets.extend(origin.filter(|_| flow.retained.is_stuck()));
+        targets.extend(origin.filter(|_| flow.retained.is_stuck()).map(|o| (o, 1)));
         let digest = FlowDigest {
             key,
             upto,
             aged: flow.retained.begin_round(now, upto),
             floor: flow.retained.floor(),
         };
-        targets.into_iter().map(|node| (node, digest)).collect()
+        let targets = targets.into_iter();
+        targets
+            .map(|(node, start)| (node, digest.since(start)))
+            .collect()
     }
 
     /// The members of a flow other than this node and the origin whose life is not known to be over.
@@ -202,7 +205,7 @@ impl Engine {
         let news = digest.key.epoch == self.me.epoch && digest.floor < flow.settled();
         news.then(|| FlowDigest {
             key: digest.key,
-            upto: flow.last(),
+            upto: 0,
             aged: 0,
             floor: flow.settled(),
         })
@@ -235,11 +238,10 @@ impl Engine {
         if first <= last && missed >= DIGEST_DELAY && flow.retained.begin_pull(now, first) {
             self.pull(node, digest.key, first, last);
         }
-        let flow = self.flows_in.get(&digest.key)?;
-        let (floor, upto) = (flow.retained.floor(), flow.watermark());
+        let floor = self.flows_in.get(&digest.key)?.retained.floor();
         (digest.floor < floor).then_some(FlowDigest {
             key: digest.key,
-            upto,
+            upto: 0,
             aged: 0,
             floor,
         })
