@@ -120,7 +120,9 @@ impl Retained {
                 ..Told::default()
             };
         }
-        told.upto = told.upto.max(upto);
+        if told.epoch == epoch {
+            told.upto = told.upto.max(upto);
+        }
     }
 
     /// Another member has nothing of what is missing here, up to this message.
@@ -210,5 +212,134 @@ impl Retained {
     /// When the next digest is due.
     pub(crate) fn digest_at(&self) -> Option<Time> {
         self.digest_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Dissemination, FlowId};
+    use crate::wire::{DestSet, FlowKey};
+
+    fn node(number: u8) -> NodeId {
+        NodeId::from_bytes([number; 32])
+    }
+
+    fn batch(last: u64, bytes: usize) -> RetainedBatch {
+        let key = FlowKey {
+            origin: node(1),
+            epoch: Epoch(1),
+            flow: FlowId(1),
+        };
+        let set = DestSet {
+            key,
+            version: 1,
+            role: "r".parse().expect("a role"),
+            dissemination: Dissemination::Digest,
+            epoch_before: Epoch(1),
+            born: Epoch(1),
+            members: Vec::new(),
+        };
+        let known = KnownDestSet {
+            set: set.into(),
+            encoded: Bytes::new(),
+        };
+        RetainedBatch {
+            last,
+            version: 1,
+            known,
+            head: Bytes::new(),
+            body: vec![0; bytes].into(),
+        }
+    }
+
+    fn lasts(retained: &Retained, first: u64, last: u64) -> Vec<u64> {
+        let range = retained.range(first, last);
+        range.map(|batch| batch.last).collect()
+    }
+
+    #[test]
+    fn what_the_floor_has_passed_goes_and_nothing_else() {
+        let mut retained = Retained::default();
+        for (first, last) in [(1, 3), (4, 4), (5, 9)] {
+            retained.keep(Time::ZERO, first, batch(last, 10), 1_000);
+        }
+        assert_eq!(lasts(&retained, 1, 9), [3, 4, 9]);
+        assert_eq!(lasts(&retained, 3, 4), [3, 4]);
+        assert_eq!(lasts(&retained, 6, 6), [9]);
+        retained.rise(2);
+        assert_eq!(lasts(&retained, 1, 9), [3, 4, 9]);
+        retained.rise(8);
+        assert_eq!(lasts(&retained, 1, 9), [9]);
+        retained.rise(3);
+        retained.keep(Time::ZERO, 1, batch(3, 10), 1_000);
+        assert_eq!(lasts(&retained, 1, 9), [9]);
+        assert!(retained.digest_at().is_some());
+        retained.rise(9);
+        assert!(retained.is_empty() && retained.bytes() == 0);
+        assert_eq!(retained.digest_at(), None);
+    }
+
+    #[test]
+    fn the_oldest_make_room() {
+        let mut retained = Retained::default();
+        for last in 1..=4 {
+            retained.keep(Time::ZERO, last, batch(last, 10), 25);
+        }
+        assert_eq!(lasts(&retained, 1, 4), [3, 4]);
+        assert_eq!(retained.bytes(), 20);
+    }
+
+    #[test]
+    fn digests_come_twice_at_once_and_then_ever_more_seldom() {
+        let mut retained = Retained::default();
+        retained.keep(Time::ZERO, 1, batch(1, 10), 1_000);
+        let mut waits = Vec::new();
+        let mut aged = Vec::new();
+        for _ in 0..11 {
+            let at = retained.digest_at().expect("something is kept");
+            aged.push(retained.begin_round(at, 1));
+            let next = retained.digest_at().expect("something is kept");
+            waits.push(next.since(at).as_millis());
+        }
+        assert_eq!(waits, [5, 5, 10, 20, 40, 80, 160, 320, 500, 500, 500]);
+        assert_eq!(aged[..3], [0, 1, 1]);
+        let at = retained.digest_at().expect("something is kept");
+        retained.on_news(at);
+        assert_eq!(retained.digest_at(), Some(at));
+        retained.begin_round(at, 1);
+        assert_eq!(retained.digest_at(), Some(at + DIGEST_DELAY));
+    }
+
+    #[test]
+    fn everybody_gets_a_turn() {
+        let mut retained = Retained::default();
+        let members: Vec<u8> = (0..5).collect();
+        assert_eq!(retained.take_turns(&members, 2), [0, 1]);
+        assert_eq!(retained.take_turns(&members, 2), [2, 3]);
+        assert_eq!(retained.take_turns(&members, 2), [4, 0]);
+        assert_eq!(retained.take_turns(&members, 8), members);
+    }
+
+    #[test]
+    fn what_another_life_said_does_not_count() {
+        let mut retained = Retained::default();
+        retained.on_told(node(2), Epoch(2), 5);
+        retained.on_told(node(2), Epoch(1), 9);
+        assert_eq!(retained.told_by(node(2), Epoch(1)), 0);
+        assert_eq!(retained.told_by(node(2), Epoch(2)), 5);
+        retained.on_told(node(2), Epoch(3), 1);
+        assert_eq!(retained.told_by(node(2), Epoch(3)), 1);
+    }
+
+    #[test]
+    fn who_has_nothing_of_it_is_not_waited_for() {
+        let mut retained = Retained::default();
+        retained.on_told(node(2), Epoch(1), 9);
+        assert!(retained.may_have(node(2), 4, 6));
+        retained.on_gone(node(2), 6);
+        assert!(!retained.may_have(node(2), 4, 6));
+        assert!(retained.may_have(node(2), 7, 9));
+        assert!(!retained.may_have(node(2), 10, 12));
     }
 }

@@ -88,3 +88,8 @@ fn out_of_reach() {
 fn idle() {
     check("idle");
 }
+
+#[test]
+fn digest() {
+    check("digest");
+}

@@ -85,6 +85,7 @@ impl Net {
                 self.stopped.insert((words.node(1), inbox));
             }
             "eager" => self.multicast(&words, Dissemination::Eager),
+            "digest" => self.multicast(&words, Dissemination::Digest),
             "best-effort" => self.multicast(&words, Dissemination::BestEffort),
             "ask" => self.call(&words, CallKind::Request),
             "tell" => self.call(&words, CallKind::OneWay),
