@@ -95,8 +95,11 @@ struct GroupArgs {
     /// Let every receiver relay, so that all get a message or none, whatever happens to the sender (the default)
     #[arg(long)]
     eager: bool,
-    /// Let only the sender send: no agreement if it dies
+    /// Let receivers tell each other what they have and fetch what they miss: the same promise with fewer payloads
     #[arg(long, conflicts_with = "eager")]
+    digest: bool,
+    /// Let only the sender send: no agreement if it dies
+    #[arg(long, conflicts_with_all = ["eager", "digest"])]
     best_effort: bool,
 }
 
@@ -188,9 +191,12 @@ pub(crate) fn run(args: BenchArgs, output: &Output) -> Result<(), Failure> {
 
 impl GroupArgs {
     fn settle(self) -> (usize, Dissemination) {
-        let dissemination = match self.best_effort {
-            true => Dissemination::BestEffort,
-            false => Dissemination::Eager,
+        let dissemination = if self.best_effort {
+            Dissemination::BestEffort
+        } else if self.digest {
+            Dissemination::Digest
+        } else {
+            Dissemination::Eager
         };
         (self.subs as usize, dissemination)
     }

@@ -69,6 +69,9 @@ impl Plan {
             (System::Rolecast, Some(Dissemination::Eager)) => {
                 "eager, fifo, acknowledged, encrypted"
             }
+            (System::Rolecast, Some(Dissemination::Digest)) => {
+                "digest, fifo, acknowledged, encrypted"
+            }
             (System::Rolecast, Some(Dissemination::BestEffort)) => {
                 "best effort, fifo, acknowledged, encrypted"
             }
