@@ -33,7 +33,7 @@
 //!
 //! A multicast goes to the holders of the role in the sender's view at that moment.
 //! Each of them that stays up gets it exactly once and in the order in which this node sent to the role, or its inbox says [`InboxItem::Gap`]: nothing is lost in silence.
-//! With [`Dissemination::Eager`], the default, a message that one of them has delivered is delivered by all of them that stay up, even if the sender dies in the middle.
+//! With [`Dissemination::Digest`], the default, or [`Dissemination::Eager`], a message that one of them has delivered is delivered by all of them that stay up, even if the sender dies in the middle.
 //! Messages live in memory only.
 //!
 //! A slow holder holds the senders back: [`Channel::multicast`] waits, and what waits is bounded.

@@ -403,7 +403,7 @@ pub enum Pick {
 /// ```
 /// # use rolecast_protocol::Dissemination;
 /// // Agreement is the default; to give it up takes a word.
-/// assert_eq!(Dissemination::default(), Dissemination::Eager);
+/// assert_eq!(Dissemination::default(), Dissemination::Digest);
 /// assert_ne!(Dissemination::default(), Dissemination::BestEffort);
 /// ```
 #[derive(
@@ -420,13 +420,14 @@ pub enum Pick {
     serde::Deserialize,
 )]
 pub enum Dissemination {
-    /// Every receiver relays on first receipt: agreement, at O(n²) payloads, one hop after the first survivor has the message.
+    /// Receivers keep what they got, tell each other how far they are, and fetch what they miss: agreement, at O(n) payloads.
+    /// When the sender dies in the middle, the survivors have a message two round trips and ten milliseconds after the first of them, if their links are up.
     #[default]
+    Digest,
+    /// Every receiver relays on first receipt: agreement, at O(n²) payloads, one hop after the first survivor has the message.
     Eager,
     /// Nobody relays: no agreement if the sender dies.
     BestEffort,
-    /// Receivers tell each other what they have and fetch what they miss: agreement, at O(n) payloads.
-    Digest,
 }
 
 impl Dissemination {
@@ -435,12 +436,12 @@ impl Dissemination {
     /// ```
     /// # use rolecast_protocol::Dissemination;
     /// let words: Vec<String> = Dissemination::ALL.iter().map(|way| format!("{way:?}")).collect();
-    /// assert_eq!(words, ["Eager", "BestEffort", "Digest"]);
+    /// assert_eq!(words, ["Digest", "Eager", "BestEffort"]);
     /// ```
     pub const ALL: [Dissemination; 3] = [
+        Dissemination::Digest,
         Dissemination::Eager,
         Dissemination::BestEffort,
-        Dissemination::Digest,
     ];
 }
 

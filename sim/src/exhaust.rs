@@ -137,9 +137,9 @@ impl Exhaust {
             within_us: 5_000_000,
         };
         let asked = [
-            (0, 0, multicast(Dissemination::Eager)),
+            (0, 0, multicast(Dissemination::Digest)),
             (600, 0, multicast(Dissemination::Eager)),
-            (700, last, multicast(Dissemination::Eager)),
+            (700, last, multicast(Dissemination::Digest)),
             (800, 1, multicast(Dissemination::BestEffort)),
             (900, last, request),
             (300_000, 1, multicast(Dissemination::Eager)),

@@ -320,10 +320,9 @@ impl Draw {
     }
 
     fn dissemination(&mut self) -> Dissemination {
-        *self.stream.pick(&[
-            Dissemination::Digest,
-            Dissemination::Digest,
-        ])
+        *self
+            .stream
+            .pick(&[Dissemination::Digest, Dissemination::Digest])
     }
 
     fn bytes(&mut self) -> u32 {

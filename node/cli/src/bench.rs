@@ -92,12 +92,12 @@ struct GroupArgs {
     /// Subscriber processes
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
     subs: u32,
-    /// Let every receiver relay, so that all get a message or none, whatever happens to the sender (the default)
+    /// Let receivers tell each other what they have and fetch what they miss, so that all get a message or none, whatever happens to the sender (the default)
     #[arg(long)]
-    eager: bool,
-    /// Let receivers tell each other what they have and fetch what they miss: the same promise with fewer payloads
-    #[arg(long, conflicts_with = "eager")]
     digest: bool,
+    /// Let every receiver relay at once: the same promise, sooner after a crash, with more payloads
+    #[arg(long, conflicts_with = "digest")]
+    eager: bool,
     /// Let only the sender send: no agreement if it dies
     #[arg(long, conflicts_with_all = ["eager", "digest"])]
     best_effort: bool,
@@ -193,10 +193,10 @@ impl GroupArgs {
     fn settle(self) -> (usize, Dissemination) {
         let dissemination = if self.best_effort {
             Dissemination::BestEffort
-        } else if self.digest {
-            Dissemination::Digest
-        } else {
+        } else if self.eager {
             Dissemination::Eager
+        } else {
+            Dissemination::Digest
         };
         (self.subs as usize, dissemination)
     }

@@ -70,7 +70,7 @@ async fn payloads_of_all_sizes_arrive_unchanged_and_in_order() {
     within(async {
         let mesh = mesh(2).await;
         let mut inboxes = register_on(&mesh, &[1], "sink").await;
-        for dissemination in [Dissemination::Eager, Dissemination::BestEffort] {
+        for dissemination in Dissemination::ALL {
             let channel = mesh[0].channel("sink").dissemination(dissemination);
             let sizes = [
                 0, 1, 127, 128, 5_000, 16_383, 16_384, 16_385, 70_000, 3_000_000, 1, 0,
