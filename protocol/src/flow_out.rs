@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, RoleName, Tenure};
 
 use crate::api::{Dissemination, FlowId};
-use crate::wire::{DataHead, DestMember, DestSet, FlowKey, encode_head};
+use crate::wire::{DataHead, DestMember, DestSet, FlowKey, Owed, encode_head};
 
 /// A flow of this node.
 #[derive(Debug)]
@@ -16,10 +16,8 @@ pub(crate) struct FlowOut {
     pub(crate) dissemination: Dissemination,
     /// The number of the next message.
     next: u64,
-    /// The life in which messages before the present life's first were sent.
-    epoch_before: Epoch,
-    /// The first message of the present life.
-    first_of_life: u64,
+    /// The present life of this node.
+    epoch: Epoch,
     /// The life in which message 1 was, or will be, sent.
     born: Epoch,
     version: u32,
@@ -45,26 +43,34 @@ pub(crate) struct Holder {
     pub(crate) tenure: Tenure,
 }
 
+/// The most former lives of this node of which a member is told what it missed; of earlier ones nobody keeps anything.
+const OWED_MAX: usize = 16;
 /// The most members that went of which is remembered what they missed.
 const GONE_MAX: usize = 1_024;
 
 /// How far a member is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct MemberOut {
     epoch: Epoch,
     tenure: Tenure,
     start: u64,
-    /// What was meant for it in former lives of this node and was not acknowledged: first and last message.
-    owed: Option<(u64, u64)>,
+    /// What was meant for it in former lives of this node and was not acknowledged.
+    owed: Vec<Owed>,
     acked: u64,
 }
 
 impl MemberOut {
-    /// Everything up to `upto` that it has not acknowledged is owed to it from here on.
-    fn owe(&mut self, upto: u64) {
+    /// Everything up to `upto` that it has not acknowledged is owed to it from the end of this life on.
+    fn owe(&mut self, epoch: Epoch, upto: u64) {
         if self.acked < upto {
-            let from = self.owed.map_or(self.acked + 1, |(from, _)| from);
-            self.owed = Some((from, upto));
+            self.owed.push(Owed {
+                epoch,
+                first: self.acked + 1,
+                last: upto,
+            });
+        }
+        if self.owed.len() > OWED_MAX {
+            self.owed.remove(0);
         }
     }
 }
@@ -89,8 +95,7 @@ impl FlowOut {
             role,
             dissemination,
             next: 1,
-            epoch_before: epoch,
-            first_of_life: 1,
+            epoch,
             born: epoch,
             version: 0,
             members: BTreeMap::new(),
@@ -132,7 +137,7 @@ impl FlowOut {
                         epoch: holder.epoch,
                         tenure: holder.tenure,
                         start: self.next,
-                        owed: missed.and_then(|member| member.owed),
+                        owed: missed.map(|member| member.owed).unwrap_or_default(),
                         acked: self.next - 1,
                     }
                 }
@@ -142,7 +147,7 @@ impl FlowOut {
         let upto = self.next - 1;
         before.retain(|_, member| member.acked < upto);
         for member in before.values_mut() {
-            member.owe(upto);
+            member.owe(self.epoch, upto);
         }
         self.gone.append(&mut before.clone());
         while self.gone.len() > GONE_MAX {
@@ -159,13 +164,9 @@ impl FlowOut {
     }
 
     /// Starts over in another life of this node: what was on the way in the former one is given up.
-    pub(crate) fn renew(&mut self, former: Epoch, own: (NodeId, Epoch)) -> Vec<LostMember> {
+    pub(crate) fn renew(&mut self, own: (NodeId, Epoch)) -> Vec<LostMember> {
         let upto = self.next - 1;
-        // A life in which nothing was sent has nothing to be missed of.
-        if self.next > self.first_of_life {
-            self.epoch_before = former;
-        }
-        self.first_of_life = self.next;
+        let former = std::mem::replace(&mut self.epoch, own.1);
         self.version += 1;
         self.announcement = None;
         self.in_flight.clear();
@@ -182,7 +183,7 @@ impl FlowOut {
                     upto,
                 });
             }
-            member.owe(upto);
+            member.owe(former, upto);
             member.start = self.next;
             member.acked = upto;
         }
@@ -220,7 +221,7 @@ impl FlowOut {
                 let news = upto > member.acked;
                 member.acked = member.acked.max(upto);
                 if upto >= member.start {
-                    member.owed = None;
+                    member.owed.clear();
                 }
                 news
             }
@@ -258,14 +259,13 @@ impl FlowOut {
                 epoch: member.epoch,
                 tenure: member.tenure,
                 start: member.start,
-                owed: member.owed,
+                owed: member.owed.clone(),
             });
             encode_head(&DataHead::DestSet(DestSet {
                 key,
                 version,
                 role: self.role.clone(),
                 dissemination: self.dissemination,
-                epoch_before: self.epoch_before,
                 born: self.born,
                 members: members.collect(),
             }))
@@ -282,7 +282,7 @@ impl FlowOut {
 
     /// The members that have to hear of what they missed in a former life of this node.
     pub(crate) fn debtors(&self) -> Vec<(NodeId, Epoch)> {
-        let debtors = self.members.iter().filter(|(_, m)| m.owed.is_some());
+        let debtors = self.members.iter().filter(|(_, m)| !m.owed.is_empty());
         debtors.map(|(&node, m)| (node, m.epoch)).collect()
     }
 
@@ -373,19 +373,42 @@ mod tests {
         flow.push(10, 100);
         flow.acknowledge(node(2), Epoch(1), Tenure(1), 4);
         flow.set_holders(&[]);
-        flow.renew(Epoch(1), (node(9), Epoch(2)));
+        flow.renew((node(9), Epoch(2)));
         flow.push(1, 10);
         let later = Holder {
             tenure: Tenure(2),
             ..holder(1)
         };
         flow.set_holders(&[later, holder(2)]);
-        let owed = |number| {
+        let owed = |flow: &FlowOut, number| {
             let member = &flow.members[&node(number)];
-            (member.owed, member.start)
+            (member.owed.clone(), member.start)
         };
-        assert_eq!(owed(1), (None, 12), "another holding is owed nothing");
-        assert_eq!(owed(2), (Some((5, 10)), 12));
+        let first_life = Owed {
+            epoch: Epoch(1),
+            first: 5,
+            last: 10,
+        };
+        assert_eq!(
+            owed(&flow, 1),
+            (vec![], 12),
+            "another holding is owed nothing"
+        );
+        assert_eq!(owed(&flow, 2), (vec![first_life], 12));
+
+        // Lives in which nothing was sent to it owe it nothing.
+        flow.renew((node(9), Epoch(3)));
+        flow.push(2, 20);
+        flow.renew((node(9), Epoch(4)));
+        let third_life = Owed {
+            epoch: Epoch(3),
+            first: 12,
+            last: 13,
+        };
+        assert_eq!(owed(&flow, 2), (vec![first_life, third_life], 14));
+        flow.push(1, 10);
+        flow.acknowledge(node(2), Epoch(1), Tenure(1), 14);
+        assert_eq!(owed(&flow, 2), (vec![], 14));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::api::{
 use crate::batch::Batch;
 use crate::engine::Engine;
 use crate::wire::{
-    Acks, Control, DataHead, DestMember, DestSet, FlowAck, FlowDigest, FlowKey, Hello, Pull,
+    Acks, Control, DataHead, DestMember, DestSet, FlowAck, FlowDigest, FlowKey, Hello, Owed, Pull,
     ViaAck, WireAnswer, encode_control, encode_head,
 };
 
@@ -46,13 +46,17 @@ fn key() -> impl Strategy<Value = FlowKey> {
     })
 }
 
+fn owed() -> impl Strategy<Value = Owed> {
+    (epoch(), number(), number()).prop_map(|(epoch, first, last)| Owed { epoch, first, last })
+}
+
 fn member() -> impl Strategy<Value = DestMember> {
     (
         node(),
         epoch(),
         number(),
         number(),
-        proptest::option::of((number(), number())),
+        proptest::collection::vec(owed(), 0..3),
     )
         .prop_map(|(node, epoch, tenure, start, owed)| DestMember {
             node,
@@ -66,15 +70,14 @@ fn member() -> impl Strategy<Value = DestMember> {
 fn dest_set() -> impl Strategy<Value = DataHead> {
     let members = proptest::collection::vec(member(), 0..5);
     let dissemination = proptest::sample::select(&Dissemination::ALL[..]);
-    (key(), 0u32..4, dissemination, epoch(), members).prop_map(
-        |(key, version, dissemination, epoch_before, mut members)| {
+    (key(), 0u32..4, dissemination, members).prop_map(
+        |(key, version, dissemination, mut members)| {
             members.sort_by_key(|member| member.node);
             DataHead::DestSet(DestSet {
                 key,
                 version,
                 role: "r".parse().expect("a role"),
                 dissemination,
-                epoch_before,
                 born: Epoch(1),
                 members,
             })

@@ -236,7 +236,6 @@ mod tests {
             version: 1,
             role: "r".parse().expect("a role"),
             dissemination: Dissemination::Digest,
-            epoch_before: Epoch(1),
             born: Epoch(1),
             members: Vec::new(),
         };

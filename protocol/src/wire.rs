@@ -164,8 +164,6 @@ pub(crate) struct DestSet {
     pub(crate) version: u32,
     pub(crate) role: RoleName,
     pub(crate) dissemination: Dissemination,
-    /// The life in which the origin sent the messages before the first of this life; its own if there were none.
-    pub(crate) epoch_before: Epoch,
     /// The life of the origin in which the flow's numbers begin; they go on in later lives of the same process.
     pub(crate) born: Epoch,
     /// Sorted by node.
@@ -173,15 +171,24 @@ pub(crate) struct DestSet {
 }
 
 /// A member of a destination set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DestMember {
     pub(crate) node: NodeId,
     pub(crate) epoch: Epoch,
     pub(crate) tenure: Tenure,
     /// The first message that is meant for it in this life of the origin.
     pub(crate) start: u64,
-    /// The first and the last message of the origin's former lives that were meant for it and that it has not acknowledged, if there are such.
-    pub(crate) owed: Option<(u64, u64)>,
+    /// What the origin's former lives sent to it and it has not acknowledged, in the order of these lives.
+    pub(crate) owed: Vec<Owed>,
+}
+
+/// Messages of one life of an origin that a member has not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Owed {
+    /// The life in which they were sent.
+    pub(crate) epoch: Epoch,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
 }
 
 impl DestSet {
@@ -198,9 +205,13 @@ impl DestSet {
     pub(crate) fn is_well_formed(&self) -> bool {
         self.members.is_sorted_by(|a, b| a.node < b.node)
             && self.members.iter().all(|m| {
+                let possible =
+                    |owed: &Owed| owed.first >= 1 && owed.first <= owed.last && owed.last < m.start;
                 m.start >= 1
+                    && m.owed.iter().all(possible)
                     && m.owed
-                        .is_none_or(|(from, upto)| from >= 1 && upto < m.start)
+                        .is_sorted_by(|a, b| a.epoch < b.epoch && a.last < b.first)
+                    && m.owed.last().is_none_or(|owed| owed.epoch < self.key.epoch)
             })
     }
 }

@@ -150,7 +150,7 @@ impl Engine {
         for flow in self.flows_in.values_mut() {
             flow.close_inbox();
         }
-        self.renew_flows(former);
+        self.renew_flows();
         for holders in self.holders.values_mut() {
             if let Some((epoch, _)) = holders.get_mut(&identity.id) {
                 *epoch = identity.epoch;

@@ -9,7 +9,7 @@ use super::{Engine, FLOWS_IN_MAX, SEQ_MAX};
 use crate::api::{Delivery, FlowId, InboxId, Origin, Refusal, Seq, Ticket, TicketKind};
 use crate::batch::Batch;
 use crate::flow_in::{Arrival, FlowIn, Ready};
-use crate::wire::{DestMember, DestSet, FlowKey};
+use crate::wire::{DestMember, DestSet, FlowKey, Owed};
 
 /// Of a window, the part after which an acknowledgement is sent at once.
 const WINDOW_PARTS: usize = 8;
@@ -40,30 +40,26 @@ impl Engine {
         if key.origin == self.me.id || self.forgotten.contains(key) {
             return Ok(());
         }
-        let own = set.member(self.me.id).copied();
-        if let Some(member) = own {
-            self.flow_in(key, &member, member.start)?;
+        let own = set.member(self.me.id).cloned();
+        if let Some(member) = &own {
+            self.flow_in(key, member, member.start)?;
         }
         let inbox = self.inbox_for(&set);
-        let (born, before) = (set.born, set.epoch_before);
+        let born = set.born;
         let Some(flow) = self.flows_in.get_mut(&key) else {
             return Ok(());
         };
         flow.learn(set, frame.clone(), self.me.id);
-        if let Some(member) = own
-            && (flow.own_epoch(), flow.tenure()) == (member.epoch, member.tenure)
-        {
+        let Some(member) = own else {
+            return Ok(());
+        };
+        if (flow.own_epoch(), flow.tenure()) == (member.epoch, member.tenure) {
             flow.bind(inbox);
         }
-        if let Some(member) = own
-            && inbox.is_some()
-            && before < key.epoch
-        {
-            let earlier = FlowKey {
-                epoch: before,
-                ..key
-            };
-            self.miss_former_life(now, (born, earlier), &member, inbox)?;
+        if inbox.is_some() {
+            for owed in &member.owed {
+                self.miss_former_life(now, (born, key), &member, owed, inbox)?;
+            }
         }
         Ok(())
     }
@@ -72,16 +68,16 @@ impl Engine {
     fn miss_former_life(
         &mut self,
         now: Time,
-        (born, earlier): (Epoch, FlowKey),
+        (born, key): (Epoch, FlowKey),
         member: &DestMember,
+        owed: &Owed,
         inbox: Option<InboxId>,
     ) -> Result<(), &'static str> {
+        let epoch = owed.epoch;
+        let earlier = FlowKey { epoch, ..key };
         let had = self.had_of_former_lives(born, earlier);
-        let Some((from, upto)) = member.owed else {
-            return Ok(());
-        };
-        let first = from.max(had + 1);
-        if first > upto {
+        let (first, upto) = (owed.first.max(had + 1), owed.last);
+        if first > upto || self.forgotten.contains(earlier) {
             return Ok(());
         }
         self.flow_in(earlier, member, first)?;

@@ -207,14 +207,10 @@ impl Engine {
     }
 
     /// Starts every flow over in this node's present life.
-    pub(super) fn renew_flows(&mut self, former: Epoch) {
+    pub(super) fn renew_flows(&mut self) {
         for id in self.flows_out.keys().copied().collect::<Vec<_>>() {
             let own = (self.me.id, self.me.epoch);
-            let lost = self
-                .flows_out
-                .get_mut(&id)
-                .expect("it is there")
-                .renew(former, own);
+            let lost = self.flows_out.get_mut(&id).expect("it is there").renew(own);
             self.report_lost(id, lost);
             self.announce_debts(id);
             self.settle_flow(id);

@@ -196,10 +196,10 @@ fn member_text(member: &DestMember) -> String {
     let DestMember {
         node, epoch, start, ..
     } = member;
-    let owed = match member.owed {
-        Some((from, upto)) => format!("(owed {from}..{upto})"),
-        None => String::new(),
-    };
+    let owed = member.owed.iter();
+    let owed: String = owed
+        .map(|owed| format!("(owed {}..{} of @{})", owed.first, owed.last, owed.epoch))
+        .collect();
     format!("{}@{epoch}:{start}{owed}", name(*node))
 }
 
