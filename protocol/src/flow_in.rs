@@ -244,11 +244,19 @@ impl FlowIn {
     }
 
     /// Messages up to here exist; if some are missing, the wait for them starts.
-    pub(crate) fn know_upto(&mut self, now: Time, upto: u64) {
+    /// Says whether that is news.
+    pub(crate) fn know_upto(&mut self, now: Time, upto: u64) -> bool {
+        let news = upto > self.known_upto;
         self.known_upto = self.known_upto.max(upto);
         if self.watermark < self.known_upto {
             self.missing_since.get_or_insert(now);
         }
+        news
+    }
+
+    /// Somebody speaks of this flow yet: if its origin's life is over, patience begins anew.
+    pub(crate) fn hear_of(&mut self, now: Time) {
+        self.dead_since = self.dead_since.map(|since| since.max(now));
     }
 
     /// How long the first missing message has been missed without any progress; `None` if none is known to be missing.

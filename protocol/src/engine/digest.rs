@@ -224,27 +224,35 @@ impl Engine {
         if known.is_some_and(|set| set.dissemination != Dissemination::Digest) {
             return None;
         }
-        if known.is_none_or(|set| set.member(node).is_some()) {
-            flow.retained.on_told(node, epoch, digest.upto);
-        }
+        // It may be a member of a later destination set than this node knows.
+        flow.retained.on_told(node, epoch, digest.upto);
         flow.retained.rise(digest.floor.min(flow.watermark()));
         if node == digest.key.origin {
             return None;
         }
-        flow.know_upto(now, digest.upto);
+        if flow.know_upto(now, digest.upto) {
+            flow.hear_of(now);
+        }
         let first = flow.watermark() + 1;
         let last = flow.missing_upto(digest.aged);
         let missed = flow.missing_for(now).unwrap_or_default();
         if first <= last && missed >= DIGEST_DELAY && flow.retained.begin_pull(now, first) {
             self.pull(node, digest.key, first, last);
         }
-        let floor = self.flows_in.get(&digest.key)?.retained.floor();
-        (digest.floor < floor).then_some(FlowDigest {
+        let flow = self.flows_in.get(&digest.key)?;
+        let floor = flow.retained.floor();
+        // Whoever keeps nothing gives no digests of its own, and is waited for; answers, which have no age, are not answered.
+        let upto = flow.watermark();
+        let waited_for = flow.retained.is_empty() && digest.floor < upto && digest.aged > 0;
+        let known = flow.newest_dest_set();
+        let start = known.and_then(|known| Some(known.set.member(node)?.start));
+        let answer = FlowDigest {
             key: digest.key,
-            upto: 0,
+            upto,
             aged: 0,
             floor,
-        })
+        };
+        (digest.floor < floor || waited_for).then(|| answer.since(start.unwrap_or(u64::MAX)))
     }
 
     /// Asks for a flow of which this node has not heard, because its origin did not get so far.
@@ -294,6 +302,7 @@ impl Engine {
             })
             .cloned()
             .collect();
+        flow.hear_of(now);
         flow.retained.on_news(now);
         self.digest_later(pull.key);
         if wanted.is_empty() {

@@ -21,9 +21,9 @@ impl Engine {
         alive.any(|Identity { id, epoch, .. }| {
             // Of a flow of which only its origin's later life has spoken, it is not known who else was meant.
             let may_hold = meant.is_none_or(|set| set.member(id).is_some_and(|m| m.epoch == epoch));
-            // Over a link that is up, what one asks for may still not get through.
-            let out_of_reach = !self.peers.is_linked(id) || flow.is_told_by(id);
-            may_hold && id != flow.key.origin && out_of_reach
+            let may_hold = may_hold && id != flow.key.origin && !self.peers.is_linked(id);
+            // Whoever says that it has it is waited for: over a link that is up, what one asks for may still take long.
+            may_hold || flow.is_told_by(id)
         })
     }
 
