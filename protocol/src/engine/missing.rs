@@ -16,14 +16,12 @@ impl Engine {
         if forgotten_soon {
             return false;
         }
-        let meant = flow.newest_dest_set().map(|known| &known.set);
         let mut alive = self.membership.members().map(|alive| alive.record.identity);
-        alive.any(|Identity { id, epoch, .. }| {
-            // Of a flow of which only its origin's later life has spoken, it is not known who else was meant.
-            let may_hold = meant.is_none_or(|set| set.member(id).is_some_and(|m| m.epoch == epoch));
-            let may_hold = may_hold && id != flow.key.origin && !self.peers.is_linked(id);
-            // Whoever says that it has it is waited for: over a link that is up, what one asks for may still take long.
-            may_hold || flow.is_told_by(id)
+        alive.any(|Identity { id, .. }| {
+            // Who was meant by the last messages is not always known here, so that it may be anybody.
+            let out_of_reach = id != flow.key.origin && !self.peers.is_linked(id);
+            // Whoever says that it has them is waited for: over a link that is up, what one asks for may still take long.
+            out_of_reach || flow.is_told_by(id)
         })
     }
 
