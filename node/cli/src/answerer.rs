@@ -9,6 +9,7 @@ use tokio::process::{ChildStdin, Command};
 use tokio::sync::Semaphore;
 
 use crate::arrivals::Request;
+use crate::groups::Groups;
 use crate::human;
 use crate::output::Output;
 
@@ -33,6 +34,7 @@ enum Answer {
 struct CommandLine {
     line: String,
     at_once: Arc<Semaphore>,
+    running: Groups,
 }
 
 impl Answerer {
@@ -48,11 +50,12 @@ impl Answerer {
 
     /// Answers with what a command line writes when the request is its input.
     pub(crate) fn command(line: String, output: &Output) -> Self {
-        let at_once = Arc::new(Semaphore::new(COMMANDS_MAX));
-        Answerer::new(
-            Answer::Command(Arc::new(CommandLine { line, at_once })),
-            output,
-        )
+        let command = CommandLine {
+            line,
+            at_once: Arc::new(Semaphore::new(COMMANDS_MAX)),
+            running: Groups::default(),
+        };
+        Answerer::new(Answer::Command(Arc::new(command)), output)
     }
 
     fn new(answer: Answer, output: &Output) -> Self {
@@ -84,8 +87,17 @@ impl Answerer {
     }
 }
 
+/// Nobody is answered any more, and the process may end before the tasks that run commands do.
+impl Drop for Answerer {
+    fn drop(&mut self) {
+        if let Answer::Command(command) = &self.answer {
+            command.running.end_all();
+        }
+    }
+}
+
 impl CommandLine {
-    /// Runs the command for one request; refuses the request if the command fails, and ends the command if nobody waits any more.
+    /// Runs the command for one request; refuses the request if the command fails, and ends the command with all that it started if nobody waits any more.
     async fn answer(&self, request: Request, output: &Output) {
         let Request {
             role,
@@ -122,8 +134,10 @@ impl CommandLine {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
+            .process_group(0)
             .spawn()
             .map_err(|error| format!("could not be started: {error}"))?;
+        let group = self.running.started(&child);
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let (Some(stdin), Some(stdout)) = (stdin, stdout) else {
             return Err("has no pipes".to_owned());
@@ -137,7 +151,9 @@ impl CommandLine {
             let most = human::count(most as u64);
             return Err(format!("wrote more than a reply can hold, {most} bytes"));
         }
-        match child.wait().await {
+        let ended = child.wait().await;
+        group.leave();
+        match ended {
             Ok(status) if status.success() => Ok(reply.into()),
             Ok(status) => Err(format!("failed ({status})")),
             Err(error) => Err(format!("could not be awaited: {error}")),

@@ -9,6 +9,7 @@ mod config_file;
 mod demo;
 mod duration;
 mod failure;
+mod groups;
 mod human;
 mod interrupt;
 mod lines;

@@ -1,14 +1,15 @@
 //! Commands that meet in a mesh of real processes.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::process::{Place, eventually};
+use crate::process::{PATIENCE, Place, Running, eventually};
 
 #[test]
 fn what_is_sent_is_received_and_acknowledged() {
@@ -125,6 +126,45 @@ fn requests_are_answered_by_text_and_by_command() {
     );
     ask("failing").assert_error(1, &["refused by"]);
     ask("slow").assert_error(1, &["no answer came within 1.0 s", "may have acted"]);
+}
+
+#[test]
+fn a_command_ends_with_all_that_it_started_when_nobody_waits_for_it() {
+    let place = Place::new();
+    let (_node, seed) = place.start_mesh();
+    let pipe = place.path("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    // The shell's child, and nobody else, holds the writing end.
+    let command = "sleep 1000 > pipe & wait";
+    let mut slow = place.start_listener(&seed, &["slow", "--reply-with", command]);
+    let ask = |timeout: &str| {
+        let mut command = place.command(&["request", "slow", "x", "--timeout", timeout]);
+        command.args(["--seed", &seed, "--secret-file", "mesh.secret"]);
+        command.args(["--profile", "local", "--listen", "127.0.0.1:0", "--json"]);
+        Running::spawn(command)
+    };
+    // To open the reading end waits for a writer, and to read it to the end until there is none.
+    let (started, is_started) = mpsc::channel();
+    let (ended, has_ended) = mpsc::channel();
+    thread::spawn(move || {
+        while let Ok(mut reading) = std::fs::File::open(&pipe) {
+            let _ = started.send(());
+            let _ = reading.read_to_end(&mut Vec::new());
+            let _ = ended.send(());
+        }
+    });
+
+    let mut asking = ask("1s");
+    is_started.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(asking.wait(), Some(1));
+    has_ended.recv_timeout(PATIENCE).unwrap();
+
+    let _asking = ask("1000s");
+    is_started.recv_timeout(PATIENCE).unwrap();
+    slow.signal(Signal::SIGINT);
+    assert_eq!(slow.wait(), Some(0));
+    has_ended.recv_timeout(PATIENCE).unwrap();
 }
 
 #[test]
