@@ -6,6 +6,8 @@
 
 mod bench;
 mod faults;
+mod journal;
+mod mesh;
 mod network;
 mod panics;
 mod place;
@@ -15,6 +17,7 @@ mod rule;
 mod run;
 mod socket;
 mod trace;
+mod watch;
 mod witness;
 
 use std::io::Write;

@@ -11,8 +11,9 @@ use rolecast_membership::RoleName;
 use rolecast_protocol::{Dissemination, Origin};
 use tokio::sync::{Notify, oneshot};
 
+use super::journal::{Entry, Journal};
 use super::process::Process;
-use super::witness::{Entry, Journal, Watch};
+use super::watch::Watch;
 use crate::application::payload;
 use crate::check::{Broken, ProcessId};
 use crate::random::Stream;

@@ -3,19 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rolecast::{MeshSecret, Node, NodeId};
+use rolecast::{MeshSecret, Node};
 use rolecast_membership::{RoleName, Time};
 
 use super::faults::{Imposed, rules_of};
+use super::journal::Journal;
+use super::mesh::{Mesh, Running, Seat};
 use super::network::{Network, Shape};
-use super::place::{Place, Start, bytes};
+use super::place::{Start, bytes};
 use super::process::Process;
-use super::program::{self, Program};
+use super::program::Program;
 use super::rule::RuleId;
-use super::witness::{Journal, ProcessWitness, Watch};
+use super::watch::Watch;
+use super::witness::ProcessWitness;
 use crate::check::{Broken, Name, Observation, ProcessId, View, Violation};
 use crate::plan::{Breakage, Restart, Slot};
 use crate::process::address;
@@ -24,7 +27,6 @@ use crate::run::Outcome;
 use crate::scenario::Scenario;
 use crate::schedule::Schedule;
 use crate::statistics::Statistics;
-use crate::workload::RoleIndex;
 
 /// Something that is to happen.
 #[derive(Clone, Debug)]
@@ -68,27 +70,6 @@ pub(crate) struct World<'a> {
     done: bool,
     #[cfg(feature = "qlog")]
     qlog: Option<rolecast::simulation::Qlog>,
-}
-
-/// Who is where; cheap to clone.
-#[derive(Clone)]
-struct Mesh {
-    roles: Arc<[RoleName]>,
-    seats: Arc<Mutex<Vec<Seat>>>,
-}
-
-/// A place and who is there.
-#[derive(Default)]
-struct Seat {
-    place: Place,
-    current: Option<Running>,
-}
-
-/// A process that runs.
-#[derive(Clone)]
-struct Running {
-    program: Program,
-    addr: SocketAddr,
 }
 
 impl<'a> World<'a> {
@@ -494,47 +475,6 @@ impl<'a> World<'a> {
     fn violation(&self, node: Name, broken: Broken) -> Violation {
         let at = self.network.now();
         Violation { at, node, broken }
-    }
-}
-
-impl Mesh {
-    fn seats(&self) -> MutexGuard<'_, Vec<Seat>> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn current(&self, slot: Slot) -> Option<Running> {
-        self.seats().get(usize::from(slot))?.current.clone()
-    }
-
-    /// The programs at these places.
-    fn programs(&self, wanted: impl Fn(Slot) -> bool) -> Vec<Program> {
-        let seats = self.seats();
-        let places = (0..).zip(seats.iter()).filter(|(slot, _)| wanted(*slot));
-        places
-            .filter_map(|(_, seat)| Some(seat.current.as_ref()?.program.clone()))
-            .collect()
-    }
-
-    /// Ends what is left of a process, if it is still there.
-    fn remove(&self, slot: Slot, id: ProcessId, network: &Network) {
-        let mut seats = self.seats();
-        let seat = &mut seats[usize::from(slot)];
-        if let Some(running) = seat.current.take_if(|current| current.program.id() == id) {
-            seat.place.lived(running.program.node().epoch());
-            drop(seats);
-            network.close(running.addr);
-            running.program.process().kill();
-        }
-    }
-}
-
-impl program::World for Mesh {
-    fn role(&self, index: RoleIndex) -> RoleName {
-        self.roles[usize::from(index)].clone()
-    }
-
-    fn node_at(&self, slot: Slot) -> Option<NodeId> {
-        Some(self.current(slot)?.program.node().id())
     }
 }
 
