@@ -49,6 +49,7 @@ struct Told {
 /// A batch as it came, with the destination set that it refers to.
 #[derive(Clone, Debug)]
 pub(crate) struct RetainedBatch {
+    pub(crate) first: u64,
     pub(crate) last: u64,
     pub(crate) version: u32,
     pub(crate) known: KnownDestSet,
@@ -73,12 +74,12 @@ const PULL_PATIENCE: Duration = Duration::from_millis(100);
 
 impl Retained {
     /// Keeps a batch; what is too old goes when that is more than `bytes_max`.
-    pub(crate) fn keep(&mut self, now: Time, first: u64, batch: RetainedBatch, bytes_max: usize) {
+    pub(crate) fn keep(&mut self, now: Time, batch: RetainedBatch, bytes_max: usize) {
         if batch.last <= self.floor {
             return;
         }
         self.bytes += batch.len_bytes();
-        if let Some(before) = self.batches.insert(first, batch) {
+        if let Some(before) = self.batches.insert(batch.first, batch) {
             self.bytes -= before.len_bytes();
         }
         while self.bytes > bytes_max
@@ -225,7 +226,7 @@ mod tests {
         NodeId::from_bytes([number; 32])
     }
 
-    fn batch(last: u64, bytes: usize) -> RetainedBatch {
+    fn batch(first: u64, last: u64, bytes: usize) -> RetainedBatch {
         let key = FlowKey {
             origin: node(1),
             epoch: Epoch(1),
@@ -244,6 +245,7 @@ mod tests {
             encoded: Bytes::new(),
         };
         RetainedBatch {
+            first,
             last,
             version: 1,
             known,
@@ -261,7 +263,7 @@ mod tests {
     fn what_the_floor_has_passed_goes_and_nothing_else() {
         let mut retained = Retained::default();
         for (first, last) in [(1, 3), (4, 4), (5, 9)] {
-            retained.keep(Time::ZERO, first, batch(last, 10), 1_000);
+            retained.keep(Time::ZERO, batch(first, last, 10), 1_000);
         }
         assert_eq!(lasts(&retained, 1, 9), [3, 4, 9]);
         assert_eq!(lasts(&retained, 3, 4), [3, 4]);
@@ -271,7 +273,7 @@ mod tests {
         retained.rise(8);
         assert_eq!(lasts(&retained, 1, 9), [9]);
         retained.rise(3);
-        retained.keep(Time::ZERO, 1, batch(3, 10), 1_000);
+        retained.keep(Time::ZERO, batch(1, 3, 10), 1_000);
         assert_eq!(lasts(&retained, 1, 9), [9]);
         assert!(retained.digest_at().is_some());
         retained.rise(9);
@@ -283,7 +285,7 @@ mod tests {
     fn the_oldest_make_room() {
         let mut retained = Retained::default();
         for last in 1..=4 {
-            retained.keep(Time::ZERO, last, batch(last, 10), 25);
+            retained.keep(Time::ZERO, batch(last, last, 10), 25);
         }
         assert_eq!(lasts(&retained, 1, 4), [3, 4]);
         assert_eq!(retained.bytes(), 20);
@@ -292,7 +294,7 @@ mod tests {
     #[test]
     fn digests_come_twice_at_once_and_then_ever_more_seldom() {
         let mut retained = Retained::default();
-        retained.keep(Time::ZERO, 1, batch(1, 10), 1_000);
+        retained.keep(Time::ZERO, batch(1, 1, 10), 1_000);
         let mut waits = Vec::new();
         let mut aged = Vec::new();
         for _ in 0..11 {

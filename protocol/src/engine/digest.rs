@@ -52,11 +52,11 @@ impl DueDigests {
 
 impl Engine {
     /// Keeps a batch that was received first.
-    pub(super) fn retain(&mut self, now: Time, key: FlowKey, first: u64, batch: RetainedBatch) {
+    pub(super) fn retain(&mut self, now: Time, key: FlowKey, batch: RetainedBatch) {
         let window = self.limits.flow_window_bytes + self.batch_bytes_max();
         let bytes_max = RETAINED_WINDOWS * window;
         if let Some(flow) = self.flows_in.get_mut(&key) {
-            flow.retained.keep(now, first, batch, bytes_max);
+            flow.retained.keep(now, batch, bytes_max);
             self.digest_later(key);
         }
     }
@@ -287,8 +287,9 @@ impl Engine {
         let Some(flow) = self.flows_in.get_mut(&pull.key) else {
             return Ok(());
         };
-        // What it asked for before is still on its way.
-        if waiting.is_some_and(|session| session.bytes() >= PULL_BYTES) {
+        // However often it asks: no more is put on its way than others may have on theirs.
+        let bytes_max = self.limits.session_bytes_max / 2;
+        if waiting.is_some_and(|session| session.bytes() >= bytes_max) {
             return Ok(());
         }
         let mut bytes = 0;
@@ -330,7 +331,10 @@ impl Engine {
         };
         let (head, body) = (batch.head, batch.body);
         let frame = OutFrame { head, body, cargo };
-        self.peers.push(self.me.epoch, to, frame, &mut self.out);
+        let pushed = self.peers.push(self.me.epoch, to, frame, &mut self.out);
+        if pushed.is_some() {
+            self.relayed += batch.last + 1 - batch.first;
+        }
     }
 }
 

@@ -40,13 +40,14 @@ impl Engine {
         if spread::keeps(&known.set) {
             let (head, body) = (head.clone(), body.clone());
             let batch = RetainedBatch {
+                first,
                 last,
                 version,
                 known,
                 head,
                 body,
             };
-            self.retain(now, key, first, batch);
+            self.retain(now, key, batch);
         } else {
             self.relay(now, (known, version), from, (first, last), head, body);
         }
