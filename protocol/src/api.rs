@@ -7,6 +7,8 @@ use bytes::Bytes;
 use rolecast_membership::{Epoch, Event as MembershipEvent, NodeId, Profile, Record, RoleName};
 
 use crate::batch::Batch;
+#[cfg(feature = "canaries")]
+use crate::canary::Canary;
 use crate::wire::FlowKey;
 
 /// What an engine starts with.
@@ -81,20 +83,6 @@ impl Default for Limits {
             forget_after: Duration::from_secs(60),
         }
     }
-}
-
-/// A bug that can be planted to show that a check finds it.
-#[cfg(feature = "canaries")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Canary {
-    /// A receiver does not relay what it received first.
-    RelayForgotten,
-    /// A relayed message is delivered again.
-    DuplicateDelivered,
-    /// A message that came too early is delivered at once.
-    OrderIgnored,
-    /// A link that comes back starts with what is new, not with what was missed.
-    ResendForgotten,
 }
 
 /// The name that the driver gave to one connection; never used again within one engine.

@@ -30,6 +30,7 @@ use crate::api::{
 };
 use crate::batch::Batch;
 use crate::calls::Calls;
+use crate::canary::planted;
 use crate::error::{CallError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
 use crate::flow_in::FlowIn;
 use crate::flow_out::FlowOut;
@@ -71,8 +72,6 @@ pub struct Engine {
     draining: bool,
     drained: bool,
     out: VecDeque<Output>,
-    #[cfg(feature = "canaries")]
-    canary: Option<crate::api::Canary>,
 }
 
 /// A role that this node holds.
@@ -160,15 +159,9 @@ impl Engine {
             seeds: config.seeds,
             profile: config.profile,
         };
-        #[cfg_attr(
-            not(feature = "canaries"),
-            expect(unused_mut, reason = "only canaries change it")
-        )]
-        let mut peers = Peers::new(config.limits.link_bytes_max);
         #[cfg(feature = "canaries")]
-        if config.canary == Some(crate::api::Canary::ResendForgotten) {
-            peers.forget_to_resend();
-        }
+        crate::canary::plant(config.canary);
+        let peers = Peers::new(config.limits.link_bytes_max);
         let mut engine = Engine {
             me: config.record.identity,
             limits: config.limits,
@@ -192,8 +185,6 @@ impl Engine {
             draining: false,
             drained: false,
             out: VecDeque::new(),
-            #[cfg(feature = "canaries")]
-            canary: config.canary,
         };
         engine.follow_membership(now);
         engine
@@ -539,7 +530,7 @@ impl Engine {
                 .peers
                 .iter()
                 .all(|(_, peer)| peer.session.as_ref().is_none_or(|s| s.is_settled()));
-        if settled {
+        if settled || planted!(DrainedEarly) {
             self.drained = true;
             self.event(Event::Drained);
         }
@@ -566,10 +557,5 @@ impl Engine {
         for call in asked {
             self.on_question(ReplyTo { origin, call });
         }
-    }
-
-    #[cfg(feature = "canaries")]
-    fn planted(&self, canary: crate::api::Canary) -> bool {
-        self.canary == Some(canary)
     }
 }

@@ -10,6 +10,7 @@ use rolecast_membership::{Epoch, NodeId, Tenure, Time};
 
 use crate::api::InboxId;
 use crate::batch::Batch;
+use crate::canary::planted;
 use crate::retained::Retained;
 use crate::wire::{DestSet, FlowKey};
 
@@ -191,7 +192,8 @@ impl FlowIn {
 
     /// Whether nothing of `first..=last` is wanted any more.
     pub(crate) fn is_duplicate(&self, first: u64, last: u64) -> bool {
-        last <= self.watermark || self.early.contains_key(&first)
+        let seen = self.watermark + u64::from(planted!(DuplicateTooFar));
+        last <= seen || self.early.contains_key(&first)
     }
 
     /// Takes in a batch that is no duplicate.
@@ -230,7 +232,7 @@ impl FlowIn {
             }
             let skip = u32::try_from(self.watermark + 1 - first).unwrap_or(u32::MAX);
             let first = self.watermark + 1;
-            self.watermark = last;
+            self.watermark = last - u64::from(planted!(WatermarkBehind));
             self.missing_since = None;
             self.know_upto(now, last);
             return Some(Ready {
@@ -294,7 +296,9 @@ impl FlowIn {
         if upto < first {
             return None;
         }
-        self.watermark = upto;
+        if !planted!(GapNotKept) {
+            self.watermark = upto;
+        }
         self.know_upto(now, upto);
         Some((first, upto))
     }
@@ -336,6 +340,9 @@ impl FlowIn {
 
     /// The last message before the first one that the application has not taken.
     fn taken(&self) -> u64 {
+        if planted!(AckBeforeTaken) {
+            return self.watermark;
+        }
         self.untaken
             .front()
             .map_or(self.watermark, |&(first, _)| first - 1)

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, RoleName, Tenure};
 
 use crate::api::{Dissemination, FlowId};
+use crate::canary::planted;
 use crate::wire::{DataHead, DestMember, DestSet, FlowKey, Owed, encode_head};
 
 /// A flow of this node.
@@ -136,7 +137,10 @@ impl FlowOut {
                     MemberOut {
                         epoch: holder.epoch,
                         tenure: holder.tenure,
-                        start: self.next,
+                        start: match self.next {
+                            next if planted!(StartOneEarly) => (next - 1).max(1),
+                            next => next + u64::from(planted!(StartOneLate)),
+                        },
                         owed: missed.map(|member| member.owed).unwrap_or_default(),
                         acked: self.next - 1,
                     }
@@ -192,8 +196,8 @@ impl FlowOut {
 
     /// Numbers `count` messages and notes that their bytes are on the way; gives the first number.
     pub(crate) fn push(&mut self, count: u32, bytes: usize) -> u64 {
-        let first = self.next;
-        self.next += u64::from(count);
+        let first = self.next + u64::from(planted!(NumberLeftOut));
+        self.next = first + u64::from(count);
         if !self.members.is_empty() {
             self.in_flight.push_back((self.next - 1, bytes));
             self.in_flight_bytes += bytes;
@@ -215,7 +219,7 @@ impl FlowOut {
         upto: u64,
     ) -> bool {
         // Nobody can have taken what was not sent.
-        let upto = upto.min(self.next - 1);
+        let upto = (upto + u64::from(planted!(AckOneFar))).min(self.next - 1);
         match self.members.get_mut(&node) {
             Some(member) if (member.epoch, member.tenure) == (epoch, tenure) => {
                 let news = upto > member.acked;
@@ -232,12 +236,12 @@ impl FlowOut {
     /// Frees what every member has taken; gives how far that is, if it got further.
     pub(crate) fn settle(&mut self) -> Option<u64> {
         let last = self.next - 1;
-        let floor = self
-            .members
-            .values()
-            .map(|member| member.acked)
-            .min()
-            .unwrap_or(last);
+        let acked = self.members.values().map(|member| member.acked);
+        let floor = match planted!(SettledByFastest) {
+            true => acked.max(),
+            false => acked.min(),
+        };
+        let floor = floor.unwrap_or(last);
         while let Some(&(upto, bytes)) = self.in_flight.front()
             && upto <= floor
         {
@@ -291,6 +295,11 @@ impl FlowOut {
         self.members
             .get(&node)
             .map_or(u64::MAX, |member| member.acked)
+    }
+
+    /// The number of the next message.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
     }
 
     /// How many members there are.

@@ -6,6 +6,7 @@
 mod api;
 mod batch;
 mod calls;
+mod canary;
 mod engine;
 mod error;
 mod explain;
@@ -23,14 +24,14 @@ mod spread;
 mod traces;
 mod wire;
 
-#[cfg(feature = "canaries")]
-pub use api::Canary;
 pub use api::{
     Answer, CallId, CallKind, Class, CloseReason, Config, Delivery, Dissemination, Event, FlowId,
     Gap, InboxId, Input, Limits, LinkId, Origin, Output, Pick, Refusal, ReplyTo, Seq, Target,
     Ticket,
 };
 pub use batch::{BATCH_BYTES_FULL, Batch, BatchBuilder, BatchMessage, Messages, SINGLE_BYTES_MIN};
+#[cfg(feature = "canaries")]
+pub use canary::Canary;
 pub use engine::{Accepted, Engine, Usage};
 pub use error::{CallError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
 pub use explain::explain;

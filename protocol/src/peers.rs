@@ -10,6 +10,7 @@ use rand::rngs::ChaCha8Rng;
 use rolecast_membership::{Epoch, NodeId, Time};
 
 use crate::api::{Class, LinkId, Output};
+use crate::canary::planted;
 use crate::session::{Cargo, OutFrame, Session};
 use crate::wire::{DataHead, encode_head};
 
@@ -21,8 +22,6 @@ pub(crate) struct Peers {
     link_bytes_max: usize,
     /// No dial is due before this; it may be too early, never too late.
     dial_hint: Option<Time>,
-    #[cfg(feature = "canaries")]
-    resend_forgotten: bool,
 }
 
 /// One other node.
@@ -86,20 +85,12 @@ const LIVED: Duration = Duration::from_secs(5);
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Peers {
-    /// Plants the bug of a link that comes back and does not repeat what was lost.
-    #[cfg(feature = "canaries")]
-    pub(crate) fn forget_to_resend(&mut self) {
-        self.resend_forgotten = true;
-    }
-
     pub(crate) fn new(link_bytes_max: usize) -> Self {
         Peers {
             by_node: BTreeMap::new(),
             by_link: BTreeMap::new(),
             link_bytes_max,
             dial_hint: None,
-            #[cfg(feature = "canaries")]
-            resend_forgotten: false,
         }
     }
 
@@ -186,7 +177,7 @@ impl Peers {
             return None;
         }
         let peer = self.by_node.entry(node).or_default();
-        if peer.dead_epoch.is_some_and(|dead| epoch <= dead) {
+        if peer.dead_epoch.is_some_and(|dead| epoch <= dead) && !planted!(DeadSessionKept) {
             return None;
         }
         let session = peer.session.get_or_insert_with(|| Session::new(epoch));
@@ -231,13 +222,7 @@ impl Peers {
         }
         if link.sending != Some(lives) {
             link.sending = Some(lives);
-            #[cfg(not(feature = "canaries"))]
             let first = session.rewind();
-            #[cfg(feature = "canaries")]
-            let first = match self.resend_forgotten {
-                true => session.forget_unacknowledged(),
-                false => session.rewind(),
-            };
             let head = encode_head(&DataHead::Resume {
                 from: lives.0,
                 to: lives.1,
@@ -265,7 +250,9 @@ impl Peers {
     pub(crate) fn end_life(&mut self, node: NodeId, epoch: Epoch) -> Vec<(Cargo, bool)> {
         let peer = self.by_node.entry(node).or_default();
         peer.dead_epoch = peer.dead_epoch.max(Some(epoch));
-        match peer.session.take_if(|session| session.peer_epoch <= epoch) {
+        let over =
+            |session: &mut Session| session.peer_epoch <= epoch && !planted!(DeadSessionKept);
+        match peer.session.take_if(over) {
             Some(session) => {
                 if let Some(link) = &mut peer.link {
                     link.receiving = None;
@@ -395,6 +382,7 @@ impl Peers {
     pub(crate) fn redial(&mut self, node: NodeId, now: Time, rng: &mut ChaCha8Rng) {
         if let Some(peer) = self.by_node.get_mut(&node)
             && peer.dial.addr.is_some()
+            && !planted!(RedialForgotten)
         {
             if peer.linked_at.is_some_and(|at| at + LIVED <= now) {
                 peer.dial.failures = 0;

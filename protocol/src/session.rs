@@ -10,6 +10,7 @@ use bytes::Bytes;
 use rolecast_membership::Epoch;
 
 use crate::api::{CallId, FlowId};
+use crate::canary::planted;
 use crate::wire::{DataHead, FlowKey, WireAnswer, encode_head};
 
 /// The session with one life of a peer: both directions.
@@ -123,22 +124,33 @@ impl Session {
     /// Starts over on another link: everything that is not acknowledged goes again.
     /// Gives the number of the first frame that will.
     pub(crate) fn rewind(&mut self) -> u64 {
+        #[cfg(feature = "canaries")]
+        if planted!(ResendForgotten) || planted!(ResumeOneLate) {
+            return self.forget_unacknowledged();
+        }
         self.handed_now = 0;
         self.queue.front().map_or(self.next, |queued| queued.number)
     }
 
-    /// Starts on another link as if nothing had been lost.
+    /// Starts on another link as if nothing, or only not the first frame, had been lost.
     #[cfg(feature = "canaries")]
-    pub(crate) fn forget_unacknowledged(&mut self) -> u64 {
-        self.handed_now = self
-            .queue
-            .partition_point(|queued| queued.number < self.handed);
-        self.handed
+    fn forget_unacknowledged(&mut self) -> u64 {
+        let was_handed = |queued: &Queued| queued.number < self.handed;
+        let lost = self.queue.iter().take_while(|queued| was_handed(queued));
+        let forgotten = if planted!(ResumeOneLate) {
+            1
+        } else {
+            usize::MAX
+        };
+        self.handed_now = lost.take(forgotten).count();
+        let first = self.queue.get(self.handed_now);
+        first.map_or(self.next, |queued| queued.number)
     }
 
     /// The peer has this many frames; gives those that were not known to have arrived.
     pub(crate) fn acknowledge(&mut self, received: u64) -> Vec<Cargo> {
         // A peer cannot have what was never handed to a link.
+        let received = received.saturating_add(u64::from(planted!(SessionAckOneFar)));
         let upto = received.min(self.handed - 1);
         let mut arrived = Vec::new();
         while let Some(queued) = self.queue.front()
@@ -154,7 +166,7 @@ impl Session {
 
     /// Blanks a frame that was never handed to a link; says whether that could be done.
     pub(crate) fn withdraw(&mut self, number: u64) -> bool {
-        if number < self.handed {
+        if number < self.handed && !planted!(WithdrawnTooLate) {
             return false;
         }
         let found = self
@@ -239,7 +251,8 @@ impl Session {
 
     /// Notes which version of a destination set the peer is about to know; says whether it has to be sent.
     pub(crate) fn announce(&mut self, key: FlowKey, version: u32) -> bool {
-        self.announced.insert(key, version) != Some(version)
+        let before = self.announced.insert(key, version);
+        before != Some(version) && !(before.is_some() && planted!(DestSetAnnouncedOnce))
     }
 
     /// Forgets a flow.

@@ -1,14 +1,14 @@
-//! Bugs that can be planted in every engine, by name.
+//! Bugs that can be planted in every engine, by name, and the search for the seed that shows each.
+
+use std::time::Instant;
 
 use rolecast_protocol::Canary;
+use serde::Serialize;
 
-/// All of them.
-pub const ALL: [Canary; 4] = [
-    Canary::RelayForgotten,
-    Canary::DuplicateDelivered,
-    Canary::OrderIgnored,
-    Canary::ResendForgotten,
-];
+use crate::pool;
+use crate::replay;
+use crate::run::run;
+use crate::scenario::Scenario;
 
 /// The name of a bug, as it stands in a replay line.
 #[must_use]
@@ -19,6 +19,100 @@ pub fn name(canary: Canary) -> String {
 /// The bug with this name, whatever its case.
 #[must_use]
 pub fn named(text: &str) -> Option<Canary> {
-    ALL.into_iter()
-        .find(|&canary| name(canary).eq_ignore_ascii_case(text))
+    let mut all = Canary::ALL.iter().copied();
+    all.find(|&canary| name(canary).eq_ignore_ascii_case(text))
 }
+
+/// What came of the search for one bug.
+#[derive(Clone, Debug, Serialize)]
+pub struct Search {
+    /// The bug's name.
+    pub canary: String,
+    /// What is wrong in an engine with it, in one sentence.
+    pub about: &'static str,
+    /// How many seeds were run.
+    pub seeds: u64,
+    /// How it was found, if it was.
+    pub found: Option<Found>,
+    /// Real time, in seconds.
+    pub wall_s: f64,
+}
+
+/// The first seed that shows a bug.
+#[derive(Clone, Debug, Serialize)]
+pub struct Found {
+    /// The seed.
+    pub seed: u64,
+    /// The family that its scenario is of.
+    pub family: String,
+    /// The promise that is broken.
+    pub violation: String,
+    /// The command that repeats it, with the line that holds the whole scenario.
+    pub replay: String,
+}
+
+/// Runs the seeds `0..seeds_max` with this bug on so many threads, until one breaks a promise that is kept without it.
+///
+/// `on_seed` is called after every seed.
+pub fn search(canary: Canary, seeds_max: u64, jobs: usize, mut on_seed: impl FnMut()) -> Search {
+    let start = Instant::now();
+    let mut search = Search {
+        canary: name(canary),
+        about: canary.about(),
+        seeds: 0,
+        found: None,
+        wall_s: 0.0,
+    };
+    let mut from = 0;
+    // In rounds that grow, so that what is found soon costs little and what is not costs no waiting.
+    let mut round = jobs as u64;
+    while search.found.is_none() && from < seeds_max {
+        let count = round.min(seeds_max - from);
+        let job = |offset: usize| broken_by(canary, from + offset as u64);
+        let count_usize = usize::try_from(count).expect("rounds are small");
+        pool::in_order(
+            jobs,
+            count_usize,
+            |_| false,
+            job,
+            |_, found| {
+                on_seed();
+                if search.found.is_none() {
+                    search.seeds += 1;
+                    search.found = found;
+                }
+            },
+        );
+        from += count;
+        round = (2 * round).min(ROUND_MAX);
+    }
+    search.wall_s = start.elapsed().as_secs_f64();
+    search
+}
+
+/// What this bug breaks at a seed, if it is the bug that does.
+fn broken_by(canary: Canary, seed: u64) -> Option<Found> {
+    let sound = Scenario::draw(seed, None);
+    let scenario = Scenario {
+        canary: Some(name(canary)),
+        ..sound.clone()
+    };
+    let violation = run(&scenario).violation?;
+    if run(&sound).violation.is_some() {
+        return None;
+    }
+    Some(Found {
+        seed,
+        violation: violation.to_string(),
+        replay: replay::command(&scenario),
+        family: scenario.family,
+    })
+}
+
+/// The most seeds that are run at once.
+const ROUND_MAX: u64 = 256;
+/// So many seeds are enough for all but [`RARE`].
+pub const SOON: u64 = 400;
+
+/// The bugs that need rare circumstances, and so more seeds.
+pub const RARE: &[Canary] = &[];

@@ -5,6 +5,7 @@ use rolecast_membership::{Epoch, NodeId, Time};
 
 use super::{ACK_DELAY, Engine};
 use crate::api::FlowId;
+use crate::canary::planted;
 use crate::wire::{FlowAck, FlowKey, ViaAck};
 
 /// How many members pass on an acknowledgement whose origin is not linked.
@@ -66,6 +67,9 @@ impl Engine {
             flow: FlowId(u32::MAX),
         };
         let mut acks = Vec::new();
+        if planted!(AckNotRepeated) {
+            return;
+        }
         for (key, flow) in self.flows_in.range_mut(first..=last) {
             flow.acked_directly = flow.acked();
             acks.push(FlowAck {

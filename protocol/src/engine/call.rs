@@ -11,6 +11,7 @@ use crate::api::{
     TicketKind,
 };
 use crate::calls::{Kind, One};
+use crate::canary::planted;
 use crate::error::{CallError, ReplyError};
 use crate::session::Cargo;
 use crate::wire::{DataHead, WireAnswer};
@@ -35,7 +36,7 @@ impl Engine {
             return Err(CallError::TooLarge { bytes, max });
         }
         let max = self.limits.calls_max;
-        if self.calls.len() >= max {
+        if self.calls.len() >= max && !planted!(CallsUnbounded) {
             return Err(CallError::TooManyCalls { max });
         }
         let at = self
@@ -138,6 +139,9 @@ impl Engine {
     }
 
     pub(super) fn cancel_call(&mut self, call: CallId) {
+        if planted!(CancelIgnored) {
+            return;
+        }
         match self.calls.remove(call).map(|call| call.kind) {
             Some(Kind::One(one)) => {
                 let withdrawn = self.withdraw(&one);
@@ -184,6 +188,9 @@ impl Engine {
     /// Ends the calls whose deadline has passed.
     pub(super) fn expire_calls(&mut self, now: Time) {
         while let Some((call, expired)) = self.calls.pop_expired(now) {
+            if planted!(DeadlineSilent) {
+                continue;
+            }
             match expired.kind {
                 Kind::One(one) => {
                     if self.withdraw(&one) {
@@ -219,6 +226,8 @@ impl Engine {
                 self.answered(call, node, Answer::Unknown, last);
             } else if unsent.contains(&call) {
                 continue;
+            } else if planted!(UnknownRetried) {
+                self.retry(call, node, Answer::Unknown);
             } else if self.calls.remove_one_at(call, node).is_some() {
                 self.answered(call, node, Answer::Unknown, true);
             }
@@ -263,7 +272,12 @@ impl Engine {
         wants_reply: bool,
         payload: Bytes,
     ) {
-        let Some(holding) = self.roles.get(role) else {
+        let any = self
+            .roles
+            .values()
+            .next()
+            .filter(|_| planted!(CallMisrouted));
+        let Some(holding) = self.roles.get(role).or(any) else {
             self.refuse(from, call, Refusal::NotHolder);
             return;
         };
@@ -273,7 +287,8 @@ impl Engine {
             .get_mut(&inbox)
             .expect("a holding has an inbox");
         let bytes = payload.len() + CALL_OVERHEAD;
-        if kept.call_bytes + bytes > self.limits.inbox_bytes_max {
+        let full = kept.call_bytes + bytes > self.limits.inbox_bytes_max;
+        if full && !planted!(InboxUnbounded) {
             self.refuse(from, call, Refusal::Busy);
             return;
         }
@@ -360,7 +375,9 @@ impl Engine {
             self.questions.note_full(to.origin.node);
             return Err(ReplyError::Full);
         }
-        self.questions.remove(&to);
+        if !planted!(QuestionStaysOpen) {
+            self.questions.remove(&to);
+        }
         match self.send_answer(to.origin, to.call, answer, payload) {
             true => Ok(()),
             false => Err(ReplyError::Gone),

@@ -12,6 +12,7 @@ use rolecast_membership::{Epoch, NodeId, Time};
 
 use super::{Engine, SEQ_MAX};
 use crate::api::Dissemination;
+use crate::canary::planted;
 use crate::flow_in::FlowIn;
 use crate::retained::{DIGEST_DELAY, RetainedBatch};
 use crate::session::{Cargo, OutFrame};
@@ -53,6 +54,9 @@ impl DueDigests {
 impl Engine {
     /// Keeps a batch that was received first.
     pub(super) fn retain(&mut self, now: Time, key: FlowKey, batch: RetainedBatch) {
+        if planted!(NotRetained) {
+            return;
+        }
         let window = self.limits.flow_window_bytes + self.batch_bytes_max();
         let bytes_max = RETAINED_WINDOWS * window;
         if let Some(flow) = self.flows_in.get_mut(&key) {
@@ -100,6 +104,9 @@ impl Engine {
                 }
             }
             self.digest_later(key);
+        }
+        if planted!(DigestsSilent) {
+            return;
         }
         for (node, digests) in frames {
             self.send_control_to(node, &Control::Digest(digests));
@@ -158,8 +165,12 @@ impl Engine {
             let told = flow.retained.told_by(member.node, member.epoch);
             told.max(member.start - 1)
         };
-        let floor = self.others_of(key).map(told).min();
-        let floor = floor.unwrap_or(u64::MAX).min(flow.watermark());
+        let floor = self.others_of(key).map(told);
+        let floor = floor
+            .filter(|&told| told > 0 || !planted!(FloorOfSome))
+            .min();
+        let floor = floor.unwrap_or(u64::MAX - 1) + u64::from(planted!(FloorOneHigh));
+        let floor = floor.min(flow.watermark());
         if let Some(flow) = self.flows_in.get_mut(&key) {
             flow.retained.rise(floor);
         }
@@ -266,6 +277,10 @@ impl Engine {
     }
 
     fn pull(&mut self, node: NodeId, key: FlowKey, first: u64, last: u64) {
+        let first = first + u64::from(planted!(PullOneLate));
+        if planted!(PullForgotten) || first > last {
+            return;
+        }
         let pull = Pull { key, first, last };
         self.send_control_to(node, &Control::Pull(pull));
     }
@@ -289,7 +304,8 @@ impl Engine {
         };
         // However often it asks: no more is put on its way than others may have on theirs.
         let bytes_max = self.limits.session_bytes_max / 2;
-        if waiting.is_some_and(|session| session.bytes() >= bytes_max) {
+        let waits = waiting.is_some_and(|session| session.bytes() >= bytes_max);
+        if waits || planted!(PullUnanswered) {
             return Ok(());
         }
         let mut bytes = 0;

@@ -8,6 +8,7 @@ use rolecast_membership::{
 use super::receive::BatchNumbers;
 use super::{ACK_DELAY, Engine};
 use crate::api::{CallId, Class, CloseReason, Event, LinkId, Origin, Output, ReplyTo};
+use crate::canary::planted;
 use crate::session::{Cargo, OutFrame};
 use crate::wire::{
     Acks, Control, DataHead, Hello, decode_control, decode_data, encode_control, encode_head,
@@ -105,7 +106,9 @@ impl Engine {
     }
 
     pub(super) fn on_written(&mut self, link: LinkId, bytes: usize) {
-        if let Some(node) = self.peers.on_written(link, bytes) {
+        if let Some(node) = self.peers.on_written(link, bytes)
+            && !planted!(PumpForgotten)
+        {
             self.peers.pump(self.me.epoch, node, &mut self.out);
         }
     }

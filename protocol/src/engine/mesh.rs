@@ -10,6 +10,7 @@ use rolecast_membership::{
 
 use super::Engine;
 use crate::api::{Answer, CallId, Delivery, Event, Gap, Output};
+use crate::canary::planted;
 use crate::flow_out::Holder;
 use crate::session::Cargo;
 use crate::wire::Control;
@@ -66,7 +67,9 @@ impl Engine {
             }
             MembershipEvent::Left(identity) | MembershipEvent::Down(identity) => {
                 self.on_over(now, identity);
-                self.unhold_all(identity.id);
+                if !planted!(DownHoldsRoles) {
+                    self.unhold_all(identity.id);
+                }
                 self.peers.unwant(identity.id);
             }
             MembershipEvent::Renewed(identity) => self.on_renewed(identity),
@@ -157,7 +160,9 @@ impl Engine {
             }
         }
         for inbox in self.inboxes.keys().copied().collect::<Vec<_>>() {
-            self.deliver(inbox, Delivery::Gap(Gap::DeclaredDown { epoch: former }));
+            if !planted!(RenewalUnreported) {
+                self.deliver(inbox, Delivery::Gap(Gap::DeclaredDown { epoch: former }));
+            }
         }
         self.say_hello_everywhere();
         let linked = self.peers.linked();
@@ -197,7 +202,7 @@ impl Engine {
         for role in before
             .roles
             .keys()
-            .filter(|role| !after.roles.contains_key(role))
+            .filter(|role| !after.roles.contains_key(role) && !planted!(DroppedRoleKept))
         {
             self.unhold(before.identity.id, role);
         }
@@ -265,11 +270,16 @@ impl Engine {
 
     /// Reports one answer to a call.
     pub(super) fn answered(&mut self, call: CallId, node: NodeId, answer: Answer, last: bool) {
-        self.event(Event::Answered {
+        let node = Some(node);
+        let answered = Event::Answered {
             call,
-            node: Some(node),
+            node,
             answer,
             last,
-        });
+        };
+        if planted!(AnsweredTwice) {
+            self.event(answered.clone());
+        }
+        self.event(answered);
     }
 }

@@ -4,6 +4,7 @@ use rolecast_membership::{Identity, Time};
 
 use super::{Engine, TICK};
 use crate::api::{Delivery, Gap, Origin, Seq};
+use crate::canary::planted;
 use crate::flow_in::FlowIn;
 use crate::wire::FlowKey;
 
@@ -51,7 +52,7 @@ impl Engine {
                 node: key.origin,
                 epoch: key.epoch,
             };
-            let (first, last) = (Seq(first), Seq(last));
+            let (first, last) = (Seq(first), Seq(last + u64::from(planted!(GapTooLong))));
             let gap = Gap::Range {
                 origin,
                 flow: key.flow,

@@ -8,6 +8,7 @@ use rolecast_membership::{Epoch, NodeId, Time};
 use super::{Engine, FLOWS_IN_MAX, SEQ_MAX};
 use crate::api::{Delivery, FlowId, InboxId, Origin, Refusal, Seq, Ticket, TicketKind};
 use crate::batch::Batch;
+use crate::canary::planted;
 use crate::flow_in::{Arrival, FlowIn, Ready};
 use crate::wire::{DestMember, DestSet, FlowKey, Owed};
 
@@ -159,7 +160,9 @@ impl Engine {
         flow.retained.rise(floor.min(flow.watermark()));
         if flow.is_duplicate(first, last) {
             #[cfg(feature = "canaries")]
-            self.deliver_duplicate(key, first, count, body.clone());
+            if planted!(DuplicateDelivered) {
+                self.deliver_duplicate(key, first, count, body.clone());
+            }
             return Ok(());
         }
         let batch = Batch::parse(count, body.clone()).ok_or("a malformed batch")?;
@@ -172,8 +175,7 @@ impl Engine {
             Arrival::First => {}
         }
         self.pass_on(now, from, &numbers, head, body);
-        #[cfg(feature = "canaries")]
-        if self.planted(crate::api::Canary::OrderIgnored) {
+        if planted!(OrderIgnored) {
             let flow = self.flows_in.get_mut(&key).expect("it was just found");
             flow.give_up(now);
         }
@@ -181,14 +183,11 @@ impl Engine {
         Ok(())
     }
 
+    /// Delivers a batch that was delivered before.
     #[cfg(feature = "canaries")]
     fn deliver_duplicate(&mut self, key: FlowKey, first: u64, count: u32, body: Bytes) {
         let inbox = self.flows_in.get(&key).and_then(|flow| flow.inbox());
-        if let (true, Some(inbox), Some(batch)) = (
-            self.planted(crate::api::Canary::DuplicateDelivered),
-            inbox,
-            Batch::parse(count, body),
-        ) {
+        if let (Some(inbox), Some(batch)) = (inbox, Batch::parse(count, body)) {
             let upto = first + u64::from(count) - 1;
             let ticket = Ticket {
                 kind: TicketKind::Flow {
@@ -279,7 +278,7 @@ impl Engine {
         let into = self
             .flows_in
             .values_mut()
-            .filter(|flow| flow.inbox() == Some(inbox));
+            .filter(|flow| flow.inbox() == Some(inbox) && !planted!(DroppedRoleDelivered));
         let closed: Vec<FlowKey> = into
             .map(|flow| {
                 flow.close_inbox();

@@ -5,6 +5,7 @@ use rolecast_membership::{NodeId, Time};
 
 use super::receive::BatchNumbers;
 use super::{Engine, SEQ_MAX};
+use crate::canary::planted;
 use crate::flow_in::KnownDestSet;
 use crate::retained::RetainedBatch;
 use crate::session::{Cargo, OutFrame};
@@ -21,8 +22,7 @@ impl Engine {
         head: &Bytes,
         body: &Bytes,
     ) {
-        #[cfg(feature = "canaries")]
-        if self.planted(crate::api::Canary::RelayForgotten) {
+        if planted!(RelayForgotten) {
             return;
         }
         let &BatchNumbers {

@@ -8,6 +8,7 @@ use rolecast_membership::{Epoch, NodeId, Time};
 use super::{Accepted, Engine};
 use crate::api::{CallId, Delivery, Event, FlowId, Origin, Seq, Ticket, TicketKind};
 use crate::batch::Batch;
+use crate::canary::planted;
 use crate::error::MulticastError;
 use crate::flow_out::LostMember;
 use crate::session::{Cargo, OutFrame};
@@ -65,7 +66,9 @@ impl Engine {
             self.peers.push(self.me.epoch, member, frame, &mut self.out);
         }
         if members.iter().any(|(node, _)| *node == self.me.id) {
-            self.deliver_own(id, first, last, batch);
+            if !planted!(OwnDeliveryForgotten) {
+                self.deliver_own(id, first, last, batch);
+            }
         } else if members.is_empty() {
             self.settle_flow(id);
         }
@@ -94,7 +97,7 @@ impl Engine {
         if bytes > batch_bytes_max {
             return Err(MulticastError::TooLarge { bytes, max });
         }
-        let has_room = flow.has_room(self.limits.flow_window_bytes);
+        let has_room = flow.has_room(self.limits.flow_window_bytes) || planted!(WindowIgnored);
         let members: Vec<NodeId> = flow.members().map(|(node, _)| node).collect();
         if has_room && members.into_iter().all(|node| self.session_has_room(node)) {
             return Ok(());
@@ -198,6 +201,9 @@ impl Engine {
 
     /// Takes over who holds a flow's role.
     pub(super) fn refresh_flow(&mut self, id: FlowId) {
+        if planted!(DestSetStale) && self.flows_out[&id].next() > 1 {
+            return;
+        }
         let holders = self.holders_of(&self.flows_out[&id].role);
         let flow = self.flows_out.get_mut(&id).expect("it was just found");
         let lost = flow.set_holders(&holders);
@@ -208,6 +214,9 @@ impl Engine {
 
     /// Starts every flow over in this node's present life.
     pub(super) fn renew_flows(&mut self) {
+        if planted!(RenewalKeepsFlows) {
+            return;
+        }
         for id in self.flows_out.keys().copied().collect::<Vec<_>>() {
             let own = (self.me.id, self.me.epoch);
             let lost = self.flows_out.get_mut(&id).expect("it is there").renew(own);
@@ -279,7 +288,9 @@ impl Engine {
                 .get_mut(&id)
                 .expect("it was just found")
                 .refused = false;
-            self.event(Event::Writable(id));
+            if !planted!(WritableForgotten) {
+                self.event(Event::Writable(id));
+            }
         }
     }
 }

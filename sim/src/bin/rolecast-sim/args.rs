@@ -55,8 +55,15 @@ pub(crate) fn parse_level(text: &str) -> Result<Level, String> {
 #[cfg(feature = "canaries")]
 pub(crate) fn parse_canary(text: &str) -> Result<rolecast_protocol::Canary, String> {
     use rolecast_sim::canary;
-    let names = || canary::ALL.map(canary::name).join(", ");
-    canary::named(text).ok_or_else(|| format!("the bugs that can be planted are {}", names()))
+    let names = || {
+        rolecast_protocol::Canary::ALL
+            .iter()
+            .map(|&bug| canary::name(bug))
+    };
+    canary::named(text).ok_or_else(|| {
+        let names: Vec<String> = names().collect();
+        format!("the bugs that can be planted are {}", names.join(", "))
+    })
 }
 
 #[cfg(test)]

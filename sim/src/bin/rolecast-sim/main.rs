@@ -1,6 +1,8 @@
 //! The simulator's command line.
 
 mod args;
+#[cfg(feature = "canaries")]
+mod canaries;
 mod exhaust;
 mod figures;
 mod output;
@@ -51,6 +53,9 @@ enum Command {
     Shrink(shrink::ShrinkArgs),
     /// Draw a run as a diagram in space and time, in one HTML file.
     Show(show::ShowArgs),
+    /// Look for bugs that were planted in the engine on purpose, to see that the checks can fail.
+    #[cfg(feature = "canaries")]
+    Canaries(canaries::CanariesArgs),
     /// Print figures of how fast the simulator is, each with its goal.
     Bench(figures::BenchArgs),
     /// Print tables of figures about the protocol, drawn from many runs.
@@ -89,6 +94,8 @@ fn carry_out(command: Command) -> io::Result<ExitCode> {
         Command::Replay(args) => run::replay(&args),
         Command::Shrink(args) => shrink::shrink(&args),
         Command::Show(args) => show::show(&args),
+        #[cfg(feature = "canaries")]
+        Command::Canaries(args) => canaries::canaries(&args),
         Command::Bench(args) => figures::bench(&args),
         Command::Report(args) => figures::report(&args),
         Command::Scenarios(args) => scenarios(&args),

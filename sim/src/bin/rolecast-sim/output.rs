@@ -138,6 +138,23 @@ pub(crate) fn verdict(out: &mut impl Write, failed: usize, what: &str) -> io::Re
     }
 }
 
+/// The last line of a search for planted bugs.
+#[cfg(feature = "canaries")]
+pub(crate) fn planted(
+    out: &mut impl Write,
+    missed: usize,
+    of: usize,
+    seeds_max: u64,
+) -> io::Result<()> {
+    match missed {
+        0 => writeln!(out, "{GOOD}all {of} planted bugs were found{GOOD:#}"),
+        missed => writeln!(
+            out,
+            "{BAD}{missed} of {of} planted bugs were not found within {seeds_max} seeds{BAD:#}"
+        ),
+    }
+}
+
 /// A sweep in a few lines, and two for each failure.
 pub(crate) fn human_sweep(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     for failed in &summary.failures {
