@@ -137,6 +137,8 @@ pub struct Draft {
     pub seed: u64,
     /// What kind of things is asked for.
     pub style: Style,
+    /// How multicasts spread: one of these.
+    pub spread: &'static [Dissemination],
     /// How many places for nodes there are.
     pub nodes: Slot,
     /// When the first thing is asked for.
@@ -320,9 +322,7 @@ impl Draw {
     }
 
     fn dissemination(&mut self) -> Dissemination {
-        *self
-            .stream
-            .pick(&[Dissemination::Digest, Dissemination::Digest])
+        *self.stream.pick(self.draft.spread)
     }
 
     fn bytes(&mut self) -> u32 {
@@ -362,6 +362,7 @@ mod tests {
             let workload = Workload::draw(Draft {
                 seed,
                 style: Style::Mixed,
+                spread: &Dissemination::ALL,
                 nodes: 4,
                 from: Time::from_millis(500),
                 window: Duration::from_secs(8),

@@ -39,6 +39,7 @@ impl Scenario {
         let workload = Workload::draw(Draft {
             seed,
             style: family.style,
+            spread: family.spread,
             nodes,
             from: settled,
             window,

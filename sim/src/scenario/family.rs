@@ -1,5 +1,7 @@
 //! Named families of scenarios.
 
+use rolecast_protocol::Dissemination;
+
 use crate::plan::{FaultKind, Recipe, Slot};
 use crate::random::{Purpose, Stream};
 use crate::workload::Style;
@@ -15,6 +17,8 @@ pub struct Family {
     pub(super) recipe: Recipe,
     /// What is asked for.
     pub(super) style: Style,
+    /// How multicasts spread: one of these.
+    pub(super) spread: &'static [Dissemination],
     /// How many nodes there are: one of these.
     pub(super) nodes: &'static [Slot],
     /// How long faults begin and things are asked for, in seconds, at least and at most.
@@ -72,6 +76,7 @@ const BASE: Family = Family {
     about: "",
     recipe: SWARM,
     style: Style::Mixed,
+    spread: &[Dissemination::Digest, Dissemination::Digest],
     nodes: SMALL,
     window_s: (2, 12),
     core_percent: 0,
@@ -79,7 +84,7 @@ const BASE: Family = Family {
 };
 
 /// All families, those that a seed draws most often first.
-pub const FAMILIES: [Family; 14] = [
+pub const FAMILIES: [Family; 15] = [
     Family {
         name: "swarm",
         about: "Any traffic, any faults: each seed draws which kinds are on.",
@@ -162,6 +167,31 @@ pub const FAMILIES: [Family; 14] = [
         },
         style: Style::Multicasts,
         weight: 6,
+        ..BASE
+    },
+    Family {
+        name: "eager",
+        about: "As crash-mid-multicast, with multicasts that every receiver passes on, and some that nobody does.",
+        recipe: Recipe {
+            kinds: &[
+                FaultKind::Crash,
+                FaultKind::RestartSame,
+                FaultKind::CutPartial,
+                FaultKind::Narrow,
+                FaultKind::Loss,
+                FaultKind::Reset,
+            ],
+            busy_percent: 100,
+            busy_within_us: 5_000,
+            ..FOCUSED
+        },
+        style: Style::Multicasts,
+        spread: &[
+            Dissemination::Eager,
+            Dissemination::Eager,
+            Dissemination::BestEffort,
+        ],
+        weight: 0,
         ..BASE
     },
     Family {
