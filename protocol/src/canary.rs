@@ -97,6 +97,12 @@ mod list {
         // Relaying.
         /// A receiver does not relay what it received first.
         RelayForgotten,
+        /// A receiver relays to all but one of the members.
+        RelayOneShort,
+        /// What a session drops for want of room is not only what somebody else may have.
+        OwnBatchesDropped,
+        /// Acknowledgements wait for relays to a peer whose link is lost.
+        RelaysNotReleased,
 
         // Spreading by digests.
         /// A batch is not kept for those who may miss it.
@@ -113,8 +119,14 @@ mod list {
         FloorOneHigh,
         /// Members that said nothing do not hold the floor.
         FloorOfSome,
+        /// What is kept goes when its origin dies.
+        RetainedGoesWithOrigin,
 
         // Missing messages.
+        /// What is missing of a dead origin is given up at once, whoever may have it.
+        GivenUpTooSoon,
+        /// What is given up is not reported.
+        GapUnreported,
         /// A gap reaches one message too far.
         GapTooLong,
         /// A gap is reported without the messages being given up.

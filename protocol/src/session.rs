@@ -224,7 +224,9 @@ impl Session {
                     Cargo::Skipped => true,
                     _ if self.bytes + runs.bytes <= bytes_max => false,
                     Cargo::Relay { .. } => true,
-                    Cargo::Own { flow, upto } => upto <= acknowledged(flow),
+                    Cargo::Own { flow, upto } => {
+                        upto <= acknowledged(flow) || planted!(OwnBatchesDropped)
+                    }
                     Cargo::Plain | Cargo::Call(_) => false,
                 };
                 if !dropped {

@@ -14,7 +14,7 @@ impl Engine {
         let forgotten_soon = flow
             .dead_since
             .is_none_or(|since| since + self.limits.forget_after <= now + 2 * TICK);
-        if forgotten_soon {
+        if forgotten_soon || planted!(GivenUpTooSoon) {
             return false;
         }
         let mut alive = self.membership.members().map(|alive| alive.record.identity);
@@ -59,7 +59,9 @@ impl Engine {
                 first,
                 last,
             };
-            self.deliver(inbox, Delivery::Gap(gap));
+            if !planted!(GapUnreported) {
+                self.deliver(inbox, Delivery::Gap(gap));
+            }
         }
         self.deliver_ready(now, key);
         self.ack_later(now, key);
@@ -73,7 +75,12 @@ impl Engine {
             let member = self.membership.member(flow.key.origin);
             if member.is_some_and(|member| member.record.identity.epoch == flow.key.epoch) {
                 flow.dead_since = None;
-            } else if *flow.dead_since.get_or_insert(now) + self.limits.forget_after <= now {
+                continue;
+            }
+            if planted!(RetainedGoesWithOrigin) {
+                flow.retained.rise(flow.watermark());
+            }
+            if *flow.dead_since.get_or_insert(now) + self.limits.forget_after <= now {
                 forgotten.push(flow.key);
             }
         }
