@@ -437,7 +437,13 @@ impl<'a> World<'a> {
             }
         }
         for program in &programs {
-            let view = self.view(program.node()).await;
+            // A node that is paused does not answer, and the world stands still as long as it is waited for.
+            let view = tokio::time::timeout(PATIENCE, self.view(program.node())).await;
+            let Ok(view) = view else {
+                let name = self.watch.ask(|ghost| ghost.name(program.id()));
+                let what = "a node does not say what it sees";
+                return Some(self.violation(name, Broken::Livelock { what }));
+            };
             if let Some((seen, truth)) = self.watch.ask(|ghost| ghost.differs(&view)) {
                 let name = self.watch.ask(|ghost| ghost.name(program.id()));
                 let late_s = self.network.now().since(self.healed_at).as_secs();
@@ -480,6 +486,8 @@ impl<'a> World<'a> {
 
 /// How long a process that was told to leave waits for its messages to be acknowledged.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// How long a node that runs may take to say what it sees: no time passes while it works.
+const PATIENCE: Duration = Duration::from_millis(1);
 /// How often it is looked whether the mesh has come to rest.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// How long it has to stay at rest: what comes too late or twice has time to come.
