@@ -228,7 +228,7 @@ impl Engine {
             Some(self.tick_at),
             self.membership.poll_timeout(),
             self.acks.at,
-            self.digests.at,
+            self.digests.at(),
             self.calls.next_deadline(),
             self.peers.next_dial(),
         ];
@@ -501,7 +501,7 @@ impl Engine {
         if self.acks.at.is_some_and(|at| at <= now) {
             self.send_due_acks();
         }
-        if self.digests.at.is_some_and(|at| at <= now) {
+        if self.digests.at().is_some_and(|at| at <= now) {
             self.send_due_digests(now);
         }
         if self.tick_at <= now {

@@ -33,6 +33,8 @@ pub(crate) struct Retained {
     turn: usize,
     /// What was asked for last: everything after this message, at this time.
     pulled: Option<(u64, Time)>,
+    /// What each other member was sent because it asked: in which of its lives, up to which message, and when last.
+    sent: BTreeMap<NodeId, (Epoch, u64, Time)>,
 }
 
 /// What another member said.
@@ -69,6 +71,8 @@ pub(crate) const DIGEST_DELAY: Duration = Duration::from_millis(5);
 const DIGEST_PERIOD_MAX: Duration = Duration::from_millis(500);
 /// Digests after something new that are given without growing distance: the second one says what is not merely on its way.
 const ROUNDS_AT_ONCE: u32 = 2;
+/// After so long, what a member was sent because it asked is sent again if it asks again.
+const SEND_PATIENCE: Duration = Duration::from_secs(5);
 /// After so long, what was asked for and did not come is asked for again.
 const PULL_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -149,6 +153,7 @@ impl Retained {
     /// Keeps only what these members said.
     pub(crate) fn retain_told(&mut self, is_member: impl Fn(NodeId) -> bool) {
         self.others.retain(|&node, _| is_member(node));
+        self.sent.retain(|&node, _| is_member(node));
     }
 
     /// Begins a round of digests at which this node is `upto`; gives how far it was at the one before, and sets when the next is due.
@@ -189,9 +194,36 @@ impl Retained {
         !waits
     }
 
+    /// Of what a member asks for from `first` on, the first message that is not on its way to it.
+    /// What was sent long ago may have made way for something else, and goes again.
+    pub(crate) fn first_to_send(
+        &self,
+        now: Time,
+        (node, epoch): (NodeId, Epoch),
+        first: u64,
+    ) -> u64 {
+        match self.sent.get(&node) {
+            Some(&(life, upto, at)) if life == epoch && now < at + SEND_PATIENCE => {
+                first.max(upto + 1)
+            }
+            _ => first,
+        }
+    }
+
+    /// A member is being sent what it asked for, up to this message.
+    pub(crate) fn on_sent(&mut self, now: Time, (node, epoch): (NodeId, Epoch), upto: Option<u64>) {
+        if let Some(upto) = upto {
+            self.sent.insert(node, (epoch, upto, now));
+        }
+    }
+
     /// The batches that hold something of `first..=last`, in order.
     pub(crate) fn range(&self, first: u64, last: u64) -> impl Iterator<Item = &RetainedBatch> {
-        let batches = self.batches.range(..=last).map(|(_, batch)| batch);
+        // Batches do not overlap, so that at most one begins before and reaches that far.
+        let before = self.batches.range(..=first).next_back();
+        let start = before.map_or(first, |(&start, _)| start);
+        let batches = self.batches.range(start..=last.max(start));
+        let batches = batches.map(|(_, batch)| batch);
         batches.filter(move |batch| batch.last >= first)
     }
 
@@ -331,6 +363,23 @@ mod tests {
         assert_eq!(retained.told_by(node(2), Epoch(2)), 5);
         retained.on_told(node(2), Epoch(3), 1);
         assert_eq!(retained.told_by(node(2), Epoch(3)), 1);
+    }
+
+    #[test]
+    fn what_is_on_its_way_to_a_member_is_not_sent_again_at_once() {
+        let mut retained = Retained::default();
+        let life = (node(2), Epoch(1));
+        assert_eq!(retained.first_to_send(Time::ZERO, life, 3), 3);
+        retained.on_sent(Time::ZERO, life, Some(9));
+        retained.on_sent(Time::ZERO, life, None);
+        assert_eq!(retained.first_to_send(Time::ZERO, life, 3), 10);
+        assert_eq!(retained.first_to_send(Time::ZERO, life, 12), 12);
+        let later = Time::ZERO + SEND_PATIENCE;
+        assert_eq!(retained.first_to_send(later, life, 3), 3);
+        assert_eq!(
+            retained.first_to_send(Time::ZERO, (node(2), Epoch(2)), 3),
+            3
+        );
     }
 
     #[test]

@@ -33,16 +33,25 @@ const ASKED_MAX: usize = 1_024;
 /// The flows of which digests are due.
 #[derive(Debug, Default)]
 pub(super) struct DueDigests {
-    flows: BTreeSet<FlowKey>,
-    pub(super) at: Option<Time>,
+    /// When something is due of which flow; an entry counts as long as the flow says the same.
+    due: BTreeSet<(Time, FlowKey)>,
     /// Flows of which nothing was known, with when they were asked for.
     asked: BTreeMap<FlowKey, Time>,
 }
 
 impl DueDigests {
+    /// When something is due.
+    pub(super) fn at(&self) -> Option<Time> {
+        self.due.first().map(|&(at, _)| at)
+    }
+
+    /// Forgets what was asked for too long ago.
+    fn expire(&mut self, now: Time) {
+        self.asked.retain(|_, at| now < *at + ASK_PATIENCE);
+    }
+
     /// Whether a flow of which nothing is known may be asked for; notes that it is.
     fn may_ask(&mut self, now: Time, key: FlowKey) -> bool {
-        self.asked.retain(|_, at| now < *at + ASK_PATIENCE);
         let may = self.asked.len() < ASKED_MAX && !self.asked.contains_key(&key);
         if may {
             self.asked.insert(key, now);
@@ -69,8 +78,7 @@ impl Engine {
     fn digest_later(&mut self, key: FlowKey) {
         let at = self.flows_in.get(&key).and_then(|f| f.retained.digest_at());
         if let Some(at) = at {
-            self.digests.flows.insert(key);
-            self.digests.at = Some(self.digests.at.map_or(at, |before| before.min(at)));
+            self.digests.due.insert((at, key));
         }
     }
 
@@ -80,33 +88,29 @@ impl Engine {
             let known = flow.newest_dest_set();
             flow.key.origin == node || known.is_some_and(|k| k.set.member(node).is_some())
         };
-        let keys: Vec<FlowKey> = self.digests.flows.iter().copied().collect();
-        for key in keys {
-            let flow = self.flows_in.get_mut(&key);
-            if let Some(flow) = flow.filter(|flow| concerned(flow)) {
-                flow.retained.on_news(now);
-                self.digest_later(key);
-            }
+        let flows = self.flows_in.values_mut();
+        for flow in flows.filter(|flow| !flow.retained.is_empty() && concerned(flow)) {
+            flow.retained.on_news(now);
+            let at = flow.retained.digest_at();
+            self.digests.due.extend(at.map(|at| (at, flow.key)));
         }
     }
 
     /// Gives the digests that are due, one frame to each peer.
     pub(super) fn send_due_digests(&mut self, now: Time) {
         let mut frames = BTreeMap::<NodeId, Vec<FlowDigest>>::new();
-        let keys = std::mem::take(&mut self.digests.flows);
-        self.digests.at = None;
-        for key in keys {
+        while let Some(&(at, key)) = self.digests.due.first()
+            && at <= now
+        {
+            self.digests.due.pop_first();
             self.lift_floor(key);
-            let due = |flow: &FlowIn| flow.retained.digest_at().is_some_and(|at| at <= now);
-            if self.flows_in.get(&key).is_some_and(due) {
+            let flow = self.flows_in.get(&key);
+            if flow.is_some_and(|flow| flow.retained.digest_at() == Some(at)) {
                 for (node, digest) in self.digests_of(now, key) {
                     frames.entry(node).or_default().push(digest);
                 }
+                self.digest_later(key);
             }
-            self.digest_later(key);
-        }
-        if planted!(DigestsSilent) {
-            return;
         }
         for (node, digests) in frames {
             self.send_control_to(node, &Control::Digest(digests));
@@ -139,10 +143,9 @@ impl Engine {
     }
 
     /// The members of a flow other than this node and the origin whose life is not known to be over.
-    fn others_of(&self, key: FlowKey) -> impl Iterator<Item = DestMember> + '_ {
+    fn others_of(&self, key: FlowKey) -> impl Iterator<Item = &DestMember> + '_ {
         let known = self.flows_in.get(&key).and_then(FlowIn::newest_dest_set);
-        let members = known.map(|known| std::sync::Arc::clone(&known.set));
-        let members = members.into_iter().flat_map(|set| set.members.clone());
+        let members = known.into_iter().flat_map(|known| &known.set.members);
         members.filter(move |member| {
             let other = ![self.me.id, key.origin].contains(&member.node);
             other && !self.is_over(member.node, member.epoch)
@@ -161,7 +164,7 @@ impl Engine {
         let Some(flow) = self.flows_in.get(&key) else {
             return;
         };
-        let told = |member: DestMember| {
+        let told = |member: &DestMember| {
             let told = flow.retained.told_by(member.node, member.epoch);
             told.max(member.start - 1)
         };
@@ -186,6 +189,7 @@ impl Engine {
         let Some(epoch) = self.life_of_link(node) else {
             return Ok(());
         };
+        self.digests.expire(now);
         let mut answers = Vec::new();
         for digest in digests {
             if digest.upto.max(digest.floor) > SEQ_MAX || digest.aged > digest.upto {
@@ -302,14 +306,23 @@ impl Engine {
         let Some(flow) = self.flows_in.get_mut(&pull.key) else {
             return Ok(());
         };
+        let known = flow.newest_dest_set();
+        if known.is_none_or(|known| known.set.member(node).is_none()) {
+            return Ok(());
+        }
         // However often it asks: no more is put on its way than others may have on theirs.
         let bytes_max = self.limits.session_bytes_max / 2;
         let waits = waiting.is_some_and(|session| session.bytes() >= bytes_max);
         if waits || planted!(PullUnanswered) {
             return Ok(());
         }
+        // What was sent before is on its way, in a session that loses nothing.
+        let first = flow.retained.first_to_send(now, (node, epoch), pull.first);
+        if first > pull.last {
+            return Ok(());
+        }
         let mut bytes = 0;
-        let wanted = flow.retained.range(pull.first, pull.last);
+        let wanted = flow.retained.range(first, pull.last);
         let wanted: Vec<RetainedBatch> = wanted
             .filter(|batch| is_meant(batch, node, epoch))
             .take_while(|batch| {
@@ -319,10 +332,12 @@ impl Engine {
             })
             .cloned()
             .collect();
+        let sent = wanted.last().map(|batch| batch.last);
+        flow.retained.on_sent(now, (node, epoch), sent);
         flow.hear_of(now);
         flow.retained.on_news(now);
         self.digest_later(pull.key);
-        if wanted.is_empty() {
+        if wanted.is_empty() && first == pull.first {
             self.send_control_to(node, &Control::Gone(*pull));
         }
         for batch in wanted {

@@ -38,7 +38,8 @@ impl Story<'_> {
             .filter(|answer| answer.said.is_ok())
             .map(|answer| self.cast.name_of(&answer.node))
             .collect();
-        who.sort();
+        // As the cast counts: n2 before n10.
+        who.sort_by_key(|name| (name.len(), name.clone()));
         let wanted: Vec<String> = self
             .parts
             .oracles
