@@ -45,6 +45,8 @@ pub(crate) struct Outbox {
     pub(crate) data: VecDeque<Frame>,
     /// How many bytes these are.
     pub(crate) bytes: usize,
+    /// How many of them are of control frames.
+    pub(crate) control_bytes: usize,
     /// The writer's task, while it waits.
     pub(crate) writer: Option<Waker>,
     /// The link is among those that are flushed next.
@@ -62,14 +64,27 @@ impl Outbox {
         if self.ended || self.closing.is_some() {
             return false;
         }
-        self.bytes += frame.0.len() + frame.1.len();
+        let bytes = frame.0.len() + frame.1.len();
+        self.bytes += bytes;
         match class {
-            Class::Control => self.control.push_back(frame),
+            Class::Control => {
+                self.control_bytes += bytes;
+                self.control.push_back(frame);
+            }
             Class::Data => self.data.push_back(frame),
         }
         true
     }
+
+    /// Whether the peer leaves more urgent frames unread than anybody has to keep for it.
+    fn overflows(&self) -> bool {
+        self.control_bytes > CONTROL_BYTES_MAX
+    }
 }
+
+/// Bytes of control frames that wait for one peer at most.
+/// Of data frames the driver hands over no more than the writer reports as taken on.
+const CONTROL_BYTES_MAX: usize = 8 << 20;
 
 /// A frame to be sent: the second part follows the first.
 pub(crate) struct Frame(pub(crate) Bytes, pub(crate) Bytes);
@@ -151,7 +166,12 @@ impl Link {
     /// As [`Link::send_frame`], for many frames: they go out with the next call of [`Transport::flush`](crate::Transport::flush), or when events are asked for next.
     pub fn queue_frame(&self, class: Class, head: Bytes, body: Bytes) {
         let mut outbox = self.outbox();
-        if outbox.push(class, Frame(head, body)) && !outbox.unflushed {
+        let queued = outbox.push(class, Frame(head, body));
+        if outbox.overflows() {
+            drop(outbox);
+            let words = "it leaves urgent frames unread";
+            self.close_now(code::VIOLATION, words, LinkEnd::Violation(words.to_owned()));
+        } else if queued && !outbox.unflushed {
             outbox.unflushed = true;
             drop(outbox);
             lock(&self.0.unflushed).push(self.clone());
@@ -259,5 +279,23 @@ impl fmt::Debug for Link {
             .field("peer", &self.0.peer)
             .field("addr", &self.0.addr)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urgent_frames_that_nobody_reads_do_not_pile_up() {
+        let mut outbox = Outbox::default();
+        let frame = || Frame(Bytes::from_static(&[0; 1 << 10]), Bytes::new());
+        for _ in 0..CONTROL_BYTES_MAX >> 10 {
+            outbox.push(Class::Control, frame());
+            outbox.push(Class::Data, frame());
+        }
+        assert!(!outbox.overflows());
+        outbox.push(Class::Control, frame());
+        assert!(outbox.overflows());
     }
 }

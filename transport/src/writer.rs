@@ -145,6 +145,9 @@ impl Writer {
                     return Poll::Ready(Err(WriteError::ClosedStream));
                 }
                 self.control.take(&mut outbox.control);
+                if outbox.control.is_empty() {
+                    outbox.control_bytes = 0;
+                }
                 self.data.take(&mut outbox.data);
                 if outbox.control.is_empty() && outbox.data.is_empty() {
                     outbox.bytes = 0;
