@@ -76,7 +76,12 @@ const BASE: Family = Family {
     about: "",
     recipe: SWARM,
     style: Style::Mixed,
-    spread: &[Dissemination::Digest, Dissemination::Digest],
+    spread: &[
+        Dissemination::Digest,
+        Dissemination::Digest,
+        Dissemination::Eager,
+        Dissemination::BestEffort,
+    ],
     nodes: SMALL,
     window_s: (2, 12),
     core_percent: 0,
