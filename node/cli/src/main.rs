@@ -22,6 +22,7 @@ mod nearest;
 mod node;
 mod node_options;
 mod output;
+mod parse;
 mod request;
 mod secret;
 mod secret_source;
@@ -35,14 +36,15 @@ mod view;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use crate::args::{Cli, Command};
+use crate::args::Command;
 use crate::failure::Failure;
 use crate::output::Output;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match parse::command_line() {
+        Ok(cli) => cli,
+        Err((failure, output)) => return output.fail(&failure),
+    };
     let output = Output::new(cli.json);
     log::init(cli.verbose);
     match run(cli.command, cli.verbose, &output) {

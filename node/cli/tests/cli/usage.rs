@@ -68,6 +68,15 @@ fn wrong_flags_are_usage_errors() {
         let ended = place.run(args);
         assert_eq!(ended.code, Some(2), "{args:?}: {ended:?}");
         assert!(ended.stderr.starts_with("error: "), "{args:?}: {ended:?}");
+        assert_eq!(
+            ended.stderr.trim_end().lines().count(),
+            1,
+            "{args:?}: {ended:?}"
+        );
+        let json = place.run(&[args, &["--json"]].concat());
+        assert_eq!(json.code, Some(2), "{args:?}: {json:?}");
+        let object: serde_json::Value = serde_json::from_str(&json.stderr).expect("one object");
+        assert_eq!(object["event"], "error", "{args:?}: {json:?}");
     }
 }
 
