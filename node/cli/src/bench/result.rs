@@ -227,7 +227,7 @@ mod tests {
         let json = serde_json::to_value(fanout(1_000_000, 0)).expect("it can be written");
         let fields = [
             ("system", "rolecast".into()),
-            ("mode", "eager, fifo, acknowledged, encrypted".into()),
+            ("mode", "digest, fifo, acknowledged, encrypted".into()),
             ("scenario", "fanout".into()),
             ("subs", 1.into()),
             ("size", 64.into()),
