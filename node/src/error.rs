@@ -65,6 +65,14 @@ pub enum StartError {
         /// The address as it was given.
         text: String,
     },
+    /// The address to advertise stands for all addresses of a host, so that nobody else can dial it.
+    #[error(
+        "nobody can dial {addr}: advertise the address at which other nodes reach this one, such as 10.0.0.1:7400"
+    )]
+    Undialable {
+        /// The address as it was given.
+        addr: std::net::SocketAddr,
+    },
     /// The UDP socket could not be opened, for instance because the address is in use.
     #[error("cannot listen: {0}")]
     Bind(#[from] BindError),

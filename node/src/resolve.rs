@@ -74,6 +74,15 @@ pub(crate) async fn own(
     found.first().copied().ok_or_else(error)
 }
 
+/// The address at which others are to dial the node.
+pub(crate) async fn advertised(resolver: &Resolver, text: &str) -> Result<SocketAddr, StartError> {
+    let addr = own(resolver, text, "advertise").await?;
+    match addr.ip().is_unspecified() {
+        true => Err(StartError::Undialable { addr }),
+        false => Ok(addr),
+    }
+}
+
 /// Where others can dial a node that listens at `local` and has its mesh at the seeds.
 pub(crate) fn dialable(local: SocketAddr, seeds: &Seeds) -> SocketAddr {
     if !local.ip().is_unspecified() {

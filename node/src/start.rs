@@ -28,7 +28,7 @@ pub(crate) async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> 
     let mut seeds = Seeds::parse(&builder.seeds, resolver.clone())?;
     let listen = resolve::own(&resolver, &builder.listen, "listen").await?;
     let advertise = match &builder.advertise {
-        Some(text) => Some(resolve::own(&resolver, text, "advertise").await?),
+        Some(text) => Some(resolve::advertised(&resolver, text).await?),
         None => None,
     };
     seeds.look_up(deadline_in(SEEDS_PATIENCE)).await;

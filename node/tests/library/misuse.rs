@@ -39,6 +39,10 @@ async fn a_start_that_cannot_be_is_refused_with_a_reason() {
                 builder(&secret).advertise("1.2.3.4"),
                 "advertise address \"1.2.3.4\"",
             ),
+            (
+                builder(&secret).advertise("0.0.0.0:7400"),
+                "nobody can dial 0.0.0.0:7400",
+            ),
             (builder(&secret).site(long), "at most 256 bytes"),
             (
                 builder(&secret).state_dir(&file),
