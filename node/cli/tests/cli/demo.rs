@@ -71,6 +71,18 @@ fn three_nodes_are_enough() {
 }
 
 #[test]
+fn a_dozen_nodes_come_in_the_order_of_their_numbers() {
+    let (code, objects, stderr) = demo(&["--nodes", "12"]);
+    assert_eq!(code, Some(0), "{stderr}\n{objects:#?}");
+    let delivered = objects.iter().filter(|o| o["event"] == "delivered");
+    let feed = delivered.filter(|o| o["role"] == "feed" && o["from"] == "n12");
+    let by: Vec<u64> = feed
+        .filter_map(|o| o["by"].as_str()?.strip_prefix('n')?.parse().ok())
+        .collect();
+    assert_eq!(by, (1..=11).collect::<Vec<u64>>(), "the twelfth was killed");
+}
+
+#[test]
 fn a_broken_promise_is_found_and_named() {
     for (fault, promise, what) in [
         (
