@@ -54,7 +54,8 @@ impl Config {
 pub struct Limits {
     /// The largest payload of one message, in bytes.
     pub payload_bytes_max: usize,
-    /// Bytes of a flow that its origin may have on the way before every live member has acknowledged them.
+    /// Bytes of a flow that its origin may have on the way before every live member has acknowledged them; one more message goes as long as they are not used up.
+    /// The least of what the origin and every member allow counts.
     pub flow_window_bytes: usize,
     /// Bytes kept for one peer until it has acknowledged them.
     pub session_bytes_max: usize,
@@ -81,6 +82,17 @@ impl Default for Limits {
             calls_max: 65_536,
             gap_after: Duration::from_secs(10),
             forget_after: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Limits {
+    /// The same, with room for one message where there would be room for none.
+    pub(crate) fn at_least_one_message(self) -> Self {
+        Limits {
+            flow_window_bytes: self.flow_window_bytes.max(1),
+            link_bytes_max: self.link_bytes_max.max(1),
+            ..self
         }
     }
 }

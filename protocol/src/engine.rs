@@ -1,6 +1,6 @@
 //! The engine: what one node does with messages.
 //!
-//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`send`], [`receive`], [`relay`], [`missing`] and [`acknowledge`] are what becomes of a multicast, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what.
+//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`send`], [`receive`], [`relay`], [`missing`] and [`acknowledge`] are what becomes of a multicast, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what, and [`usage`] tells how much is kept.
 
 mod acknowledge;
 mod call;
@@ -11,6 +11,7 @@ mod missing;
 mod receive;
 mod relay;
 mod send;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -39,6 +40,8 @@ use crate::peers::Peers;
 use crate::questions::Questions;
 use crate::wire::FlowKey;
 use digest::DueDigests;
+
+pub use usage::Usage;
 
 /// What one node does with messages.
 ///
@@ -97,28 +100,6 @@ struct DueAcks {
     at: Option<Time>,
 }
 
-/// What is kept at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Bytes kept for the peer for which most is kept.
-    /// Bounded by [`Limits::session_bytes_max`], above which relayed batches are dropped, plus what this node's own flows may have on the way.
-    pub session_bytes_max: usize,
-    /// Bytes kept for all peers.
-    pub session_bytes: usize,
-    /// Bytes that came too early in the flow in which most did; bounded by [`Limits::flow_window_bytes`] and one batch.
-    pub early_bytes_max: usize,
-    /// Bytes kept for other members of the flow of which most are; bounded by twice [`Limits::flow_window_bytes`] and two batches.
-    pub retained_bytes_max: usize,
-    /// Calls outstanding; bounded by [`Limits::calls_max`].
-    pub calls: usize,
-    /// Requests delivered and not answered; bounded by what the application holds.
-    pub questions: usize,
-    /// Flows received; bounded by 65,536.
-    pub flows: usize,
-    /// Bytes of calls waiting in the inbox in which most wait; bounded by [`Limits::inbox_bytes_max`].
-    pub inbox_bytes_max: usize,
-}
-
 /// A batch that is on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
@@ -161,10 +142,11 @@ impl Engine {
         };
         #[cfg(feature = "canaries")]
         crate::canary::plant(config.canary);
-        let peers = Peers::new(config.limits.link_bytes_max);
+        let limits = config.limits.at_least_one_message();
+        let peers = Peers::new(limits.link_bytes_max);
         let mut engine = Engine {
             me: config.record.identity,
-            limits: config.limits,
+            limits,
             membership: Membership::new(membership, rng.random(), now),
             rng,
             peers,
@@ -443,41 +425,6 @@ impl Engine {
         self.relayed
     }
 
-    /// How much is kept at this moment.
-    #[must_use]
-    pub fn usage(&self) -> Usage {
-        let sessions = || {
-            self.peers
-                .iter()
-                .filter_map(|(_, peer)| peer.session.as_ref())
-        };
-        Usage {
-            session_bytes_max: sessions().map(|session| session.bytes()).max().unwrap_or(0),
-            session_bytes: sessions().map(|session| session.bytes()).sum(),
-            early_bytes_max: self
-                .flows_in
-                .values()
-                .map(FlowIn::early_bytes)
-                .max()
-                .unwrap_or(0),
-            retained_bytes_max: self
-                .flows_in
-                .values()
-                .map(|flow| flow.retained.bytes())
-                .max()
-                .unwrap_or(0),
-            calls: self.calls.len(),
-            questions: self.questions.len(),
-            flows: self.flows_in.len(),
-            inbox_bytes_max: self
-                .inboxes
-                .values()
-                .map(|i| i.call_bytes)
-                .max()
-                .unwrap_or(0),
-        }
-    }
-
     /// The application has taken a delivery.
     fn on_consumed(&mut self, now: Time, ticket: Ticket) {
         match ticket.kind {
@@ -515,6 +462,7 @@ impl Engine {
     fn tick(&mut self, now: Time) {
         self.give_up_missing(now);
         self.forget_dead_flows(now);
+        self.bound_retained();
         self.forget_doubtful_peers(now);
         self.send_acks_around();
     }

@@ -12,7 +12,7 @@ use crate::api::InboxId;
 use crate::batch::Batch;
 use crate::canary::planted;
 use crate::retained::Retained;
-use crate::wire::{DestSet, FlowKey};
+use crate::wire::{DestMember, DestSet, FlowKey};
 
 /// A flow of another node, as a member of its destination set sees it.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub(crate) struct FlowIn {
     missing_since: Option<Time>,
     /// The first and the last message of each batch that the application has not taken.
     untaken: VecDeque<(u64, u64)>,
+    /// Bytes of those batches.
+    untaken_bytes: usize,
     /// Batches that were passed on and not acknowledged by every peer, by their last message.
     relays: BTreeMap<u64, RelayedBatch>,
     /// What is kept for other members, if the flow spreads by reference.
@@ -59,6 +61,13 @@ pub(crate) struct FlowIn {
 pub(crate) struct KnownDestSet {
     pub(crate) set: std::sync::Arc<DestSet>,
     pub(crate) encoded: Bytes,
+}
+
+impl KnownDestSet {
+    /// Bytes that it takes, as a frame and taken apart.
+    pub(crate) fn len_bytes(&self) -> usize {
+        self.encoded.len() + self.set.members.len() * std::mem::size_of::<DestMember>()
+    }
 }
 
 #[derive(Debug)]
@@ -115,6 +124,7 @@ impl FlowIn {
             known_upto: 0,
             missing_since: None,
             untaken: VecDeque::new(),
+            untaken_bytes: 0,
             relays: BTreeMap::new(),
             retained: Retained::default(),
             acked: start - 1,
@@ -172,6 +182,7 @@ impl FlowIn {
         self.known_upto = 0;
         self.missing_since = None;
         self.untaken.clear();
+        self.untaken_bytes = 0;
         self.relays.clear();
         self.acked = self.watermark;
         self.acked_directly = self.watermark;
@@ -307,8 +318,9 @@ impl FlowIn {
     }
 
     /// The application has been handed these messages and will say when it has taken them.
-    pub(crate) fn await_taking(&mut self, first: u64, last: u64) {
+    pub(crate) fn await_taking(&mut self, first: u64, last: u64, bytes: usize) {
         self.untaken.push_back((first, last));
+        self.untaken_bytes += bytes;
     }
 
     /// The application has taken messages up to here.
@@ -316,6 +328,7 @@ impl FlowIn {
         while self.untaken.front().is_some_and(|&(_, last)| last <= upto) {
             self.untaken.pop_front();
         }
+        self.untaken_bytes = self.untaken_bytes.saturating_sub(bytes);
         self.unacked_bytes += bytes;
     }
 
@@ -334,6 +347,7 @@ impl FlowIn {
         self.ack_limit = self.ack_limit.min(self.taken());
         self.inbox = None;
         self.untaken.clear();
+        self.untaken_bytes = 0;
     }
 
     /// Where messages go.
@@ -414,6 +428,11 @@ impl FlowIn {
         self.own_epoch
     }
 
+    /// Bytes that the application was handed and has not taken.
+    pub(crate) fn untaken_bytes(&self) -> usize {
+        self.untaken_bytes
+    }
+
     /// Bytes that came too early.
     pub(crate) fn early_bytes(&self) -> usize {
         self.early_bytes
@@ -445,8 +464,8 @@ mod tests {
         arrive(&mut flow, 1, 2);
         arrive(&mut flow, 3, 4);
         ready(&mut flow);
-        flow.await_taking(1, 2);
-        flow.await_taking(3, 4);
+        flow.await_taking(1, 2, 8);
+        flow.await_taking(3, 4, 8);
         flow.on_taken(2, 8);
         flow.close_inbox();
         arrive(&mut flow, 5, 5);
@@ -526,8 +545,8 @@ mod tests {
         arrive(&mut flow, 1, 2);
         arrive(&mut flow, 3, 4);
         ready(&mut flow);
-        flow.await_taking(1, 2);
-        flow.await_taking(3, 4);
+        flow.await_taking(1, 2, 8);
+        flow.await_taking(3, 4, 8);
         flow.await_relays(1, 2, 2);
         flow.await_relays(3, 4, 1);
         flow.on_taken(2, 8);

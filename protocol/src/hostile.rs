@@ -148,8 +148,8 @@ fn control_frame() -> impl Strategy<Value = Bytes> {
     let vias = proptest::collection::vec(via, 0..3);
     let known = proptest::option::of((epoch(), number()));
     prop_oneof![
-        2 => (epoch(), known).prop_map(|(epoch, known)| {
-            let hello = Hello { epoch, addr: addr(), known };
+        2 => (epoch(), number(), known).prop_map(|(epoch, window_bytes, known)| {
+            let hello = Hello { epoch, addr: addr(), window_bytes, known };
             encode_control(&Control::Hello(hello))
         }),
         2 => (epoch(), epoch(), number(), flows, vias).prop_map(|(from, to, received, flows, via)| {
@@ -238,7 +238,7 @@ proptest! {
                 last_link += 1;
                 let link = LinkId(last_link);
                 engine.handle(now, Input::LinkUp { link, peer: id(2 + peer), addr: addr() });
-                let hello = Hello { epoch: Epoch(1), addr: addr(), known: None };
+                let hello = Hello { epoch: Epoch(1), addr: addr(), window_bytes: 64, known: None };
                 let bytes = encode_control(&Control::Hello(hello));
                 engine.handle(now, Input::Frame { link, class: Class::Control, bytes });
                 link
@@ -266,4 +266,99 @@ proptest! {
             prop_assert!(engine.usage().early_bytes_max <= limits.flow_window_bytes);
         }
     }
+}
+
+/// An engine that holds a role, linked to node 2, whose frames come with their link.
+fn linked(limits: Limits) -> (Engine, impl FnMut(&mut Engine, Class, Bytes) -> Vec<Output>) {
+    let mut engine = engine(limits);
+    let link = LinkId(1);
+    let peer = id(2);
+    engine.handle(
+        Time::ZERO,
+        Input::LinkUp {
+            link,
+            peer,
+            addr: addr(),
+        },
+    );
+    let give = move |engine: &mut Engine, class, bytes| {
+        engine.handle(Time::ZERO, Input::Frame { link, class, bytes });
+        std::iter::from_fn(|| engine.poll_output()).collect()
+    };
+    (engine, give)
+}
+
+#[test]
+fn an_origin_that_minds_no_window_loses_its_link_and_fills_no_inbox() {
+    let limits = Limits {
+        flow_window_bytes: 1_000,
+        payload_bytes_max: 1_000,
+        ..Limits::default()
+    };
+    let bytes_max = 5 * (limits.flow_window_bytes + (128 << 10) + 32);
+    let (mut engine, mut give) = linked(limits);
+    let role: rolecast_membership::RoleName = "r".parse().expect("a role");
+    let key = FlowKey {
+        origin: id(2),
+        epoch: Epoch(1),
+        flow: FlowId(1),
+    };
+    let member = DestMember {
+        node: id(1),
+        epoch: Epoch(1),
+        tenure: engine.members()[0].record.roles[&role],
+        start: 1,
+        owed: Vec::new(),
+    };
+    let set = DestSet {
+        key,
+        version: 1,
+        role,
+        dissemination: Dissemination::BestEffort,
+        born: Epoch(1),
+        members: vec![member],
+    };
+    let hello = Hello {
+        epoch: Epoch(1),
+        addr: addr(),
+        window_bytes: 1 << 20,
+        known: None,
+    };
+    let resume = DataHead::Resume {
+        from: Epoch(1),
+        to: Epoch(1),
+        first: 1,
+    };
+    let hello = encode_control(&Control::Hello(hello));
+    give(&mut engine, Class::Control, hello);
+    give(&mut engine, Class::Data, encode_head(&resume));
+    give(
+        &mut engine,
+        Class::Data,
+        encode_head(&DataHead::DestSet(set)),
+    );
+    let mut delivered = 0;
+    let closed = (1..10_000).find(|&first| {
+        let head = encode_head(&DataHead::Batch {
+            key,
+            version: 1,
+            first,
+            count: 1,
+            floor: 0,
+        });
+        let batch = Batch::single(vec![7; 1_000].into(), None);
+        let (front, payload) = batch.parts();
+        let frame = [&head[..], front, payload].concat().into();
+        let outputs = give(&mut engine, Class::Data, frame);
+        delivered += outputs
+            .iter()
+            .filter(|output| matches!(output, Output::Deliver { .. }))
+            .count();
+        outputs
+            .iter()
+            .any(|output| matches!(output, Output::Close { .. }))
+    });
+    assert!(closed.is_some(), "{delivered} were delivered");
+    let untaken = engine.usage().untaken_bytes_max;
+    assert!((4_000..=bytes_max).contains(&untaken), "{untaken} bytes");
 }

@@ -29,6 +29,8 @@ pub(crate) struct Peers {
 pub(crate) struct Peer {
     pub(crate) link: Option<Link>,
     pub(crate) session: Option<Session>,
+    /// Bytes of one flow that it lets its origin have on the way, as it said last.
+    pub(crate) window_bytes: Option<usize>,
     /// The latest of its lives that is over.
     pub(crate) dead_epoch: Option<Epoch>,
     /// Datagrams that wait for a link; only the latest few.

@@ -3,9 +3,11 @@
 //! Every member says now and then how far it has a flow (its *digest*), and whoever misses something fetches it from one that has it: anti-entropy with cumulative digests, as in Demers et al., "Epidemic Algorithms for Replicated Database Maintenance" (1987, section 1.3), with the destination set in place of all replicas.
 //! A message is kept until the *floor* has passed it: the origin says in each batch how far every member has acknowledged, and the members' digests show the same without the origin.
 //!
-//! What is kept is bounded by the origin's window, since no batch is sent further above the floor than that.
+//! What is kept has a bound of its own, which an origin that minds its window does not reach: no batch is sent further above the floor than that.
+//! At the bound the oldest goes, and whoever still misses it is told of a gap.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +20,9 @@ use crate::flow_in::KnownDestSet;
 pub(crate) struct Retained {
     /// By first message, in the order of the numbers.
     batches: BTreeMap<u64, RetainedBatch>,
+    /// How many of them refer to each version of the destination set.
+    versions: BTreeMap<u32, usize>,
+    /// Bytes of the batches, and of each destination set that they refer to.
     bytes: usize,
     /// Everybody who is meant has everything up to here.
     floor: u64,
@@ -82,16 +87,41 @@ impl Retained {
         if batch.last <= self.floor {
             return;
         }
-        self.bytes += batch.len_bytes();
+        self.count_in(&batch);
         if let Some(before) = self.batches.insert(batch.first, batch) {
-            self.bytes -= before.len_bytes();
+            self.count_out(&before);
         }
+        self.shrink_to(bytes_max);
+        self.on_news(now);
+    }
+
+    /// Lets the oldest go until no more than this is kept.
+    pub(crate) fn shrink_to(&mut self, bytes_max: usize) {
         while self.bytes > bytes_max
             && let Some((_, oldest)) = self.batches.pop_first()
         {
-            self.bytes -= oldest.len_bytes();
+            self.count_out(&oldest);
         }
-        self.on_news(now);
+    }
+
+    fn count_in(&mut self, batch: &RetainedBatch) {
+        let references = self.versions.entry(batch.version).or_default();
+        *references += 1;
+        if *references == 1 {
+            self.bytes += batch.known.len_bytes();
+        }
+        self.bytes += batch.len_bytes();
+    }
+
+    fn count_out(&mut self, batch: &RetainedBatch) {
+        self.bytes -= batch.len_bytes();
+        if let Entry::Occupied(mut references) = self.versions.entry(batch.version) {
+            *references.get_mut() -= 1;
+            if *references.get() == 0 {
+                references.remove();
+                self.bytes -= batch.known.len_bytes();
+            }
+        }
     }
 
     /// Something happened that the others should hear of soon.
@@ -109,7 +139,8 @@ impl Retained {
         while let Some(entry) = self.batches.first_entry()
             && entry.get().last <= self.floor
         {
-            self.bytes -= entry.remove().len_bytes();
+            let gone = entry.remove();
+            self.count_out(&gone);
         }
         if self.batches.is_empty() {
             self.digest_at = None;
@@ -321,6 +352,29 @@ mod tests {
         }
         assert_eq!(lasts(&retained, 1, 4), [3, 4]);
         assert_eq!(retained.bytes(), 20);
+    }
+
+    #[test]
+    fn a_destination_set_counts_once_for_all_batches_that_refer_to_it() {
+        let mut retained = Retained::default();
+        let of_version = |first, version| {
+            let mut batch = batch(first, first, 10);
+            batch.version = version;
+            batch.known.encoded = vec![0; 100].into();
+            batch
+        };
+        for (first, version) in [(1, 1), (2, 1), (3, 2)] {
+            retained.keep(Time::ZERO, of_version(first, version), 10_000);
+        }
+        let set = of_version(1, 1).known.len_bytes();
+        assert!(set >= 100);
+        assert_eq!(retained.bytes(), 3 * 10 + 2 * set);
+        retained.rise(1);
+        assert_eq!(retained.bytes(), 2 * 10 + 2 * set);
+        retained.rise(2);
+        assert_eq!(retained.bytes(), 10 + set);
+        retained.shrink_to(0);
+        assert_eq!(retained.bytes(), 0);
     }
 
     #[test]

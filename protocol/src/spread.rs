@@ -1,8 +1,9 @@
 //! Who is sent what: the one place that knows how a multicast spreads.
 //!
-//! A strategy answers two questions, to whom a message goes when it is sent and to whom it goes on when it is first received; everything else about a flow is the same for all strategies.
+//! The origin sends to every member of the destination set, whatever the strategy.
+//! A strategy says what a member does with what it received first: to whom it goes on at once, and whether it is kept for those who may miss it; everything else about a flow is the same for all strategies.
 //!
-//! `Digest` sends nothing on unasked: a member keeps what it received for those who may miss it (`retained.rs`).
+//! `Digest` sends nothing on unasked and keeps (`retained.rs`, `engine/digest.rs`).
 //!
 //! `Eager` is the textbook's eager reliable broadcast (Cachin, Guerraoui, Rodrigues: "Introduction to Reliable and Secure Distributed Programming", 2011, algorithm 3.3), relative to the destination set instead of all processes, and without sending to those who must have the message already: its origin and whoever passed it on.
 

@@ -69,6 +69,8 @@ pub(crate) struct Hello {
     pub(crate) epoch: Epoch,
     /// Where the sender is dialled.
     pub(crate) addr: SocketAddr,
+    /// Bytes of one flow that the sender lets its origin have on the way.
+    pub(crate) window_bytes: u64,
     /// The receiver's life as the sender knows it, and how many data frames of it the sender has.
     pub(crate) known: Option<(Epoch, u64)>,
 }

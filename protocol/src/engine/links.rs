@@ -75,6 +75,7 @@ impl Engine {
         let hello = Hello {
             epoch: self.me.epoch,
             addr: self.me.addr,
+            window_bytes: self.limits.flow_window_bytes as u64,
             known,
         };
         self.send_control(link, &Control::Hello(hello));
@@ -150,6 +151,9 @@ impl Engine {
     }
 
     fn on_hello(&mut self, now: Time, node: NodeId, hello: &Hello) -> Result<(), &'static str> {
+        if hello.window_bytes == 0 {
+            return Err("a hello that allows no message");
+        }
         if let Some((epoch, _)) = hello.known
             && epoch > self.me.epoch
         {
@@ -168,6 +172,7 @@ impl Engine {
             return Ok(());
         }
         peer.link.as_mut().expect("a frame came over it").hello = Some(hello.epoch);
+        peer.window_bytes = usize::try_from(hello.window_bytes).ok();
         let ended = self.peers.enter_life(node, hello.epoch);
         self.on_life_ended(now, node, hello.epoch, ended);
         if let Some(session) = self.peers.session(node, hello.epoch) {

@@ -14,6 +14,9 @@ use crate::wire::{DestMember, DestSet, FlowKey, Owed};
 
 /// Of a window, the part after which an acknowledgement is sent at once.
 const WINDOW_PARTS: usize = 8;
+/// What the application is handed of a flow and has not taken, in windows with the batch that may go beyond.
+/// One is what a member that minds the window may send; a member that was not seen to hold the role for a moment is sent as much again.
+const UNTAKEN_WINDOWS: usize = 4;
 
 /// The head of a batch.
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +157,7 @@ impl Engine {
             return Err("a batch with an impossible number");
         }
         let last = first + u64::from(count) - 1;
+        let untaken_bytes_max = self.untaken_bytes_max();
         let Some(flow) = self.flows_in.get_mut(&key) else {
             return Ok(());
         };
@@ -164,6 +168,13 @@ impl Engine {
                 self.deliver_duplicate(key, first, count, body.clone());
             }
             return Ok(());
+        }
+        if flow.untaken_bytes() >= untaken_bytes_max {
+            // Who passes on what the origin sent too much of has done nothing wrong.
+            return match from == key.origin {
+                true => Err("more than the window of a flow"),
+                false => Ok(()),
+            };
         }
         let batch = Batch::parse(count, body.clone()).ok_or("a malformed batch")?;
         if first <= flow.watermark() + 1 {
@@ -181,6 +192,11 @@ impl Engine {
         }
         self.deliver_ready(now, key);
         Ok(())
+    }
+
+    /// From here on nothing more of a flow is handed to an application that does not take it.
+    fn untaken_bytes_max(&self) -> usize {
+        UNTAKEN_WINDOWS * (self.limits.flow_window_bytes + self.batch_bytes_max())
     }
 
     /// Delivers a batch that was delivered before.
@@ -229,7 +245,7 @@ impl Engine {
             let batch = batch.without_first(skip);
             match inbox {
                 Some(inbox) => {
-                    flow.await_taking(first, last);
+                    flow.await_taking(first, last, bytes);
                     let ticket = Ticket {
                         kind: TicketKind::Flow {
                             key,

@@ -97,8 +97,12 @@ impl Engine {
         if bytes > batch_bytes_max {
             return Err(MulticastError::TooLarge { bytes, max });
         }
-        let has_room = flow.has_room(self.limits.flow_window_bytes) || planted!(WindowIgnored);
         let members: Vec<NodeId> = flow.members().map(|(node, _)| node).collect();
+        let told = members.iter().filter_map(|&node| self.peers.get(node));
+        let told = told.filter_map(|peer| peer.window_bytes);
+        let window = told.min().unwrap_or(usize::MAX);
+        let window = window.min(self.limits.flow_window_bytes);
+        let has_room = flow.has_room(window) || planted!(WindowIgnored);
         if has_room && members.into_iter().all(|node| self.session_has_room(node)) {
             return Ok(());
         }

@@ -1,0 +1,55 @@
+//! How much an engine keeps.
+
+use super::Engine;
+#[cfg(doc)]
+use crate::api::Limits;
+use crate::flow_in::FlowIn;
+
+/// What is kept at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes kept for the peer for which most is kept.
+    /// Bounded by [`Limits::session_bytes_max`], above which relayed batches are dropped, plus what this node's own flows may have on the way.
+    pub session_bytes_max: usize,
+    /// Bytes kept for all peers.
+    pub session_bytes: usize,
+    /// Bytes that came too early in the flow in which most did; bounded by [`Limits::flow_window_bytes`] and one batch.
+    pub early_bytes_max: usize,
+    /// Bytes kept for other members of the flow of which most are; bounded by twice [`Limits::flow_window_bytes`] and two batches.
+    pub retained_bytes_max: usize,
+    /// Bytes that the application was handed and has not taken, of the flow of which most are.
+    /// Peers that mind the window keep it at [`Limits::flow_window_bytes`] and a batch; at four times that, no more is taken in.
+    pub untaken_bytes_max: usize,
+    /// Calls outstanding; bounded by [`Limits::calls_max`].
+    pub calls: usize,
+    /// Requests delivered and not answered; bounded by what the application holds.
+    pub questions: usize,
+    /// Flows received; bounded by 65,536.
+    pub flows: usize,
+    /// Bytes of calls waiting in the inbox in which most wait; bounded by [`Limits::inbox_bytes_max`].
+    pub inbox_bytes_max: usize,
+}
+
+impl Engine {
+    /// How much is kept at this moment.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let sessions = || {
+            let peers = self.peers.iter();
+            peers.filter_map(|(_, peer)| peer.session.as_ref())
+        };
+        let most = |of: fn(&FlowIn) -> usize| self.flows_in.values().map(of).max().unwrap_or(0);
+        let inboxes = self.inboxes.values();
+        Usage {
+            session_bytes_max: sessions().map(|session| session.bytes()).max().unwrap_or(0),
+            session_bytes: sessions().map(|session| session.bytes()).sum(),
+            early_bytes_max: most(FlowIn::early_bytes),
+            retained_bytes_max: most(|flow| flow.retained.bytes()),
+            untaken_bytes_max: most(FlowIn::untaken_bytes),
+            calls: self.calls.len(),
+            questions: self.questions.len(),
+            flows: self.flows_in.len(),
+            inbox_bytes_max: inboxes.map(|inbox| inbox.call_bytes).max().unwrap_or(0),
+        }
+    }
+}
