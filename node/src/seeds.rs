@@ -224,7 +224,9 @@ mod tests {
     /// What the driver is told next.
     async fn told(shared: &Shared) -> Vec<SocketAddr> {
         let mut work = Work::default();
-        std::future::poll_fn(|cx| shared.poll_work(cx, &mut work)).await;
+        let heard = std::future::poll_fn(|cx| shared.poll_work(cx, &mut work));
+        let heard = tokio::time::timeout(Duration::from_secs(3_600), heard).await;
+        heard.expect("names are looked up more often than once an hour");
         match work.commands.pop() {
             Some(Command::Seeds { addrs }) => addrs,
             _ => panic!("nobody else tells it anything"),
