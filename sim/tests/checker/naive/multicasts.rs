@@ -1,0 +1,366 @@
+//! Multicasts: what was sent, to whom it was due, and who got it.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use rolecast_membership::{Epoch, NodeId, RoleName, Time};
+use rolecast_protocol::{Dissemination, Event, FlowId, Gap, InboxId, Origin};
+use rolecast_sim::check::{Observation, ProcessId, Receiving, Recorded, Sending};
+
+use super::lives::{Goes, Seat};
+use super::{History, Promise, if_broken};
+
+/// A batch that somebody sent.
+struct Sent<'a> {
+    process: ProcessId,
+    origin: Origin,
+    at: Time,
+    sending: &'a Sending,
+}
+
+impl Sent<'_> {
+    fn positions(&self) -> RangeInclusive<u64> {
+        self.sending.first.0..=self.sending.last.0
+    }
+}
+
+impl<'a> History<'a> {
+    fn sent(self) -> impl DoubleEndedIterator<Item = Sent<'a>> {
+        let all = self.0.iter().enumerate();
+        all.filter_map(move |(index, recorded)| {
+            let Observation::Sent(sending) = &recorded.observation else {
+                return None;
+            };
+            let life = History(&self.0[..index]).present(recorded.process);
+            Some(Sent {
+                process: recorded.process,
+                origin: Origin {
+                    node: life.node,
+                    epoch: life.epoch,
+                },
+                at: recorded.at,
+                sending,
+            })
+        })
+    }
+
+    /// What one life sent in one of its flows.
+    fn flow(self, origin: Origin, flow: FlowId) -> Vec<Sent<'a>> {
+        let all = self.sent();
+        all.filter(|sent| sent.origin == origin && sent.sending.flow == flow)
+            .collect()
+    }
+
+    fn last_sent_by(self, process: ProcessId, flow: FlowId) -> Option<u64> {
+        let mut own = self
+            .sent()
+            .filter(|sent| sent.process == process && sent.sending.flow == flow);
+        own.next_back().map(|sent| sent.sending.last.0)
+    }
+
+    /// What was put into this inbox in this life, of this flow: the positions that came, and those that were given up.
+    fn put_into(self, seat: &Seat, origin: Origin, flow: FlowId) -> Vec<Put> {
+        let span = self.of(seat.process);
+        let span = span.filter(|(index, _)| (seat.from..seat.until).contains(index));
+        span.filter_map(|(index, recorded)| {
+            let (inbox, from, of, positions, came) = match &recorded.observation {
+                Observation::Delivered(r) => {
+                    let last = r.first.0 + u64::from(r.batch.count()) - 1;
+                    (r.inbox, r.origin, r.flow, r.first.0..=last, true)
+                }
+                &Observation::Gapped {
+                    inbox,
+                    gap:
+                        Gap::Range {
+                            origin,
+                            flow,
+                            first,
+                            last,
+                        },
+                } => (inbox, origin, flow, first.0..=last.0, false),
+                _ => return None,
+            };
+            let wanted = (inbox, from, of) == (seat.inbox, origin, flow);
+            wanted.then_some(Put {
+                index,
+                positions,
+                came,
+            })
+        })
+        .collect()
+    }
+
+    fn was_delivered(self, seat: &Seat, origin: Origin, flow: FlowId, seq: u64) -> bool {
+        let put = self.put_into(seat, origin, flow);
+        put.iter()
+            .any(|put| put.came && put.positions.contains(&seq))
+    }
+
+    /// The positions before this one that are due to a seat, and neither came nor were given up.
+    fn pending(self, seat: &Seat, origin: Origin, flow: FlowId, before: u64) -> Vec<u64> {
+        let put = self.put_into(seat, origin, flow);
+        let done = |seq: &u64| put.iter().any(|put| put.positions.contains(seq));
+        let mut due = self.due(seat, origin, flow);
+        due.retain(|seq| *seq < before && !done(seq));
+        due
+    }
+
+    /// The positions whose destination sets name this seat.
+    fn due(self, seat: &Seat, origin: Origin, flow: FlowId) -> Vec<u64> {
+        let sent = self.flow(origin, flow);
+        let Some(role) = sent.first().map(|first| first.sending.role.clone()) else {
+            return Vec::new();
+        };
+        let named = |sent: &&Sent<'_>| sent.sending.holders.iter().any(|h| seat.is(h, &role));
+        sent.iter()
+            .filter(named)
+            .flat_map(Sent::positions)
+            .collect()
+    }
+
+    pub(super) fn sends(self, process: ProcessId, sending: &Sending) -> BTreeSet<Promise> {
+        let before = self.last_sent_by(process, sending.flow).unwrap_or(0);
+        let count = u64::from(sending.batch.count());
+        let numbered = sending.first.0 == before + 1 && sending.last.0 == before + count;
+        let mut broken = if_broken(!numbered, "numbering");
+        let counted = sending.members == sending.holders.len();
+        broken.extend(if_broken(!counted, "destination set"));
+        let life = self.present(process);
+        let origin = Origin {
+            node: life.node,
+            epoch: life.epoch,
+        };
+        let flow = self.flow(origin, sending.flow);
+        let role = flow
+            .first()
+            .map_or(&sending.role, |first| &first.sending.role);
+        let seats = self.seats();
+        let held = |holder| seats.iter().any(|seat| seat.is(holder, role));
+        broken.extend(if_broken(!sending.holders.iter().all(held), "routing"));
+        broken
+    }
+
+    pub(super) fn receives(self, process: ProcessId, receiving: &Receiving) -> BTreeSet<Promise> {
+        let Receiving {
+            inbox,
+            origin,
+            flow,
+            first,
+            batch,
+        } = receiving;
+        let Some(seat) = self.open_seat(process, *inbox) else {
+            return BTreeSet::from(["inboxes"]);
+        };
+        let sent = self.flow(*origin, *flow);
+        let due = self.due(&seat, *origin, *flow);
+        let put = self.put_into(&seat, *origin, *flow);
+        let mut broken = BTreeSet::new();
+        for (seq, message) in (first.0..).zip(batch.clone().into_messages()) {
+            let batch = sent.iter().find(|sent| sent.positions().contains(&seq));
+            let original = batch.and_then(|sent| {
+                let mut messages = sent.sending.batch.clone().into_messages();
+                messages.nth(usize::try_from(seq - sent.sending.first.0).ok()?)
+            });
+            let genuine = original
+                .is_some_and(|sent| sent.payload == message.payload && sent.call == message.call);
+            broken.extend(if_broken(!genuine, "no creation"));
+            broken.extend(if_broken(genuine && !due.contains(&seq), "routing"));
+            let before = |came| {
+                let mut put = put.iter().filter(|put| put.came == came);
+                put.any(|put| put.positions.contains(&seq))
+            };
+            broken.extend(if_broken(before(true), "no duplication"));
+            broken.extend(if_broken(before(false), "once or Gap"));
+            let pending = self.pending(&seat, *origin, *flow, seq);
+            let overtaken = pending.iter().any(|missing| *missing < first.0);
+            broken.extend(if_broken(overtaken, "order"));
+        }
+        broken
+    }
+
+    pub(super) fn gives_up(
+        self,
+        process: ProcessId,
+        inbox: InboxId,
+        (origin, flow): (Origin, FlowId),
+        (first, last): (u64, u64),
+    ) -> BTreeSet<Promise> {
+        let Some(seat) = self.open_seat(process, inbox) else {
+            return BTreeSet::from(["inboxes"]);
+        };
+        let sent = self.flow(origin, flow);
+        let range = first..=last;
+        let due = self.due(&seat, origin, flow);
+        let put = self.put_into(&seat, origin, flow);
+        let named = due.iter().find(|seq| range.contains(seq));
+        let told_before = put.iter().any(|put| *put.positions.end() >= first);
+        let sent_upto = sent.last().map_or(0, |sent| sent.sending.last.0);
+        let never_sent = first < 1 || last > sent_upto;
+        let mut broken = if_broken(named.is_none() || told_before || never_sent, "gaps");
+        let pending = self.pending(&seat, origin, flow, first);
+        broken.extend(if_broken(!pending.is_empty(), "order"));
+        if let Some(seq) = named {
+            let batch = sent.iter().find(|sent| sent.positions().contains(seq));
+            let at = batch.map(|sent| sent.at).expect("what is due was sent");
+            let excused = !self.is_correct(origin.node, origin.epoch, at)
+                || !self.is_correct(seat.node, seat.epoch, at);
+            broken.extend(if_broken(!excused, "gaps"));
+        }
+        broken
+    }
+
+    /// The sender hears that everybody has taken everything up to here.
+    pub(super) fn settles(self, process: ProcessId, flow: FlowId, upto: u64) -> BTreeSet<Promise> {
+        let sent = self.last_sent_by(process, flow);
+        if sent.is_none_or(|last| upto > last) {
+            return BTreeSet::from(["receipts"]);
+        }
+        let settled = self.settled(process, flow);
+        let seats = self.seats();
+        let own = self
+            .sent()
+            .filter(|sent| sent.process == process && sent.sending.flow == flow);
+        let early = own
+            .flat_map(|sent| {
+                let role = self.role_of(sent.origin, flow);
+                let fresh = sent
+                    .positions()
+                    .filter(|seq| (settled + 1..=upto).contains(seq));
+                let fresh: Vec<u64> = fresh.collect();
+                let holders = sent.sending.holders.iter();
+                let members = holders
+                    .filter_map(|h| seats.iter().rev().find(|seat| seat.is(h, &role)).cloned());
+                let members: Vec<Seat> = members.collect();
+                members.into_iter().flat_map(move |seat| {
+                    let fresh = fresh.clone().into_iter();
+                    fresh.map(move |seq| (sent.origin, seat.clone(), seq))
+                })
+            })
+            .any(|(origin, seat, seq)| {
+                !self.has_taken(&seat, origin, flow, seq)
+                    && !self.is_lost(process, flow, seat.node, seq)
+            });
+        if_broken(early, "receipts")
+    }
+
+    fn role_of(self, origin: Origin, flow: FlowId) -> RoleName {
+        let sent = self.flow(origin, flow);
+        let first = sent.first().expect("somebody sent in it");
+        first.sending.role.clone()
+    }
+
+    /// Whether a member is done with a message: its program has taken it or knows that it is lost, or it is no member any more by its own will.
+    fn has_taken(self, seat: &Seat, origin: Origin, flow: FlowId, seq: u64) -> bool {
+        let life = self.life(seat.node, seat.epoch);
+        let gone = life.is_some_and(|l| matches!(l.goes, Goes::Renewed | Goes::Left { .. }));
+        if seat.dropped || gone {
+            return true;
+        }
+        let put = self.put_into(seat, origin, flow);
+        let given_up = put
+            .iter()
+            .any(|put| !put.came && *put.positions.end() >= seq);
+        let taken = self.of(seat.process).any(|(index, recorded)| {
+            let &Observation::Consumed {
+                inbox,
+                origin: from,
+                flow: of,
+                upto,
+            } = &recorded.observation
+            else {
+                return false;
+            };
+            let open = (seat.from..seat.closed.unwrap_or(seat.until)).contains(&index);
+            let after = put.iter().any(|put| put.index < index);
+            let fits = (inbox, from, of) == (seat.inbox, origin, flow);
+            fits && open && after && upto >= seq
+        });
+        given_up || taken
+    }
+
+    /// Whether the sender was told that this node lost it.
+    fn is_lost(self, process: ProcessId, flow: FlowId, node: NodeId, seq: u64) -> bool {
+        self.of(process).any(|(_, recorded)| {
+            matches!(
+                &recorded.observation,
+                Observation::Told(Event::Lost { flow: of, node: who, upto, .. })
+                    if (*of, *who) == (flow, node) && upto.0 >= seq
+            )
+        })
+    }
+
+    pub(super) fn loses(self, process: ProcessId, flow: FlowId, upto: u64) -> BTreeSet<Promise> {
+        let sent = self.last_sent_by(process, flow);
+        if_broken(sent.is_none_or(|last| upto > last), "receipts")
+    }
+
+    fn settled(self, process: ProcessId, flow: FlowId) -> u64 {
+        let told = self.of(process).filter_map(|(_, recorded)| match recorded {
+            Recorded {
+                observation: Observation::Told(Event::Settled { flow: of, upto }),
+                ..
+            } if *of == flow => Some(upto.0),
+            _ => None,
+        });
+        told.max().unwrap_or(0)
+    }
+
+    /// Flows of which the sender never heard that they are settled.
+    pub(super) fn unsettled(self) -> BTreeSet<Promise> {
+        let mut sent = self.sent();
+        let stuck = sent.any(|sent| {
+            let up = self.present(sent.process).goes == Goes::On;
+            up && self.settled(sent.process, sent.sending.flow) < sent.sending.last.0
+        });
+        if_broken(stuck, "liveness")
+    }
+
+    /// Messages that somebody who should have them does not have.
+    pub(super) fn undelivered(self) -> BTreeSet<Promise> {
+        let seats = self.seats();
+        let mut broken = BTreeSet::new();
+        for sent in self.sent() {
+            let flow = sent.sending.flow;
+            let role = self.role_of(sent.origin, flow);
+            let find = |h| seats.iter().rev().find(|seat| seat.is(h, &role));
+            let members: Vec<&Seat> = sent.sending.holders.iter().filter_map(find).collect();
+            let stays = |node: NodeId, epoch: Epoch| self.is_correct(node, epoch, sent.at);
+            for seat in &members {
+                if !seat.is_open() || !stays(seat.node, seat.epoch) {
+                    continue;
+                }
+                for seq in sent.positions() {
+                    let has = |seat: &Seat| self.was_delivered(seat, sent.origin, flow, seq);
+                    if !has(seat) {
+                        let mut others = members.iter();
+                        let other = others.any(|o| stays(o.node, o.epoch) && has(o));
+                        broken.extend(self.excuse(&sent, other));
+                    }
+                }
+            }
+        }
+        broken
+    }
+
+    /// Which promise is broken by it that a message did not come to one who stays, and came to another who stays or did not.
+    fn excuse(self, sent: &Sent<'_>, other_has_it: bool) -> Option<Promise> {
+        let Origin { node, epoch } = sent.origin;
+        let goes = self.life(node, epoch)?.goes;
+        let doubted = self.was_declared_down(node, epoch, sent.at);
+        let how = self.flow(sent.origin, sent.sending.flow);
+        let best_effort = how.first()?.sending.dissemination == Dissemination::BestEffort;
+        match goes {
+            Goes::On if !doubted => Some("validity"),
+            Goes::Left { drained: true } if !doubted => Some("drain"),
+            _ => (other_has_it && !best_effort).then_some("agreement"),
+        }
+    }
+}
+
+/// Something that was put into an inbox.
+struct Put {
+    index: usize,
+    positions: RangeInclusive<u64>,
+    /// Whether the messages came, or were given up.
+    came: bool,
+}
