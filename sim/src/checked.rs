@@ -16,7 +16,7 @@ use crate::sim::Sim;
 /// When a seed fails, whatever task it was in, the panic names the seed and the command that runs this seed alone.
 ///
 /// - `ROLECAST_SIM_SEED=17` runs this seed only;
-/// - `ROLECAST_SIM_SEEDS=0..1000` runs these.
+/// - `ROLECAST_SIM_SEEDS=0..1000` runs these instead.
 ///
 /// ```
 /// use rolecast::InboxItem;
@@ -62,7 +62,8 @@ where
 #[derive(Clone, Debug)]
 #[must_use = "nothing runs before `run`"]
 pub struct Check {
-    seeds: Range<u64>,
+    /// What the test names itself.
+    seeds: Option<Range<u64>>,
     within: Duration,
 }
 
@@ -87,7 +88,7 @@ impl<E: Debug> Verdict for Result<(), E> {
 impl Default for Check {
     fn default() -> Self {
         Check {
-            seeds: 0..SEEDS,
+            seeds: None,
             within: WITHIN,
         }
     }
@@ -99,8 +100,9 @@ impl Check {
         Check::default()
     }
 
-    /// Runs these seeds, unless the environment names others.
+    /// Runs these seeds; if `ROLECAST_SIM_SEEDS` names others, those too, after these.
     pub fn seeds(self, seeds: Range<u64>) -> Self {
+        let seeds = Some(seeds);
         Check { seeds, ..self }
     }
 
@@ -118,13 +120,34 @@ impl Check {
         Test: Fn(Sim) -> Ending,
         Ending: Future<Output: Verdict>,
     {
-        let seeds = asked_for().unwrap_or(self.seeds);
-        for seed in seeds {
+        for seed in self.wanted() {
             if let Err(failure) = run_seed(seed, self.within, &test) {
                 panic!("{failure}\n\n{}\n", how_to_replay(seed));
             }
         }
     }
+}
+
+impl Check {
+    /// The seeds that the test and the environment name.
+    fn wanted(&self) -> impl Iterator<Item = u64> + use<> {
+        let named = self.seeds.clone();
+        let (first, further) = match asked_for() {
+            Some(Asked::Only(seed)) => (seed..seed.saturating_add(1), 0..0),
+            // What a test names itself has failed before, so that it is run whatever else is.
+            Some(Asked::Further(seeds)) => (named.unwrap_or_default(), seeds),
+            None => (named.unwrap_or(0..SEEDS), 0..0),
+        };
+        first.chain(further)
+    }
+}
+
+/// What the environment asks for.
+enum Asked {
+    /// This seed and no other.
+    Only(u64),
+    /// These, besides those that a test names itself.
+    Further(Range<u64>),
 }
 
 /// Runs the test with one seed; says what failed and when.
@@ -185,22 +208,22 @@ fn how_to_replay(seed: u64) -> String {
 }
 
 /// The seeds that the environment names, if it does.
-fn asked_for() -> Option<Range<u64>> {
+fn asked_for() -> Option<Asked> {
     let named = |name: &str| std::env::var(name).ok();
     if let Some(text) = named("ROLECAST_SIM_SEED") {
         let seed: u64 = text.trim().parse().unwrap_or_else(|_| {
             panic!("ROLECAST_SIM_SEED is to be a seed, such as 17, and not {text:?}")
         });
-        return Some(seed..seed.saturating_add(1));
+        return Some(Asked::Only(seed));
     }
     let text = named("ROLECAST_SIM_SEEDS")?;
     let range = text.split_once("..").and_then(|(first, end)| {
         let (first, end) = (first.trim().parse().ok()?, end.trim().parse().ok()?);
         (first < end).then_some(first..end)
     });
-    Some(range.unwrap_or_else(|| {
+    Some(Asked::Further(range.unwrap_or_else(|| {
         panic!("ROLECAST_SIM_SEEDS is to be a range of seeds, such as 0..1000, and not {text:?}")
-    }))
+    })))
 }
 
 /// So many seconds, for tests that are read aloud.

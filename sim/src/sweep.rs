@@ -24,6 +24,8 @@ pub struct Sweep {
     pub family: Option<&'static Family>,
     /// How many nodes each run has; drawn from the seed if not given.
     pub nodes: Option<Slot>,
+    /// What is run of each: engines, or whole nodes.
+    pub level: Level,
     /// How many threads run seeds.
     pub jobs: usize,
     /// No seed is begun after so much real time.
@@ -112,7 +114,7 @@ impl Sweep {
             index >= first && self.budget.is_some_and(|budget| start.elapsed() >= budget)
         };
         let scenario = |index: usize| match index.checked_sub(first) {
-            None => self.first[index].clone(),
+            None => self.at_level(self.first[index].clone()),
             Some(offset) => self.scenario(self.seeds.start + offset as u64),
         };
         pool::in_order(
@@ -125,16 +127,23 @@ impl Sweep {
                 on_outcome(&outcome);
             },
         );
-        summary.finish(start.elapsed());
+        summary.finish(self.level, start.elapsed());
         summary
     }
 
     /// The scenario that a seed stands for in this sweep.
     #[must_use]
     pub fn scenario(&self, seed: u64) -> Scenario {
-        match self.family {
+        self.at_level(match self.family {
             Some(family) => Scenario::draw_from(family, seed, self.nodes),
             None => Scenario::draw(seed, self.nodes),
+        })
+    }
+
+    fn at_level(&self, scenario: Scenario) -> Scenario {
+        Scenario {
+            level: self.level,
+            ..scenario
         }
     }
 }
@@ -180,7 +189,7 @@ impl Summary {
         }
     }
 
-    fn finish(&mut self, wall: Duration) {
+    fn finish(&mut self, level: Level, wall: Duration) {
         self.wall_s = wall.as_secs_f64();
         self.seeds_per_minute = self.runs as f64 * 60.0 / self.wall_s.max(1e-9);
         self.events_per_second = self.events as f64 / self.wall_s.max(1e-9);
@@ -192,7 +201,7 @@ impl Summary {
         // Of a few draws none may have met anything; of so many, one must.
         self.faults_without_effect = FaultKind::ALL
             .into_iter()
-            .filter(|kind| kind.acts_at(Level::Engine))
+            .filter(|kind| kind.acts_at(level))
             .map(FaultKind::name)
             .filter(|name| {
                 self.faults
@@ -217,6 +226,7 @@ mod tests {
             first: vec![Scenario::draw(3, Some(2))],
             family: None,
             nodes: Some(2),
+            level: Level::Engine,
             jobs: 3,
             budget: None,
         };
@@ -239,6 +249,7 @@ mod tests {
             first: vec![Scenario::draw(5, Some(2))],
             family: None,
             nodes: Some(2),
+            level: Level::Engine,
             jobs: 2,
             budget,
         };

@@ -134,11 +134,12 @@ impl FaultKind {
     /// Whether anything can come of it at this level.
     #[must_use]
     pub fn acts_at(self, level: Level) -> bool {
-        level == Level::Quic
-            || !matches!(
-                self,
-                FaultKind::Corrupt | FaultKind::Truncate | FaultKind::Mtu
-            )
+        match self {
+            FaultKind::Corrupt | FaultKind::Truncate | FaultKind::Mtu => level == Level::Quic,
+            // Whole nodes share the runtime's clock.
+            FaultKind::Drift => level == Level::Engine,
+            _ => true,
+        }
     }
 }
 

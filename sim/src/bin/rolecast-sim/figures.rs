@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use rolecast_sim::{Family, Scenario, Statistics, Sweep, bench_quic, run};
+use rolecast_sim::{Family, Level, Scenario, Statistics, Sweep, bench_quic, run};
 use serde::Serialize;
 
 use crate::code;
@@ -154,6 +154,7 @@ pub(crate) fn bench(args: &BenchArgs) -> io::Result<ExitCode> {
         first: Vec::new(),
         family: None,
         nodes: None,
+        level: Level::Engine,
         jobs: 2,
         budget: None,
     }

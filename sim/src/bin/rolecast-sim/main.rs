@@ -6,6 +6,7 @@ mod canaries;
 mod exhaust;
 mod figures;
 mod output;
+mod parse;
 mod run;
 mod show;
 mod shrink;
@@ -75,8 +76,12 @@ struct ScenariosArgs {
 }
 
 fn main() -> ExitCode {
+    let command = match parse::command_line::<Cli>() {
+        Ok(Cli { command }) => command,
+        Err(code) => return code,
+    };
     // Whoever closes our output early wants no more of it.
-    match carry_out(Cli::parse().command) {
+    match carry_out(command) {
         Ok(code) => code,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {

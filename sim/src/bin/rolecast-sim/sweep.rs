@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::Args;
-use rolecast_sim::{Family, NODES_MAX, Summary, Sweep, TraceHash, regressions, run};
+use rolecast_sim::{Family, Level, NODES_MAX, Summary, Sweep, TraceHash, regressions, run};
 
 use crate::output::Progress;
 use crate::{args, code, output};
@@ -38,6 +38,9 @@ pub(crate) struct Of {
     /// How many nodes each mesh has; drawn from the seeds if not given.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=i64::from(NODES_MAX)))]
     nodes: Option<u16>,
+    /// What is run: `engine`, engines over simulated links, or `quic`, whole nodes over simulated sockets.
+    #[arg(long, value_parser = args::parse_level, default_value = "engine")]
+    level: Level,
 }
 
 #[derive(Args)]
@@ -62,6 +65,7 @@ pub(crate) fn sweep(args: &SweepArgs) -> io::Result<ExitCode> {
         first: if drawn { regressions() } else { Vec::new() },
         family: args.of.scenario,
         nodes: args.of.nodes,
+        level: args.of.level,
         jobs: args.jobs.map_or(cores, usize::from),
         budget: args.budget,
     };
@@ -100,6 +104,7 @@ fn compare(summary: &mut Summary, again: &[(u64, TraceHash)], of: &Of) -> io::Re
         if let Some(nodes) = of.nodes {
             command.args(["--nodes", &nodes.to_string()]);
         }
+        command.args(["--level", of.level.name()]);
         command.args(some.iter().map(|(seed, _)| seed.to_string()));
         let output = command.output()?;
         let text = String::from_utf8_lossy(&output.stdout);
@@ -121,6 +126,7 @@ pub(crate) fn hashes(args: &HashesArgs) -> io::Result<ExitCode> {
         first: Vec::new(),
         family: args.of.scenario,
         nodes: args.of.nodes,
+        level: args.of.level,
         jobs: 1,
         budget: None,
     };
