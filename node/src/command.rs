@@ -66,6 +66,9 @@ pub(crate) enum Command {
     },
     /// Tell this queue what changes in the mesh.
     Watch { queue: Arc<WatchQueue> },
+    /// Close the link to this node.
+    #[cfg(feature = "simulation")]
+    Sever { peer: rolecast_membership::NodeId },
     /// Drain, leave and stop.
     Shutdown {
         reason: ClosedReason,

@@ -182,7 +182,7 @@ impl Driver {
             Poll::Pending => false,
         };
         let work = self.shared.poll_work(cx, &mut ready.work).is_ready();
-        ready.due = sleep.poll(cx).is_ready();
+        ready.due = sleep.poll(cx).is_ready() || self.clock.was_set();
         if happened || work || ready.due {
             Poll::Ready(())
         } else {
@@ -239,7 +239,7 @@ impl Driver {
     }
 
     fn on_output(&mut self, output: Output) {
-        self.witnessed.saw(&self.engine, || Sight::Polled);
+        self.witnessed.saw(&self.engine, || Sight::Polled(&output));
         match output {
             Output::Frame {
                 link,

@@ -8,16 +8,26 @@
 
 use std::fmt;
 
+use std::sync::Arc;
+
+#[cfg(feature = "simulation")]
+use rolecast_membership::NodeId;
 use rolecast_membership::{Epoch, RoleName, Time};
 use rolecast_protocol::{
     Accepted, Batch, CallId, CallKind, Delivery, Dissemination, Engine, Event, FlowId, InboxId,
-    Refusal, ReplyTo, Target, Ticket,
+    Input, Output, Refusal, ReplyTo, Target, Ticket,
 };
 #[cfg(feature = "qlog")]
 pub use rolecast_transport::Qlog;
 pub use rolecast_transport::{NodeKey, Socket};
 
 use bytes::Bytes;
+use tokio::time::Instant;
+
+#[cfg(feature = "simulation")]
+use crate::command::Command;
+#[cfg(feature = "simulation")]
+use crate::node::Node;
 
 /// What a node takes from the outside instead of from the operating system.
 pub struct Environment {
@@ -29,6 +39,8 @@ pub struct Environment {
     pub epoch: Epoch,
     /// From which all of its random numbers follow, except for those of TLS, which show in no packet's length or time.
     pub seed: [u8; 32],
+    /// The clock by which its engine keeps deadlines; the runtime's, if not given.
+    pub clock: Option<Arc<dyn OwnClock>>,
     /// Who watches, if anybody does.
     pub witness: Option<Box<dyn Witness>>,
     /// Where QUIC writes down what it does, if anywhere.
@@ -46,6 +58,25 @@ impl fmt::Debug for Environment {
             .field("epoch", &self.epoch)
             .finish_non_exhaustive()
     }
+}
+
+/// A clock that may run faster or slower than the runtime's, and jump ahead; it never goes back.
+pub trait OwnClock: Send + Sync {
+    /// What it shows when the runtime's clock shows this.
+    fn shown(&self, at: Instant) -> Instant;
+    /// The first moment of the runtime's clock at which it shows at least this.
+    fn when(&self, shown: Instant) -> Instant;
+    /// Whether it was set since it was asked last: what was to be done at some time of its own comes at another time.
+    ///
+    /// Whoever sets it wakes the node's tasks.
+    fn was_set(&self) -> bool;
+}
+
+/// Closes this node's link to a peer, if there is one, as if the connection had broken.
+#[cfg(feature = "simulation")]
+pub fn sever(node: &Node, peer: NodeId) {
+    // A node that is closed has no links.
+    let _ = node.shared().submit(Command::Sever { peer });
 }
 
 /// Sees what a node's driver and engine tell each other.
@@ -126,8 +157,10 @@ pub enum Sight<'a> {
         /// What it says.
         answer: &'a Result<Bytes, Refusal>,
     },
-    /// The engine was asked for its next output, and gave one: it follows as [`Sight::Delivered`] or [`Sight::Told`] if it is of that kind.
-    Polled,
+    /// The transport has something for the engine.
+    Hears(&'a Input),
+    /// The engine was asked for its next output, and gave this: it follows as [`Sight::Delivered`] or [`Sight::Told`] too if it is of that kind.
+    Polled(&'a Output),
     /// The engine delivers.
     Delivered {
         /// Into which inbox.

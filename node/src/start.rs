@@ -52,6 +52,7 @@ pub(crate) async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> 
     let seed = surroundings.engine_seed();
     #[cfg(feature = "canaries")]
     let canary = surroundings.canary();
+    let own_clock = surroundings.clock();
     let address_matters = surroundings.address_matters(listen);
     let (mut config, witnessed) = surroundings.transport(listen, trust, epoch);
     let payload_bytes_max = builder.limits.payload_bytes_max.max(FRAME_BYTES_MIN);
@@ -64,7 +65,7 @@ pub(crate) async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> 
     }
     record.identity = Identity { id, epoch, addr };
 
-    let clock = Clock::start();
+    let clock = Clock::start(own_clock);
     let shared = Arc::new(Shared::new(record.identity, builder.limits.clone()));
     let config = Config::new(record, seeds.addrs(), builder.profile, builder.limits);
     #[cfg(feature = "canaries")]

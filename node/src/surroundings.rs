@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rolecast_membership::Epoch;
 use rolecast_transport::{NodeKey, TransportConfig, Trust};
@@ -13,6 +14,7 @@ use crate::entropy;
 use crate::resolve::Resolver;
 #[cfg(feature = "simulation")]
 use crate::simulation::Environment;
+use crate::simulation::OwnClock;
 use crate::state_dir::fresh_epoch;
 
 /// Where a node takes from what it cannot know by itself.
@@ -49,6 +51,15 @@ impl Surroundings {
             return environment.epoch;
         }
         fresh_epoch()
+    }
+
+    /// The clock by which the engine keeps deadlines, if it is not the runtime's.
+    pub(crate) fn clock(&self) -> Option<Arc<dyn OwnClock>> {
+        #[cfg(feature = "simulation")]
+        if let Some(environment) = &self.simulated {
+            return environment.clock.clone();
+        }
+        None
     }
 
     /// The bug to plant in the engine.

@@ -40,6 +40,10 @@ impl Film {
         Film(Some(Vec::new()))
     }
 
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Something leaves.
     pub(crate) fn leaves(
         &mut self,

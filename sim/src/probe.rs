@@ -3,6 +3,10 @@
 //! A check that is never put to the test holds for no reason.
 //! So the simulation notes at the edges of the engines which of these situations came up; a sweep names those that never did.
 
+use rolecast_protocol::{Answer, Event, Gap, Refusal};
+
+use crate::scenario::Level;
+
 /// Declares the probes and the sentence for each.
 macro_rules! probes {
     ($($name:ident: $sentence:literal,)*) => {
@@ -65,6 +69,20 @@ probes! {
     EpochPastClock: "a node started in a later life than its clock would give",
 }
 
+impl Probe {
+    /// Whether it can be seen at this level: of whole nodes it is not known which frame led to what, nor what dials did.
+    #[must_use]
+    pub fn is_seen_at(self, level: Level) -> bool {
+        use Probe::{Backlog, DeliveredAfterHeal, DialsCrossed, LinkCut};
+        use Probe::{RelayAfterDeath, RelayAroundCut, RelayFirst};
+        let of_frames = matches!(
+            self,
+            RelayFirst | RelayAfterDeath | RelayAroundCut | DeliveredAfterHeal | LinkCut
+        );
+        level == Level::Engine || !(of_frames || matches!(self, DialsCrossed | Backlog))
+    }
+}
+
 /// Which probes a run came to, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reached(Vec<u32>);
@@ -80,6 +98,34 @@ impl Reached {
     pub fn note(&mut self, probe: Probe) {
         let count = &mut self.0[probe as usize];
         *count = count.saturating_add(1);
+    }
+
+    /// An engine told its application something.
+    pub(crate) fn note_event(&mut self, event: &Event) {
+        match event {
+            Event::Writable(_) => self.note(Probe::Writable),
+            Event::Settled { .. } => self.note(Probe::Settled),
+            Event::Lost { .. } => self.note(Probe::Lost),
+            Event::Cancelled(_) => self.note(Probe::CancelHeard),
+            Event::Answered { answer, .. } => match answer {
+                Answer::Reply(_) => self.note(Probe::AnsweredReply),
+                Answer::Refused(Refusal::Busy) => self.note(Probe::AnsweredBusy),
+                Answer::Refused(Refusal::Dropped) => self.note(Probe::AnsweredDropped),
+                Answer::NotSent => self.note(Probe::AnsweredNotSent),
+                Answer::Unknown => self.note(Probe::AnsweredUnknown),
+                Answer::TimedOut => self.note(Probe::AnsweredTimedOut),
+                Answer::Taken | Answer::Refused(_) => {}
+            },
+            _ => {}
+        }
+    }
+
+    /// A gap was put into an inbox.
+    pub(crate) fn note_gap(&mut self, gap: &Gap) {
+        self.note(match gap {
+            Gap::Range { .. } => Probe::GapOfDeadOrigin,
+            Gap::DeclaredDown { .. } => Probe::GapOfRenewal,
+        });
     }
 
     /// How often it came to this point.

@@ -17,6 +17,7 @@ mod rule;
 mod run;
 mod socket;
 mod trace;
+mod traffic;
 mod watch;
 mod witness;
 
@@ -41,8 +42,9 @@ pub(crate) fn run(
     scenario: &Scenario,
     sink: Option<Box<dyn Write + Send>>,
     record: bool,
+    filmed: bool,
 ) -> Outcome {
-    run_world(|| World::new(scenario, sink, record))
+    run_world(|| World::new(scenario, sink, (record, filmed)))
 }
 
 /// As [`run`], while QUIC writes a file into this directory for each connection.
@@ -52,7 +54,7 @@ pub(crate) fn run_qlog(
     sink: Option<Box<dyn Write + Send>>,
     dir: &std::path::Path,
 ) -> Outcome {
-    run_world(|| World::new(scenario, sink, false).with_qlog(dir))
+    run_world(|| World::new(scenario, sink, (false, false)).with_qlog(dir))
 }
 
 fn run_world<'a>(world: impl FnOnce() -> World<'a>) -> Outcome {

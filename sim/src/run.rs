@@ -88,7 +88,7 @@ fn start(
 ) -> Outcome {
     timed(scenario, || match scenario.level {
         Level::Engine => World::new(scenario, sink, record, film).run(),
-        Level::Quic => quic::run(scenario, sink, record),
+        Level::Quic => quic::run(scenario, sink, record, film.is_on()),
     })
 }
 

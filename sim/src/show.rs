@@ -8,7 +8,7 @@ mod past;
 use std::collections::BTreeMap;
 
 use rolecast_membership::Event as MembershipEvent;
-use rolecast_protocol::{Class, Event};
+use rolecast_protocol::{Answer, Class, Event, Gap};
 use serde::Serialize;
 
 use crate::check::{Name, Observation, ProcessId, Recorded};
@@ -255,7 +255,7 @@ fn mark(names: &Names, recorded: &Recorded) -> Option<Mark> {
             );
             ("delivered", said)
         }
-        Observation::Gapped { gap, .. } => ("gap", format!("is told: {gap:?}")),
+        Observation::Gapped { gap, .. } => ("gap", lost(gap)),
         Observation::Calls(calling) => ("call", format!("makes call {}", calling.call.0)),
         Observation::Cancels { call } => ("call", format!("gives up call {}", call.0)),
         Observation::Called(called) => (
@@ -288,10 +288,72 @@ fn mark(names: &Names, recorded: &Recorded) -> Option<Mark> {
 
 /// What an engine tells its application, in words where debug output would hold a whole record.
 fn told(event: &Event) -> String {
-    let Event::Membership(event) = event else {
-        return format!("{event:?}");
-    };
-    match &**event {
+    match event {
+        Event::Membership(event) => seen(event),
+        Event::Settled { flow, upto } => {
+            format!("hears that all have taken flow {} up to {}", flow.0, upto.0)
+        }
+        Event::Lost {
+            flow,
+            node,
+            after,
+            upto,
+        } => {
+            let what = range(after.0 + 1, upto.0);
+            format!("hears that {node} lost {what} of flow {}", flow.0)
+        }
+        Event::Writable(flow) => format!("hears that flow {} has room again", flow.0),
+        Event::Answered {
+            call, node, answer, ..
+        } => {
+            let by = node.map_or_else(String::new, |node| format!(" by {node}"));
+            format!("call {}{by} ends: {}", call.0, ended(answer))
+        }
+        Event::Cancelled(to) => format!(
+            "hears that nobody awaits call {} of {}",
+            to.call.0, to.origin.node
+        ),
+        Event::Drained => "hears that everything is acknowledged".to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// How a call ended.
+fn ended(answer: &Answer) -> String {
+    match answer {
+        Answer::Taken => "taken".to_string(),
+        Answer::Reply(payload) => format!("a reply of {} bytes", payload.len()),
+        Answer::Refused(why) => format!("refused ({why:?})"),
+        Answer::NotSent => "certainly not sent".to_string(),
+        Answer::Unknown => "nobody knows how".to_string(),
+        Answer::TimedOut => "out of time".to_string(),
+    }
+}
+
+/// What an inbox is told of what it does not get.
+fn lost(gap: &Gap) -> String {
+    match gap {
+        Gap::Range {
+            origin,
+            flow,
+            first,
+            last,
+        } => format!(
+            "is told that {} of {}'s flow {} (life {}) is lost",
+            range(first.0, last.0),
+            origin.node,
+            flow.0,
+            origin.epoch
+        ),
+        Gap::DeclaredDown { epoch } => {
+            format!("is told that what was on the way to life {epoch} is lost")
+        }
+    }
+}
+
+/// What a node sees of the others.
+fn seen(event: &MembershipEvent) -> String {
+    match event {
         MembershipEvent::Joined(record) => format!(
             "sees {} join in life {}",
             record.identity.id, record.identity.epoch
@@ -310,6 +372,7 @@ fn told(event: &Event) -> String {
         }
         MembershipEvent::Left(other) => format!("sees {} leave", other.id),
         MembershipEvent::Suspected(other) => format!("suspects {other}"),
+        MembershipEvent::AliveAgain(other) => format!("hears of {other} again"),
         other => format!("{other:?}"),
     }
 }

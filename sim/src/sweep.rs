@@ -195,6 +195,7 @@ impl Summary {
         self.events_per_second = self.events as f64 / self.wall_s.max(1e-9);
         self.probes_never_hit = Probe::ALL
             .iter()
+            .filter(|probe| probe.is_seen_at(level))
             .map(|probe| probe.sentence())
             .filter(|sentence| !self.probes.contains_key(sentence))
             .collect();

@@ -33,6 +33,8 @@ impl Driver {
                 let _ = done.send(self.members());
             }
             Command::Watch { queue } => self.watchers.push(queue),
+            #[cfg(feature = "simulation")]
+            Command::Sever { peer } => self.sever(peer),
             Command::Shutdown { reason, patience } => self.begin_shutdown(reason, patience),
         }
     }

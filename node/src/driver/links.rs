@@ -10,6 +10,7 @@ use rolecast_transport::{Class as Stream, CloseCode, TransportEvent};
 
 use super::Driver;
 use crate::members::MeshEvent;
+use crate::simulation::Sight;
 
 impl Driver {
     pub(super) fn on_transport(&mut self, event: TransportEvent) {
@@ -69,6 +70,7 @@ impl Driver {
             }
             _ => return,
         };
+        self.witnessed.saw(&self.engine, || Sight::Hears(&input));
         self.engine.handle(self.now, input);
     }
 
@@ -121,6 +123,14 @@ impl Driver {
         }
     }
 
+    /// Closes the link to this node without a reason of the engine's.
+    #[cfg(feature = "simulation")]
+    pub(super) fn sever(&self, peer: NodeId) {
+        if let Some(link) = self.links.values().find(|link| link.peer() == peer) {
+            link.close(CLOSE_SEVERED, "the simulation");
+        }
+    }
+
     pub(super) fn close_link(&self, link: LinkId, reason: &CloseReason) {
         let (code, text) = match reason {
             CloseReason::Leaving => (CLOSE_LEAVING, LEAVING),
@@ -136,5 +146,7 @@ impl Driver {
 const LEAVING: &str = "the node leaves";
 const CLOSE_LEAVING: CloseCode = CloseCode(1);
 const CLOSE_VIOLATION: CloseCode = CloseCode(2);
+#[cfg(feature = "simulation")]
+const CLOSE_SEVERED: CloseCode = CloseCode(3);
 /// How long a node that closes waits for its socket to be gone.
 const SOCKET_PATIENCE_MS: u32 = 2_000;

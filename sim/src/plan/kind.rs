@@ -136,8 +136,6 @@ impl FaultKind {
     pub fn acts_at(self, level: Level) -> bool {
         match self {
             FaultKind::Corrupt | FaultKind::Truncate | FaultKind::Mtu => level == Level::Quic,
-            // Whole nodes share the runtime's clock.
-            FaultKind::Drift => level == Level::Engine,
             _ => true,
         }
     }

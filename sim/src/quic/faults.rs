@@ -1,7 +1,5 @@
 //! A fault plan on the simulated network: which rules each fault puts in force, and when they are lifted.
 
-use std::time::Duration;
-
 use super::rule::{Dice, Effect, Rule, RuleId};
 use crate::plan::{Breakage, FOREVER_US, Fault, Manner, Paths, Span, Way};
 
@@ -91,12 +89,8 @@ pub(crate) fn rules_of(seed: u64, fault: &Fault) -> Vec<Imposed> {
             };
             vec![rule(0, (0, for_us), on(paths), effect)]
         }
-        Breakage::Reset { a, b } => {
-            let ways = vec![(*a, *b), (*b, *a)];
-            let for_us = u64::try_from(RESET.as_micros()).expect("a few seconds");
-            vec![rule(0, (0, for_us), Some(ways), Effect::Cut)]
-        }
-        Breakage::Crash { .. }
+        Breakage::Reset { .. }
+        | Breakage::Crash { .. }
         | Breakage::Leave { .. }
         | Breakage::Join { .. }
         | Breakage::Pause { .. }
@@ -104,6 +98,3 @@ pub(crate) fn rules_of(seed: u64, fault: &Fault) -> Vec<Imposed> {
         | Breakage::Jump { .. } => Vec::new(),
     }
 }
-
-/// What breaks a link for good: nothing of it gets through until both ends have given it up.
-const RESET: Duration = Duration::from_secs(13);

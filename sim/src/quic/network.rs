@@ -51,7 +51,15 @@ struct State {
     /// The millisecond for which the courier is set, if it is.
     alarm: Option<u64>,
     launched: u64,
+    luck: Luck,
     trace: PacketTrace,
+}
+
+/// What became of datagrams.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Luck {
+    pub(crate) lost: u64,
+    pub(crate) doubled: u64,
 }
 
 /// A socket's end of the network.
@@ -100,6 +108,7 @@ impl Network {
             courier: None,
             alarm: None,
             launched: 0,
+            luck: Luck::default(),
             trace: PacketTrace::default(),
         };
         let network = Network(Arc::new(Mutex::new(state)));
@@ -149,6 +158,11 @@ impl Network {
     /// Whether a rule that is in force ever had an effect.
     pub(crate) fn had_effect(&self, id: RuleId) -> bool {
         self.state().rules.get(&id).is_some_and(Rule::had_effect)
+    }
+
+    /// How many datagrams were lost on their way, and how many came twice.
+    pub(crate) fn luck(&self) -> Luck {
+        self.state().luck
     }
 
     /// What was sent so far.
@@ -259,7 +273,11 @@ impl State {
         for rule in self.rules.values_mut().filter(|rule| rule.concerns(way)) {
             match rule.judge(now, way, to, &datagram, &mut fate) {
                 Ruling::Pass => {}
-                Ruling::Lost | Ruling::Held => return,
+                Ruling::Lost => {
+                    self.luck.lost += 1;
+                    return;
+                }
+                Ruling::Held => return,
             }
         }
         self.launch(to, datagram, fate);
@@ -273,6 +291,7 @@ impl State {
             ..datagram
         };
         let way = (slot_of(datagram.from), slot_of(to));
+        self.luck.doubled += u64::from(fate.copies > 0);
         for copy in 0..=u64::from(fate.copies) {
             let due_us = now_us + fate.extra_us + self.latency_us(way) + copy;
             self.launched += 1;

@@ -2,14 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rolecast::simulation::{Environment, NodeKey, Socket as NodeSocket, Witness};
-use rolecast_membership::Epoch;
+use rolecast_membership::{Epoch, Time};
 
 use super::network::Network;
 use super::process::Process;
 use super::socket::Socket;
 use crate::check::Name;
+use crate::clock::Clock;
 use crate::plan::Slot;
 use crate::process::address;
 use crate::random::{Purpose, Stream};
@@ -27,6 +29,8 @@ pub(crate) struct Place {
     last_epoch: Epoch,
     /// By how much the clock on the wall is ahead.
     wall_us: i64,
+    /// How the clock runs by which deadlines are kept.
+    clock: Clock,
 }
 
 /// A process that is about to start.
@@ -35,6 +39,9 @@ pub(crate) struct Start {
     pub(crate) name: Name,
     pub(crate) addr: SocketAddr,
     pub(crate) process: Process,
+    pub(crate) clock: Clock,
+    /// Whether its epoch is later than the clock on the wall would give.
+    pub(crate) past_clock: bool,
     key: NodeKey,
     epoch: Epoch,
     seed: [u8; 32],
@@ -52,9 +59,24 @@ impl Place {
         self.addresses += 1;
     }
 
-    /// The clock on the wall jumps.
-    pub(crate) fn jump(&mut self, by_us: i64) {
+    /// The clocks jump: the one on the wall in either direction, the other one ahead only; says whether that one did.
+    pub(crate) fn jump(&mut self, now: Time, by_us: i64) -> bool {
         self.wall_us = self.wall_us.saturating_add(by_us);
+        let ahead_us = u64::try_from(by_us).ok();
+        if let Some(us) = ahead_us {
+            self.clock.jump(now, Duration::from_micros(us));
+        }
+        ahead_us.is_some()
+    }
+
+    /// The clock runs so much faster than before.
+    pub(crate) fn hasten(&mut self, now: Time, ppm: i32) {
+        self.clock.hasten(now, ppm);
+    }
+
+    /// The clock by which deadlines are kept.
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// Whether no process ever started here.
@@ -77,13 +99,20 @@ impl Place {
         let now_us = i64::try_from(network.now().as_micros()).unwrap_or(i64::MAX);
         let shown_ms = now_us.saturating_add(self.wall_us) / 1_000;
         let clock = Epoch(EPOCH_START.saturating_add_signed(shown_ms));
+        let past_clock = clock <= self.last_epoch;
         self.last_epoch = clock.max(Epoch(self.last_epoch.0 + 1));
+        let process = Process::default();
+        if self.clock != Clock::default() {
+            process.set_clock(self.clock, network.started().into_std());
+        }
         let key_place = u64::from(slot) << 16 | u64::from(self.keys);
         let node_place = u64::from(slot) << 16 | u64::from(name.incarnation);
         Start {
             name,
             addr: address(slot, self.addresses),
-            process: Process::default(),
+            process,
+            clock: self.clock,
+            past_clock,
             key: NodeKey::from_seed(&bytes(seed, Purpose::Key, key_place)),
             epoch: self.last_epoch,
             seed: bytes(seed, Purpose::Engine, node_place),
@@ -106,6 +135,7 @@ impl Start {
             key: self.key.clone(),
             epoch: self.epoch,
             seed: self.seed,
+            clock: Some(Arc::new(self.process.clone())),
             witness,
             #[cfg(feature = "qlog")]
             qlog: None,

@@ -1,16 +1,20 @@
-//! One process of the simulated world: the tasks of a node and of the program on it, which can be held up and killed.
+//! One process of the simulated world: the tasks of a node and of the program on it, which can be held up and killed, and the clock by which its node lives.
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::UdpSocket;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
+use rolecast::simulation::OwnClock;
+use rolecast_membership::Time;
+
+use crate::clock::Clock;
 
 /// The tasks of one process; cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +24,19 @@ pub(crate) struct Process(Arc<Inner>);
 struct Inner {
     state: AtomicU8,
     tasks: Mutex<Tasks>,
+    clock: Mutex<Option<SetClock>>,
+    /// How often the clock was set.
+    set: AtomicU64,
+    /// Whether it was set since the driver asked.
+    news: AtomicBool,
+}
+
+/// A clock that does not run as the runtime's does.
+#[derive(Clone, Copy, Debug)]
+struct SetClock {
+    clock: Clock,
+    /// When the run started, by the runtime's clock.
+    run_started: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +85,39 @@ impl Process {
     pub(crate) fn kill(&self) {
         self.0.state.store(DEAD, Ordering::Relaxed);
         self.wake_all();
+    }
+
+    /// Its clock runs like this from here on.
+    pub(crate) fn set_clock(&self, clock: Clock, run_started: Instant) {
+        *self.clock() = Some(SetClock { clock, run_started });
+        self.0.set.fetch_add(1, Ordering::Relaxed);
+        self.0.news.store(true, Ordering::Relaxed);
+        self.wake_all();
+    }
+
+    /// What its clock shows when the runtime's clock shows this.
+    fn shown(&self, at: Instant) -> Instant {
+        let set = *self.clock();
+        set.map_or(at, |set| {
+            let run = Time::ZERO + at.saturating_duration_since(set.run_started);
+            set.run_started + set.clock.at(run).since(Time::ZERO)
+        })
+    }
+
+    /// The first moment of the runtime's clock at which its own shows at least this.
+    fn when(&self, shown: Instant) -> Instant {
+        let set = *self.clock();
+        set.map_or(shown, |set| {
+            let since = shown.saturating_duration_since(set.run_started);
+            // A part of a microsecond is a microsecond: whoever wakes too early asks again and again.
+            let us = u64::try_from(since.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX);
+            let run = set.clock.when(Time::from_micros(us));
+            set.run_started + run.since(Time::ZERO).min(FAR)
+        })
+    }
+
+    fn clock(&self) -> MutexGuard<'_, Option<SetClock>> {
+        self.0.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it was killed.
@@ -125,10 +175,58 @@ impl Drop for Task {
     }
 }
 
-/// QUIC's tasks, and the transport's and the driver's, are tasks of the process; its timers are tokio's.
+/// The engine's deadlines are kept by the process's clock.
+impl OwnClock for Process {
+    fn shown(&self, at: tokio::time::Instant) -> tokio::time::Instant {
+        Process::shown(self, at.into_std()).into()
+    }
+
+    fn when(&self, shown: tokio::time::Instant) -> tokio::time::Instant {
+        Process::when(self, shown.into_std()).into()
+    }
+
+    fn was_set(&self) -> bool {
+        self.0.news.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// A timer of QUIC's, by the process's clock.
+#[derive(Debug)]
+struct Timer {
+    process: Process,
+    /// When it is due, by that clock.
+    at: Instant,
+    /// How often the clock had been set when it was asked when that is.
+    set: u64,
+    timer: Pin<Box<dyn AsyncTimer>>,
+}
+
+impl AsyncTimer for Timer {
+    fn reset(mut self: Pin<&mut Self>, at: Instant) {
+        self.at = at;
+        self.set = self.process.0.set.load(Ordering::Relaxed);
+        let when = self.process.when(at);
+        self.timer.as_mut().reset(when);
+    }
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.set != self.process.0.set.load(Ordering::Relaxed) {
+            let at = self.at;
+            self.as_mut().reset(at);
+        }
+        self.timer.as_mut().poll(cx)
+    }
+}
+
+/// QUIC's tasks, and the transport's and the driver's, are tasks of the process; its timers are tokio's, by the process's clock.
 impl Runtime for Process {
     fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
-        TokioRuntime.new_timer(at)
+        Box::pin(Timer {
+            process: self.clone(),
+            at,
+            set: self.0.set.load(Ordering::Relaxed),
+            timer: TokioRuntime.new_timer(self.when(at)),
+        })
     }
 
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
@@ -140,9 +238,12 @@ impl Runtime for Process {
     }
 
     fn now(&self) -> Instant {
-        TokioRuntime.now()
+        self.shown(TokioRuntime.now())
     }
 }
+
+/// No deadline is further away.
+const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 const RUNNING: u8 = 0;
 const PAUSED: u8 = 1;
@@ -174,5 +275,30 @@ mod tests {
         assert_eq!(receiver.recv().await, Some(1));
         process.kill();
         assert_eq!(receiver.recv().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn timers_follow_the_clock_of_the_process() {
+        let (process, start) = (Process::default(), TokioRuntime.now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let due = |timer: Pin<Box<dyn AsyncTimer>>| async move {
+            let mut timer = timer;
+            std::future::poll_fn(|cx| timer.as_mut().poll(cx)).await;
+            TokioRuntime.now().duration_since(start).as_millis()
+        };
+        // As the runtime's, until it is set.
+        assert_eq!(due(process.new_timer(after(1))).await, 1_000);
+        // A tenth too fast: eleven seconds of its own are ten.
+        let mut clock = Clock::default();
+        clock.hasten(Time::from_millis(1_000), 100_000);
+        process.set_clock(clock, start);
+        assert!(OwnClock::was_set(&process) && !OwnClock::was_set(&process));
+        assert_eq!(due(process.new_timer(after(12))).await, 11_000);
+        assert_eq!(process.now(), after(12));
+        // A timer that is set already comes sooner when the clock jumps.
+        let timer = process.new_timer(after(30));
+        clock.jump(Time::from_millis(11_000), Duration::from_secs(20));
+        process.set_clock(clock, start);
+        assert_eq!(due(timer).await, 11_000);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rolecast::{Inbox, InboxItem, Message, Node, NodeId, Pick, RegisterError, SendError};
+use rolecast::{Inbox, InboxItem, Message, Node, NodeId, NotSent, Pick, RegisterError, SendError};
 use rolecast_membership::RoleName;
 use rolecast_protocol::{Dissemination, Origin};
 use tokio::sync::{Notify, oneshot};
@@ -16,6 +16,7 @@ use super::process::Process;
 use super::watch::Watch;
 use crate::application::payload;
 use crate::check::{Broken, ProcessId};
+use crate::probe::Probe;
 use crate::random::Stream;
 use crate::workload::{Ask, Choice, RoleIndex};
 
@@ -284,14 +285,29 @@ impl Program {
                 Some(node) => request.to(node),
                 None => request,
             };
-            let _ = request.timeout(call.within).await;
+            let ended = request.timeout(call.within).await;
+            if let Err(SendError::NotSent(why)) = ended {
+                self.note_unsent(&why);
+            }
         } else {
             let anycast = channel.anycast(call.payload).pick(call.pick);
             let anycast = match call.to {
                 Some(node) => anycast.to(node),
                 None => anycast,
             };
-            let _ = anycast.timeout(call.within).await;
+            let ended = anycast.timeout(call.within).await;
+            if let Err(SendError::NotSent(why)) = ended {
+                self.note_unsent(&why);
+            }
+        }
+    }
+
+    /// Why a call was not even made.
+    fn note_unsent(&self, why: &NotSent) {
+        match why {
+            NotSent::NoHolder { .. } => self.0.watch.reach(Probe::NoHolder),
+            NotSent::TooManyCalls { .. } => self.0.watch.reach(Probe::TooManyCalls),
+            _ => {}
         }
     }
 

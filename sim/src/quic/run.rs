@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rolecast::simulation::sever;
 use rolecast::{MeshSecret, Node};
 use rolecast_membership::{RoleName, Time};
 
 use super::faults::{Imposed, rules_of};
 use super::journal::Journal;
 use super::mesh::{Mesh, Running, Seat};
-use super::network::{Network, Shape};
+use super::network::{Luck, Network, Shape};
 use super::place::{Start, bytes};
 use super::process::Process;
 use super::program::Program;
@@ -20,7 +21,8 @@ use super::rule::RuleId;
 use super::watch::Watch;
 use super::witness::ProcessWitness;
 use crate::check::{Broken, Name, Observation, ProcessId, View, Violation};
-use crate::plan::{Breakage, Restart, Slot};
+use crate::plan::{Breakage, FOREVER_US, Restart, Slot};
+use crate::probe::{Probe, Reached, sometimes};
 use crate::process::address;
 use crate::random::{Purpose, Stream};
 use crate::run::Outcome;
@@ -43,6 +45,8 @@ enum Happening {
     Lift(u32, RuleId),
     /// A process that was held up goes on.
     Resume(ProcessId, Process),
+    /// A clock no longer runs so much too fast.
+    Undrift(Slot, i32),
     /// A program asks for something.
     Operate(u32),
     /// Everything is healed: has the mesh come to rest?
@@ -77,7 +81,7 @@ impl<'a> World<'a> {
     pub(crate) fn new(
         scenario: &'a Scenario,
         sink: Option<Box<dyn Write + Send>>,
-        record: bool,
+        kept: (bool, bool),
     ) -> Self {
         let shape = Shape {
             latency_us: scenario.network.latency_us,
@@ -92,7 +96,7 @@ impl<'a> World<'a> {
         let mut world = World {
             scenario,
             schedule: Schedule::default(),
-            watch: Watch::new(&network, scenario, roles.len(), sink, record),
+            watch: Watch::new(&network, scenario, roles.len(), sink, kept),
             network,
             secret: MeshSecret::from_bytes(bytes(scenario.seed, Purpose::Key, u64::MAX)),
             mesh: Mesh {
@@ -180,6 +184,9 @@ impl<'a> World<'a> {
                 self.effects[number as usize] |= self.network.lift(id);
             }
             Happening::Resume(id, process) => self.resume(id, &process),
+            Happening::Undrift(node, ppm) => {
+                self.drift(node, -ppm);
+            }
             Happening::Operate(number) => self.operate(number),
             Happening::Probe => self.probe().await?,
         }
@@ -190,6 +197,7 @@ impl<'a> World<'a> {
         for &(number, id) in &self.imposed {
             self.effects[number as usize] |= self.network.had_effect(id);
         }
+        let reached = self.reached();
         let trace = self.network.trace();
         let nodes = u64::from(self.scenario.nodes.max(1));
         let statistics = Statistics {
@@ -208,10 +216,19 @@ impl<'a> World<'a> {
             hash: trace.hash(),
             effects: kinds.zip(self.effects).collect(),
             statistics,
-            reached: Default::default(),
-            passages: Vec::new(),
+            reached,
+            passages: self.watch.passages(),
             observations: self.watch.recorded(),
         }
+    }
+
+    /// The points that the run came to.
+    fn reached(&self) -> Reached {
+        let mut reached = self.watch.reached();
+        let Luck { lost, doubled } = self.network.luck();
+        sometimes!(reached, DatagramLost, if lost > 0);
+        sometimes!(reached, DatagramDoubled, if doubled > 0);
+        reached
     }
 
     async fn restart(&mut self, slot: Slot, restart: Restart) -> Result<(), Violation> {
@@ -242,7 +259,10 @@ impl<'a> World<'a> {
             .place
             .next(seed, slot, &self.network);
         let journal = Journal::default();
-        let witness = ProcessWitness::new(&self.watch, start.name, &journal);
+        let witness = ProcessWitness::new(&self.watch, start.name, start.clock, &journal);
+        if start.past_clock {
+            self.watch.reach(Probe::EpochPastClock);
+        }
         let id = witness.process();
         let environment = start.environment(&self.network, Some(Box::new(witness)));
         #[cfg(feature = "qlog")]
@@ -319,23 +339,65 @@ impl<'a> World<'a> {
             Breakage::Join { node } => {
                 let fresh = self.mesh.seats()[usize::from(*node)].place.is_fresh();
                 if fresh && scenario.is_used(*node) {
+                    if self.watch.statistics().messages > 0 {
+                        self.watch.reach(Probe::JoinedLate);
+                    }
                     self.schedule.put(Time::ZERO, Happening::Start(*node));
                 }
                 fresh
             }
             Breakage::Pause { node, for_us } => self.pause(*node, *for_us),
             Breakage::Jump { node, by_us } => {
-                self.mesh.seats()[usize::from(*node)].place.jump(*by_us);
-                true
+                let now = self.network.now();
+                let ahead = self.mesh.seats()[usize::from(*node)]
+                    .place
+                    .jump(now, *by_us);
+                // A clock that goes back shows only when the next process of this place asks what time it is.
+                !ahead || self.clock_changed(*node)
             }
-            Breakage::Drift { .. }
-            | Breakage::Cut { .. }
-            | Breakage::Reset { .. }
+            Breakage::Drift { node, ppm, for_us } => {
+                if *for_us != FOREVER_US {
+                    let at = self.network.now() + Duration::from_micros(*for_us);
+                    self.schedule.put(at, Happening::Undrift(*node, *ppm));
+                }
+                self.drift(*node, *ppm)
+            }
+            Breakage::Reset { a, b } => self.reset(*a, *b),
+            Breakage::Cut { .. }
             | Breakage::Packets { .. }
             | Breakage::Slow { .. }
             | Breakage::Narrow { .. } => false,
         };
         self.effects[number as usize] |= effect;
+    }
+
+    fn drift(&self, node: Slot, ppm: i32) -> bool {
+        let now = self.network.now();
+        self.mesh.seats()[usize::from(node)].place.hasten(now, ppm);
+        self.clock_changed(node)
+    }
+
+    /// The process at a place, if there is one, lives by the place's clock.
+    fn clock_changed(&self, node: Slot) -> bool {
+        let Some(Running { program, .. }) = self.mesh.current(node) else {
+            return false;
+        };
+        let clock = self.mesh.seats()[usize::from(node)].place.clock();
+        self.watch
+            .observe(program.id(), Observation::ClockSet { clock });
+        let run_started = self.network.started().into_std();
+        program.process().set_clock(clock, run_started);
+        true
+    }
+
+    /// The link between two nodes breaks.
+    fn reset(&self, a: Slot, b: Slot) -> bool {
+        let (Some(one), Some(other)) = (self.mesh.current(a), self.mesh.current(b)) else {
+            return false;
+        };
+        let (one, other) = (one.program.node(), other.program.node().id());
+        sever(one, other);
+        self.watch.is_linked(one.id(), other)
     }
 
     fn schedule_restart(&mut self, node: Slot, restart: Option<Restart>) {
@@ -456,7 +518,18 @@ impl<'a> World<'a> {
             }
         }
         let now = self.network.now();
-        self.watch.ask(|ghost| ghost.owed(now))
+        let owed = self.watch.ask(|ghost| ghost.owed(now));
+        owed.or_else(|| self.restless(now))
+    }
+
+    /// Messages, or words about messages, that still travel: at rest only heartbeats do.
+    fn restless(&self, now: Time) -> Option<Violation> {
+        // Whoever is half in reach for good is greeted anew whenever a link to it comes up.
+        let excused = self.scenario.core.is_some();
+        (!excused && now.since(self.watch.busy_at()) < QUIET).then(|| {
+            let what = "messages travel although everything has arrived";
+            self.violation(Name::default(), Broken::Livelock { what })
+        })
     }
 
     /// What a node sees, as the library shows it.
@@ -488,6 +561,8 @@ impl<'a> World<'a> {
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// How long a node that runs may take to say what it sees: no time passes while it works.
 const PATIENCE: Duration = Duration::from_millis(1);
+/// For so long nothing but heartbeats may have been sent before the mesh counts as at rest.
+const QUIET: Duration = Duration::from_millis(250);
 /// How often it is looked whether the mesh has come to rest.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// How long it has to stay at rest: what comes too late or twice has time to come.

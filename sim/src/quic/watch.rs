@@ -1,17 +1,22 @@
 //! What the ghost is told of a run with whole nodes, and what it says.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rolecast_membership::Time;
-use rolecast_protocol::Engine;
+use bytes::Bytes;
+use rolecast_membership::{Event as MembershipEvent, NodeId, Time};
+use rolecast_protocol::{Answer, CallId, Class, Engine, Event};
 use tokio::sync::Notify;
 
 use super::network::Network;
+use super::traffic::Traffic;
 use crate::check::{
     Bounds, Broken, Ghost, Observation, ProcessId, Recorded, Violation, check_usage,
 };
+use crate::film::Passage;
+use crate::probe::{Probe, Reached};
 use crate::scenario::Scenario;
 use crate::statistics::{Histogram, Statistics};
 
@@ -35,18 +40,67 @@ struct Seen {
     record: Option<Vec<Recorded>>,
     statistics: Statistics,
     latencies: Histogram,
+    reached: Reached,
+    sightings: Sightings,
+    traffic: Traffic,
+}
+
+/// What was seen of processes and calls, so that what follows is known for what it is.
+#[derive(Default)]
+struct Sightings {
+    nodes: BTreeMap<ProcessId, NodeId>,
+    /// The processes that went on in a later life.
+    renewed: BTreeSet<ProcessId>,
+    /// Who declared whom down.
+    down: BTreeSet<(NodeId, NodeId)>,
+    /// The calls that some holder got.
+    calls: BTreeSet<(NodeId, CallId)>,
+    /// How many replies each call got.
+    replies: BTreeMap<(ProcessId, CallId), u32>,
+}
+
+impl Sightings {
+    /// What is known for what it is only by what came before.
+    fn tell(&mut self, process: ProcessId, event: &Event, reached: &mut Reached) {
+        match event {
+            // Nobody is told so that was not refused for want of room before.
+            Event::Writable(_) => reached.note(Probe::Full),
+            Event::Answered {
+                call,
+                answer: Answer::Reply(_),
+                ..
+            } => {
+                let replies = self.replies.entry((process, *call)).or_default();
+                *replies += 1;
+                if *replies == 2 {
+                    reached.note(Probe::GatherComplete);
+                }
+            }
+            Event::Membership(event) => {
+                if let MembershipEvent::Down(other) = **event
+                    && let Some(&me) = self.nodes.get(&process)
+                {
+                    self.down.insert((me, other.id));
+                    if self.down.contains(&(other.id, me)) {
+                        reached.note(Probe::DownInTwo);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Watch {
     /// Watches the mesh of a scenario in which there are so many roles.
     ///
-    /// Everything that the ghost is told is written to the sink, and kept if that is asked for.
+    /// Everything that the ghost is told is written to the sink, and kept if that is asked for, and so is what travels.
     pub(crate) fn new(
         network: &Network,
         scenario: &Scenario,
         roles: usize,
         sink: Option<Box<dyn Write + Send>>,
-        record: bool,
+        (record, filmed): (bool, bool),
     ) -> Self {
         let limits = &scenario.limits;
         let ghost = Ghost::with_window(limits.flow_window_bytes).with_core(scenario.core.clone());
@@ -61,6 +115,9 @@ impl Watch {
                 record: record.then(Vec::new),
                 statistics: Statistics::default(),
                 latencies: Histogram::default(),
+                reached: Reached::default(),
+                sightings: Sightings::default(),
+                traffic: Traffic::new(filmed),
             }),
             broken: Notify::new(),
         }))
@@ -92,6 +149,7 @@ impl Watch {
             seen.ended[process.0 as usize] = true;
         }
         seen.note(now, process, &observation);
+        seen.probe(process, &observation);
         match seen.ghost.observe(now, process, observation) {
             Ok(delivered) if delivered.messages > 0 => {
                 seen.statistics.deliveries += delivered.messages;
@@ -105,6 +163,65 @@ impl Watch {
                 self.0.broken.notify_one();
             }
         }
+    }
+
+    /// The run came to this point.
+    pub(crate) fn reach(&self, probe: Probe) {
+        self.seen().reached.note(probe);
+    }
+
+    /// The points that the run came to.
+    pub(crate) fn reached(&self) -> Reached {
+        self.seen().reached.clone()
+    }
+
+    /// What an engine sends over its link to a peer: a frame of a class, or a datagram.
+    pub(crate) fn leaves(
+        &self,
+        (from, to): (NodeId, NodeId),
+        class: Option<Class>,
+        (head, body): (&Bytes, &Bytes),
+    ) {
+        let now = self.now();
+        let mut seen = self.seen();
+        if class.is_some() {
+            seen.statistics.frames += 1;
+            seen.statistics.frame_bytes += (head.len() + body.len()) as u64;
+        }
+        if class == Some(Class::Data) {
+            seen.statistics.payload_bytes_sent += body.len() as u64;
+        }
+        seen.traffic.leaves(now, (from, to, class), (head, body));
+    }
+
+    /// What an engine hears over its link to a peer.
+    pub(crate) fn arrives(&self, ends: (NodeId, NodeId), class: Option<Class>, bytes: &Bytes) {
+        let now = self.now();
+        let mut seen = self.seen();
+        seen.traffic.arrives(now, (ends.0, ends.1, class), bytes);
+    }
+
+    /// A link came up or went down at one end.
+    pub(crate) fn link(&self, end: NodeId, peer: NodeId, up: bool) {
+        let mut seen = self.seen();
+        if seen.traffic.link(end, peer, up) && up {
+            seen.reached.note(Probe::LinkReplaced);
+        }
+    }
+
+    /// Whether both ends of a link are up.
+    pub(crate) fn is_linked(&self, one: NodeId, other: NodeId) -> bool {
+        self.seen().traffic.is_linked(one, other)
+    }
+
+    /// When something that is no heartbeat was last sent.
+    pub(crate) fn busy_at(&self) -> Time {
+        self.seen().traffic.busy_at
+    }
+
+    /// Everything that travelled, if that was asked for.
+    pub(crate) fn passages(&self) -> Vec<Passage> {
+        self.seen().traffic.take_passages()
     }
 
     /// A line for whoever reads along, if somebody does.
@@ -173,6 +290,38 @@ impl Watch {
 }
 
 impl Seen {
+    /// Notes the points to which a run comes with this.
+    fn probe(&mut self, process: ProcessId, observation: &Observation) {
+        let (reached, seen) = (&mut self.reached, &mut self.sightings);
+        match observation {
+            Observation::Started { identity, .. } => {
+                seen.nodes.insert(process, identity.id);
+                self.traffic.starts(process, identity.id);
+            }
+            Observation::Renewed { .. } => {
+                seen.renewed.insert(process);
+                reached.note(Probe::Renewed);
+            }
+            Observation::Left { drained: true } => reached.note(Probe::Drained),
+            Observation::Left { drained: false } => reached.note(Probe::LeftUndrained),
+            Observation::Delivered(_) if seen.renewed.contains(&process) => {
+                reached.note(Probe::DeliveredToRenewed);
+            }
+            Observation::Called(called) => {
+                let call = (called.from.origin.node, called.from.call);
+                if !seen.calls.insert(call) {
+                    reached.note(Probe::CallRetried);
+                }
+            }
+            Observation::Gapped { gap, .. } => reached.note_gap(gap),
+            Observation::Told(event) => {
+                reached.note_event(event);
+                seen.tell(process, event, reached);
+            }
+            _ => {}
+        }
+    }
+
     fn note(&mut self, at: Time, process: ProcessId, observation: &Observation) {
         if let Some(sink) = &mut self.sink {
             let name = self.ghost.name(process);

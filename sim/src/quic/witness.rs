@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rolecast::simulation::{Sight, Witness};
-use rolecast_membership::{Event as MembershipEvent, RoleName, Tenure, Time};
+use rolecast_membership::{Event as MembershipEvent, NodeId, RoleName, Tenure, Time};
 use rolecast_protocol::{
-    Accepted, Batch, Delivery, Dissemination, Engine, Event, FlowId, InboxId, Origin, Ticket,
+    Accepted, Batch, Class, Delivery, Dissemination, Engine, Event, FlowId, InboxId, Input, LinkId,
+    Origin, Output, Ticket,
 };
 
 use super::journal::Journal;
@@ -17,14 +19,20 @@ use super::watch::Watch;
 use crate::check::{
     Broken, Called, Callee, Calling, Holder, Name, Observation, ProcessId, Receiving, Sending,
 };
+use crate::clock::Clock;
+use crate::probe::Probe;
 
 /// Watches one process.
 pub(crate) struct ProcessWitness {
     watch: Watch,
     process: ProcessId,
     name: Name,
-    /// When the engine's clock started.
+    /// How the process's clock runs at its start.
+    clock: Clock,
+    /// What it showed when the engine's clock started.
     started: Time,
+    /// Who is at the other end of each link.
+    links: BTreeMap<LinkId, NodeId>,
     inboxes: BTreeMap<InboxId, RoleName>,
     /// Multicasts that were delivered and not taken: up to which position of which flow.
     tickets: Vec<(Ticket, InboxId, Origin, FlowId, u64)>,
@@ -40,12 +48,14 @@ pub(crate) struct ProcessWitness {
 
 impl ProcessWitness {
     /// Watches the process that starts at this moment, under this name.
-    pub(crate) fn new(watch: &Watch, name: Name, journal: &Journal) -> Self {
+    pub(crate) fn new(watch: &Watch, name: Name, clock: Clock, journal: &Journal) -> Self {
         ProcessWitness {
             watch: watch.clone(),
             process: watch.begin(),
             name,
-            started: watch.now(),
+            clock,
+            started: clock.at(watch.now()),
+            links: BTreeMap::new(),
             inboxes: BTreeMap::new(),
             tickets: Vec::new(),
             drained: false,
@@ -183,6 +193,49 @@ impl ProcessWitness {
         }
     }
 
+    /// The transport has something for the engine.
+    fn hears(&mut self, me: NodeId, input: &Input) {
+        match input {
+            Input::LinkUp { link, peer, .. } => {
+                self.links.insert(*link, *peer);
+                self.watch.link(me, *peer, true);
+            }
+            Input::LinkDown { link } => {
+                if let Some(peer) = self.links.remove(link)
+                    && !self.links.values().any(|other| *other == peer)
+                {
+                    self.watch.link(me, peer, false);
+                }
+            }
+            Input::Frame { link, class, bytes } => self.arrives(me, *link, Some(*class), bytes),
+            Input::Datagram { link, bytes } => self.arrives(me, *link, None, bytes),
+            _ => {}
+        }
+    }
+
+    fn arrives(&self, me: NodeId, link: LinkId, class: Option<Class>, bytes: &Bytes) {
+        if let Some(&peer) = self.links.get(&link) {
+            self.watch.arrives((peer, me), class, bytes);
+        }
+    }
+
+    /// The engine has the transport do something.
+    fn says(&self, me: NodeId, output: &Output) {
+        let (link, class, parts) = match output {
+            Output::Frame {
+                link,
+                class,
+                head,
+                body,
+            } => (link, Some(*class), (head, body)),
+            Output::Datagram { link, bytes } => (link, None, (bytes, &Bytes::new())),
+            _ => return,
+        };
+        if let Some(&peer) = self.links.get(link) {
+            self.watch.leaves((me, peer), class, parts);
+        }
+    }
+
     fn told(&mut self, engine: &Engine, event: &Event) {
         if let Event::Membership(event) = event
             && let MembershipEvent::Renewed(identity) = **event
@@ -216,12 +269,17 @@ impl Witness for ProcessWitness {
             Sight::Started { everyone } => {
                 let (name, identity) = (self.name, engine.identity());
                 self.observe(Observation::Started { name, identity });
+                let clock = self.clock;
+                self.observe(Observation::ClockSet { clock });
                 self.took_up(engine, everyone, &RoleName::everyone());
             }
             Sight::Asks => self.asked = self.polled + engine.outputs_waiting(),
             Sight::TookUp { inbox, role } => self.took_up(engine, inbox, role),
             Sight::Drops { inbox } => {
                 self.inboxes.remove(&inbox);
+                if self.tickets.iter().any(|(_, at, ..)| *at == inbox) {
+                    self.watch.reach(Probe::DroppedUntaken);
+                }
                 self.said(engine, Observation::Dropped { inbox });
             }
             Sight::Accepted {
@@ -259,7 +317,9 @@ impl Witness for ProcessWitness {
                 let answer = answer.clone();
                 self.said(engine, Observation::Replies { to, answer });
             }
-            Sight::Polled => {
+            Sight::Hears(input) => self.hears(engine.identity().id, input),
+            Sight::Polled(output) => {
+                self.says(engine.identity().id, output);
                 self.catch_up();
                 self.polled += 1;
             }

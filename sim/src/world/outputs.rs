@@ -132,7 +132,7 @@ impl World<'_> {
             }
             Delivery::Gap(gap) => {
                 self.statistics.gaps += 1;
-                self.note_gap(&gap);
+                self.reached.note_gap(&gap);
                 let item = Item {
                     ticket: None,
                     upto: None,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rolecast_membership::{Event as MembershipEvent, NodeId};
-use rolecast_protocol::{Answer, CallId, Event, Gap, Origin, Refusal, ReplyTo};
+use rolecast_protocol::{Answer, CallId, Event, Origin, ReplyTo};
 
 use super::World;
 use crate::check::{Delivered, ProcessId};
@@ -62,13 +62,6 @@ impl World<'_> {
         sometimes!(self.reached, GatherComplete, if *replies == 2);
     }
 
-    pub(super) fn note_gap(&mut self, gap: &Gap) {
-        match gap {
-            Gap::Range { .. } => sometimes!(self.reached, GapOfDeadOrigin),
-            Gap::DeclaredDown { .. } => sometimes!(self.reached, GapOfRenewal),
-        }
-    }
-
     pub(super) fn note_event(&mut self, process: ProcessId, event: &Event) {
         if let Event::Answered {
             call,
@@ -78,23 +71,10 @@ impl World<'_> {
         {
             self.note_reply(process, *call);
         }
-        let reached = &mut self.reached;
-        match event {
-            Event::Writable(_) => sometimes!(reached, Writable),
-            Event::Settled { .. } => sometimes!(reached, Settled),
-            Event::Lost { .. } => sometimes!(reached, Lost),
-            Event::Cancelled(_) => sometimes!(reached, CancelHeard),
-            Event::Answered { answer, .. } => match answer {
-                Answer::Reply(_) => sometimes!(reached, AnsweredReply),
-                Answer::Refused(Refusal::Busy) => sometimes!(reached, AnsweredBusy),
-                Answer::Refused(Refusal::Dropped) => sometimes!(reached, AnsweredDropped),
-                Answer::NotSent => sometimes!(reached, AnsweredNotSent),
-                Answer::Unknown => sometimes!(reached, AnsweredUnknown),
-                Answer::TimedOut => sometimes!(reached, AnsweredTimedOut),
-                Answer::Taken | Answer::Refused(_) => {}
-            },
-            Event::Membership(event) => match **event {
-                MembershipEvent::Renewed(_) => sometimes!(reached, Renewed),
+        self.reached.note_event(event);
+        if let Event::Membership(event) = event {
+            match **event {
+                MembershipEvent::Renewed(_) => sometimes!(self.reached, Renewed),
                 MembershipEvent::Down(other) => {
                     self.processes[process.0 as usize]
                         .declared_down
@@ -105,8 +85,7 @@ impl World<'_> {
                     sometimes!(self.reached, DownInTwo, if both);
                 }
                 _ => {}
-            },
-            _ => {}
+            }
         }
     }
 }
