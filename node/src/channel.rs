@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rolecast_membership::{NodeId, RoleName, RoleNameError};
-use rolecast_protocol::{Dissemination, Pick};
+use rolecast_protocol::{Dissemination, Mode, Pick};
 
 use crate::error::WaitError;
 use crate::multicast::Multicast;
@@ -19,7 +19,7 @@ use crate::shared::Shared;
 /// A sender's handle on a role: whatever is sent over it goes to whoever holds the role at that moment.
 ///
 /// Cheap to clone; any number of tasks may send over clones of one channel.
-/// All channels of a node with the same role and [`Dissemination`] share one sequence of multicasts, which every holder gets in order.
+/// All channels of a node with the same role, [`Dissemination`] and [`k_safe`](Channel::k_safe) share one sequence of multicasts, which every holder gets in order.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -51,7 +51,7 @@ pub struct Channel {
 
 impl Channel {
     pub(crate) fn new(shared: Arc<Shared>, role: Result<RoleName, RoleNameError>) -> Self {
-        let outbox = role.map(|role| shared.outbox(role, Dissemination::default()));
+        let outbox = role.map(|role| shared.outbox(role, Mode::default()));
         Channel {
             shared,
             outbox,
@@ -97,10 +97,49 @@ impl Channel {
     /// ```
     #[must_use]
     pub fn dissemination(self, dissemination: Dissemination) -> Self {
+        self.with_mode(|mode| Mode {
+            dissemination,
+            ..mode
+        })
+    }
+
+    /// The same channel with multicasts that no holder gets before `k` holders have received them, so that what any of them acted upon survives whatever happens to fewer than `k` of them.
+    ///
+    /// A message that is delivered by one holder is delivered by all holders that stay up, even if that one died a moment later, as long as fewer than `k` of those to whom it was sent crash or are declared down.
+    /// It costs one hop more, and two if the role has fewer than `2k - 1` holders.
+    /// With fewer than `k` holders a multicast is [`NotSent::TooFewHolders`](crate::NotSent::TooFewHolders); if so many are lost on the way that `k` can no longer receive it, the others see a [`Gap`](crate::Gap).
+    ///
+    /// One, which is the default, lets nobody wait; [`Dissemination::BestEffort`] allows nothing else.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{InboxItem, MeshSecret, Node};
+    /// # let secret = MeshSecret::generate();
+    /// # let first = Node::builder().secret(&secret).listen("127.0.0.1:0").start().await?;
+    /// # let second = Node::builder().secret(&secret).listen("127.0.0.1:0").seeds([first.addr()]).start().await?;
+    /// let _one = first.register("ledger").await?;
+    /// let mut other = second.register("ledger").await?;
+    /// let ledger = first.channel("ledger").k_safe(2);
+    /// ledger.wait_for_holders(2).await?;
+    /// ledger.multicast("pay 10").await?;
+    /// // Whoever sees it knows that it is in the memory of both.
+    /// assert!(matches!(other.next().await, Some(InboxItem::Message(_))));
+    /// # second.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn k_safe(self, k: u8) -> Self {
+        let k_safe = k.max(1);
+        self.with_mode(|mode| Mode { k_safe, ..mode })
+    }
+
+    fn with_mode(self, change: impl FnOnce(Mode) -> Mode) -> Self {
         let shared = self.shared;
         let outbox = self
             .outbox
-            .map(|outbox| shared.outbox(outbox.role.name.clone(), dissemination));
+            .map(|outbox| shared.outbox(outbox.role.name.clone(), change(outbox.mode)));
         Channel {
             shared,
             outbox,

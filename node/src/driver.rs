@@ -276,6 +276,8 @@ impl Driver {
                 after,
                 upto,
             } => self.flows.lost(flow, node, after, upto),
+            Event::Stable { flow, upto } => self.flows.stable(flow, upto),
+            Event::Unstable { flow, first, upto } => self.flows.unstable(flow, first, upto),
             Event::Cancelled(to) => self.calls.cancelled(to),
             Event::Answerable(node) => self.on_answerable(node),
             Event::Drained => self.on_drained(),

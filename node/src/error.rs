@@ -233,6 +233,19 @@ pub enum NotSent {
     /// Too much already waits for the chosen holder: try again later, or another one.
     #[error("too much already waits for the holder")]
     Full,
+    /// Fewer nodes hold the role than the channel's [`k_safe`](crate::Channel::k_safe) asks for.
+    #[error("{holders} nodes hold the role {role}, and {wanted} are to have every message")]
+    TooFewHolders {
+        /// The role.
+        role: String,
+        /// How many hold it.
+        holders: usize,
+        /// How many there have to be.
+        wanted: usize,
+    },
+    /// The channel is [`k_safe`](crate::Channel::k_safe) and spreads with best effort, which keeps nothing.
+    #[error("what is sent with best effort is kept by nobody, and so cannot be k-safe")]
+    NotKept,
     /// No link to the holder came about.
     #[error("there is no link to the holder")]
     NoLink,
@@ -269,6 +282,11 @@ impl NotSent {
         match error {
             MulticastError::NoHolder => NotSent::NoHolder {
                 role: role.to_owned(),
+            },
+            MulticastError::TooFewHolders { holders, wanted } => NotSent::TooFewHolders {
+                role: role.to_owned(),
+                holders,
+                wanted,
             },
             MulticastError::TooLarge { bytes, max } => NotSent::TooLarge { bytes, max },
             MulticastError::TooManyCalls { max } => NotSent::TooManyCalls { max },
@@ -318,6 +336,40 @@ pub enum Unknown {
     #[error("no answer came within the timeout")]
     TimedOut,
     /// This node was closed before the answer came.
+    #[error(transparent)]
+    Closed(#[from] ClosedReason),
+}
+
+/// Why it is not known of a message that enough holders have received it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::NotStable;
+/// use std::time::Duration;
+///
+/// let _not_read = node.register("news").await?;
+/// let receipt = node.channel("news").multicast("hello").await?;
+/// node.shutdown_within(Duration::ZERO).await;
+/// match receipt.stable().await {
+///     Err(NotStable::Closed(reason)) => println!("{reason}"),
+///     other => panic!("nobody else holds the role: {other:?}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotStable {
+    /// So many holders were lost that too few are left who have received it or could: whoever has not delivered it sees a `Gap`.
+    #[error("too few holders are left that have received the message")]
+    GivenUp,
+    /// It was sent to nobody, because too few nodes held the role when its turn came.
+    #[error("the message was not sent: too few nodes hold the role")]
+    TooFewHolders,
+    /// This node was closed before that was known.
     #[error(transparent)]
     Closed(#[from] ClosedReason),
 }

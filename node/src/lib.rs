@@ -84,8 +84,8 @@ pub use builder::{DEFAULT_LISTEN, NodeBuilder, SecretText};
 pub use bytes::Bytes;
 pub use channel::{Channel, WaitForHolders};
 pub use error::{
-    ClosedReason, NoAnswer, NotSent, RegisterError, ReplyError, SendError, StartError, Unknown,
-    WaitError,
+    ClosedReason, NoAnswer, NotSent, NotStable, RegisterError, ReplyError, SendError, StartError,
+    Unknown, WaitError,
 };
 pub use inbox::{Inbox, InboxItem};
 pub use members::{LinkState, MemberInfo, MeshEvent, MeshEvents};

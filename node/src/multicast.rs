@@ -223,9 +223,15 @@ async fn open(shared: &Shared, outbox: &Arc<Outbox>) -> Result<(), NotSent> {
 
 #[inline]
 fn check_holders(outbox: &Outbox) -> Result<(), NotSent> {
+    let wanted = usize::from(outbox.mode.k_safe);
     match outbox.role.holders() {
         Some(0) => Err(NotSent::NoHolder {
             role: outbox.role.name.to_string(),
+        }),
+        Some(holders) if holders < wanted => Err(NotSent::TooFewHolders {
+            role: outbox.role.name.to_string(),
+            holders,
+            wanted,
         }),
         _ => Ok(()),
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use rolecast_protocol::{
-    BATCH_BYTES_FULL, Batch, BatchBuilder, Dissemination, FlowId, SINGLE_BYTES_MIN, Seq,
+    BATCH_BYTES_FULL, Batch, BatchBuilder, FlowId, Mode, SINGLE_BYTES_MIN, Seq,
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -23,7 +23,7 @@ use crate::shared::Shared;
 
 pub(crate) struct Outbox {
     pub(crate) role: Arc<Role>,
-    pub(crate) dissemination: Dissemination,
+    pub(crate) mode: Mode,
     pub(crate) settlement: Settlement,
     room: Semaphore,
     open: AtomicBool,
@@ -66,10 +66,10 @@ struct Gathered {
 }
 
 impl Outbox {
-    pub(crate) fn new(role: Arc<Role>, dissemination: Dissemination) -> Self {
+    pub(crate) fn new(role: Arc<Role>, mode: Mode) -> Self {
         Outbox {
             role,
-            dissemination,
+            mode,
             settlement: Settlement::default(),
             room: Semaphore::new(ROOM_BYTES),
             open: AtomicBool::new(false),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use rolecast_membership::{NodeId, RoleName};
 use rolecast_protocol::Seq;
 
-use crate::error::Unknown;
+use crate::error::{NotStable, Unknown};
 use crate::outbox::Outbox;
+use crate::settlement::Waited;
 
 /// Says that a multicast is on its way to every holder.
 ///
@@ -144,14 +145,59 @@ impl Receipt {
     /// # Errors
     /// [`Unknown::Closed`] if this node is closed before that is known.
     pub async fn acked(&self) -> Result<Outcome, Unknown> {
-        if !self.outbox.settlement.wait(self.seq).await {
-            return Err(Unknown::Closed(self.outbox.closed_reason()));
+        match self.outbox.settlement.wait(self.seq).await {
+            Waited::Closed => Err(Unknown::Closed(self.outbox.closed_reason())),
+            Waited::Refused => Ok(Outcome {
+                acknowledged: 0,
+                lost: Vec::new(),
+                refused: true,
+            }),
+            Waited::Done | Waited::GivenUp => {
+                let (members, lost) = self.outbox.settlement.outcome(self.seq);
+                Ok(Outcome {
+                    acknowledged: members.saturating_sub(lost.len()),
+                    lost,
+                    refused: false,
+                })
+            }
         }
-        let (members, lost) = self.outbox.settlement.outcome(self.seq);
-        Ok(Outcome {
-            acknowledged: members.saturating_sub(lost.len()),
-            lost,
-        })
+    }
+
+    /// Waits until as many holders have received the message as the channel's [`k_safe`](crate::Channel::k_safe) asks for: it is in their memory, though their programs may not have looked at it.
+    ///
+    /// From then on it survives whatever happens to fewer than so many of them.
+    /// On a channel without `k_safe` it waits for one holder other than this node, so that the message survives this node.
+    /// Cancel safe: it only waits.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let secret = MeshSecret::generate();
+    /// # let first = Node::builder().secret(&secret).listen("127.0.0.1:0").start().await?;
+    /// # let second = Node::builder().secret(&secret).listen("127.0.0.1:0").seeds([first.addr()]).start().await?;
+    /// let _not_read = (first.register("ledger").await?, second.register("ledger").await?);
+    /// let ledger = first.channel("ledger").k_safe(2);
+    /// ledger.wait_for_holders(2).await?;
+    /// let receipt = ledger.multicast("pay 10").await?;
+    /// receipt.stable().await?;
+    /// println!("two nodes have it");
+    /// # second.shutdown_within(std::time::Duration::ZERO).await;
+    /// # first.shutdown_within(std::time::Duration::ZERO).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`NotStable`]: it never came so far, or that will never be known.
+    pub async fn stable(&self) -> Result<(), NotStable> {
+        let k_safe = self.outbox.mode.k_safe;
+        match self.outbox.settlement.wait_stable(self.seq, k_safe).await {
+            Waited::Done => Ok(()),
+            Waited::Refused => Err(NotStable::TooFewHolders),
+            Waited::GivenUp => Err(NotStable::GivenUp),
+            Waited::Closed => Err(NotStable::Closed(self.outbox.closed_reason())),
+        }
     }
 }
 
@@ -197,6 +243,8 @@ pub struct Outcome {
     pub acknowledged: usize,
     /// The holders that left or were declared down before they acknowledged it: each may have taken it or not.
     pub lost: Vec<NodeId>,
+    /// Whether the message was sent to nobody after all, because fewer nodes held the role when its turn came than the channel's [`k_safe`](crate::Channel::k_safe) asks for.
+    pub refused: bool,
 }
 
 impl Outcome {
@@ -216,6 +264,6 @@ impl Outcome {
     /// ```
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.lost.is_empty()
+        self.lost.is_empty() && !self.refused
     }
 }

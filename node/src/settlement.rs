@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 #[derive(Default)]
 pub(crate) struct Settlement {
     settled: AtomicU64,
+    stable: AtomicU64,
     closed: AtomicBool,
     changed: Notify,
     history: Mutex<History>,
@@ -24,6 +25,22 @@ struct History {
     members: VecDeque<(Seq, usize)>,
     /// Who was lost, and for which messages: above the first and up to the second.
     lost: VecDeque<(NodeId, Seq, Seq)>,
+    /// Which messages were refused, or given up before enough members held them: from the first to the second.
+    refused: VecDeque<(Seq, Seq)>,
+    unstable: VecDeque<(Seq, Seq)>,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// With what was waited for.
+    Done,
+    /// The message was never sent, because too few nodes hold the role.
+    Refused,
+    /// It was given up.
+    GivenUp,
+    /// That will never be known.
+    Closed,
 }
 
 impl Settlement {
@@ -50,22 +67,80 @@ impl Settlement {
         self.changed.notify_waiters();
     }
 
+    /// As many members as were asked for hold everything up to `upto` that was not given up.
+    pub(crate) fn stable(&self, upto: Seq) {
+        self.stable.fetch_max(upto.0, Ordering::AcqRel);
+        self.changed.notify_waiters();
+    }
+
+    /// These messages are given up before enough members hold them.
+    pub(crate) fn unstable(&self, first: Seq, upto: Seq) {
+        push_bounded(&mut self.history().unstable, (first, upto));
+        self.changed.notify_waiters();
+    }
+
+    /// These messages were never sent.
+    pub(crate) fn refused(&self, first: Seq, last: Seq) {
+        push_bounded(&mut self.history().refused, (first, last));
+        self.changed.notify_waiters();
+    }
+
     /// Nothing more will be settled.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.changed.notify_waiters();
     }
 
-    /// Waits until `seq` is settled; false if that will never be known.
-    pub(crate) async fn wait(&self, seq: Seq) -> bool {
+    /// Waits until `seq` is settled.
+    pub(crate) async fn wait(&self, seq: Seq) -> Waited {
+        self.wait_for(|| self.settlement_of(seq)).await
+    }
+
+    fn settlement_of(&self, seq: Seq) -> Option<Waited> {
+        if is_in(&self.history().refused, seq) {
+            return Some(Waited::Refused);
+        }
+        (self.settled.load(Ordering::Acquire) >= seq.0).then_some(Waited::Done)
+    }
+
+    /// Waits until as many members hold `seq` as were asked for; with `k_safe` of one, until anybody has taken it if that comes first.
+    pub(crate) async fn wait_stable(&self, seq: Seq, k_safe: u8) -> Waited {
+        self.wait_for(|| self.stability_of(seq, k_safe)).await
+    }
+
+    fn stability_of(&self, seq: Seq, k_safe: u8) -> Option<Waited> {
+        let stable = self.stable.load(Ordering::Acquire) >= seq.0;
+        let settled = self.settlement_of(seq);
+        if settled == Some(Waited::Refused) {
+            return settled;
+        }
+        if is_in(&self.history().unstable, seq) {
+            return Some(Waited::GivenUp);
+        }
+        if stable {
+            return Some(Waited::Done);
+        }
+        if k_safe > 1 || settled.is_none() {
+            return None;
+        }
+        let (members, lost) = self.outcome(seq);
+        Some(match members > lost.len() {
+            true => Waited::Done,
+            false => Waited::GivenUp,
+        })
+    }
+
+    async fn wait_for(&self, look: impl Fn() -> Option<Waited>) -> Waited {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
-            if self.settled.load(Ordering::Acquire) >= seq.0 {
-                return true;
+            // What is known stays known when nothing more will be.
+            let closed = self.closed.load(Ordering::Acquire);
+            if let Some(waited) = look() {
+                return waited;
             }
-            if self.closed.load(Ordering::Acquire) {
-                return false;
+            if closed {
+                return Waited::Closed;
             }
             changed.await;
         }
@@ -91,6 +166,12 @@ impl Settlement {
         // The lists are well-formed at every point.
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_in(ranges: &VecDeque<(Seq, Seq)>, seq: Seq) -> bool {
+    ranges
+        .iter()
+        .any(|&(first, last)| (first..=last).contains(&seq))
 }
 
 fn push_bounded<T>(list: &mut VecDeque<T>, item: T) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use rolecast_membership::{Epoch, Identity, NodeId, RoleName};
-use rolecast_protocol::{Dissemination, Limits, Ticket};
+use rolecast_protocol::{Limits, Mode, Ticket};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::command::Command;
@@ -48,11 +48,11 @@ struct Gate {
     closed: bool,
 }
 
-/// One [`Role`] per role in use, one [`Outbox`] per role and way of spreading.
+/// One [`Role`] per role in use, one [`Outbox`] per role and mode.
 #[derive(Default)]
 struct Names {
     roles: BTreeMap<RoleName, Weak<Role>>,
-    outboxes: BTreeMap<(RoleName, Dissemination), Arc<Outbox>>,
+    outboxes: BTreeMap<(RoleName, Mode), Arc<Outbox>>,
     /// Why no outbox takes anything any more, if so.
     closing: Option<ClosedReason>,
     /// When there are more than this, those that nobody uses are removed.
@@ -225,24 +225,19 @@ impl Shared {
         self.names().roles.get(name).and_then(Weak::upgrade)
     }
 
-    /// The one outbox for this role and way of spreading.
-    pub(crate) fn outbox(&self, name: RoleName, dissemination: Dissemination) -> Arc<Outbox> {
+    /// The one outbox for this role and mode.
+    pub(crate) fn outbox(&self, name: RoleName, mode: Mode) -> Arc<Outbox> {
         let mut names = self.names();
         names.prune();
         let role = names.role(&name);
-        let create = || Arc::new(Outbox::new(role, dissemination));
+        let create = || Arc::new(Outbox::new(role, mode));
         if let Some(reason) = names.closing {
             let outbox = create();
             outbox.refuse(NotSent::Closed(reason));
             outbox.close();
             return outbox;
         }
-        Arc::clone(
-            names
-                .outboxes
-                .entry((name, dissemination))
-                .or_insert_with(create),
-        )
+        Arc::clone(names.outboxes.entry((name, mode)).or_insert_with(create))
     }
 
     // A panic while one of the locks is held leaves lists that are still well-formed.

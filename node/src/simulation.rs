@@ -14,8 +14,8 @@ use std::sync::Arc;
 use rolecast_membership::NodeId;
 use rolecast_membership::{Epoch, RoleName, Time};
 use rolecast_protocol::{
-    Accepted, Batch, CallId, CallKind, Delivery, Dissemination, Engine, Event, FlowId, InboxId,
-    Input, Output, Refusal, ReplyTo, Target, Ticket,
+    Accepted, Batch, CallId, CallKind, Delivery, Engine, Event, FlowId, InboxId, Input, Mode,
+    Output, Refusal, ReplyTo, Target, Ticket,
 };
 #[cfg(feature = "qlog")]
 pub use rolecast_transport::Qlog;
@@ -116,8 +116,8 @@ pub enum Sight<'a> {
         flow: FlowId,
         /// To which role.
         role: &'a RoleName,
-        /// How it spreads.
-        dissemination: Dissemination,
+        /// What is promised to it.
+        mode: Mode,
         /// What the engine says of it.
         accepted: &'a Accepted,
         /// What it holds.

@@ -445,6 +445,52 @@ impl Dissemination {
     ];
 }
 
+/// What is promised to the multicasts of a flow, all of which have the same.
+///
+/// ```
+/// # use rolecast_protocol::{Dissemination, Mode};
+/// let mode = Mode { k_safe: 2, ..Mode::default() };
+/// assert_eq!(mode.dissemination, Dissemination::Digest);
+/// assert_ne!(mode, Mode::from(Dissemination::Digest), "whoever asks for nothing waits for nobody");
+/// ```
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+pub struct Mode {
+    /// How they spread.
+    pub dissemination: Dissemination,
+    /// How many members of its destination set hold a message before one of them delivers it: with one, nobody waits for another.
+    pub k_safe: u8,
+}
+
+impl Mode {
+    /// The one that comes before all others.
+    pub(crate) const FIRST: Mode = Mode {
+        dissemination: Dissemination::Digest,
+        k_safe: 0,
+    };
+
+    /// Whether there can be a flow with this mode: somebody has to keep what is to be safe.
+    pub(crate) fn is_possible(self) -> bool {
+        self.k_safe == 1 || (self.k_safe > 1 && self.dissemination != Dissemination::BestEffort)
+    }
+}
+
+impl Default for Mode {
+    fn default() -> Self {
+        Dissemination::default().into()
+    }
+}
+
+impl From<Dissemination> for Mode {
+    fn from(dissemination: Dissemination) -> Self {
+        Mode {
+            dissemination,
+            k_safe: 1,
+        }
+    }
+}
+
 /// What a holder is asked to do with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallKind {
@@ -519,6 +565,23 @@ pub enum Event {
     Settled {
         /// Which flow.
         flow: FlowId,
+        /// The last message.
+        upto: Seq,
+    },
+    /// As many members of their destination sets as the flow's mode asks for hold all messages up to `upto`, apart from those that were given up.
+    /// With a `k_safe` of one that is any member but the sender itself.
+    Stable {
+        /// Which flow.
+        flow: FlowId,
+        /// The last message.
+        upto: Seq,
+    },
+    /// Fewer than `k_safe` members hold these messages or are alive to get them: they are given up, and nobody delivers them who has not.
+    Unstable {
+        /// Which flow.
+        flow: FlowId,
+        /// The first message.
+        first: Seq,
         /// The last message.
         upto: Seq,
     },

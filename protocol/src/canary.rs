@@ -122,6 +122,16 @@ mod list {
         /// What is kept goes when its origin dies.
         RetainedGoesWithOrigin,
 
+        // Waiting to be safe.
+        /// A message is taken for safe when one member fewer holds it than was asked for.
+        SafeOneShort,
+        /// Few members deliver what is safe before enough of them know that it is.
+        SafetyUnknown,
+        /// What a node said in another life counts for the one that is meant.
+        HolderOfAnotherLife,
+        /// What cannot become safe at the moment is given up at once.
+        HopelessAtOnce,
+
         // Missing messages.
         /// What is missing of a dead origin is given up at once, whoever may have it.
         GivenUpTooSoon,

@@ -10,6 +10,7 @@ mod mesh;
 mod missing;
 mod receive;
 mod relay;
+mod safe;
 mod send;
 mod usage;
 
@@ -26,8 +27,8 @@ use rolecast_membership::{
 };
 
 use crate::api::{
-    CallId, CallKind, Config, Delivery, Dissemination, Event, FlowId, InboxId, Input, Limits,
-    LinkId, Output, Refusal, ReplyTo, Seq, Target, Ticket, TicketKind,
+    CallId, CallKind, Config, Delivery, Event, FlowId, InboxId, Input, Limits, LinkId, Mode,
+    Output, Refusal, ReplyTo, Seq, Target, Ticket, TicketKind,
 };
 use crate::batch::Batch;
 use crate::calls::Calls;
@@ -40,6 +41,7 @@ use crate::peers::Peers;
 use crate::questions::Questions;
 use crate::wire::FlowKey;
 use digest::DueDigests;
+use safe::DueTells;
 
 pub use usage::Usage;
 
@@ -62,13 +64,14 @@ pub struct Engine {
     /// Who holds what among the live members and this node.
     holders: BTreeMap<RoleName, BTreeMap<NodeId, (Epoch, Tenure)>>,
     flows_out: BTreeMap<FlowId, FlowOut>,
-    flows_by_role: BTreeMap<(RoleName, Dissemination), FlowId>,
+    flows_by_role: BTreeMap<(RoleName, Mode), FlowId>,
     flows_in: BTreeMap<FlowKey, FlowIn>,
     forgotten: Forgotten,
     calls: Calls,
     questions: Questions,
     acks: DueAcks,
     digests: DueDigests,
+    tells: DueTells,
     tick_at: Time,
     /// See [`Engine::relayed`].
     relayed: u64,
@@ -119,8 +122,6 @@ const ACK_DELAY: Duration = Duration::from_millis(5);
 const FLOWS_OUT_MAX: usize = 4_096;
 /// The most flows that a node receives.
 const FLOWS_IN_MAX: usize = 65_536;
-/// No message has a number above this.
-const SEQ_MAX: u64 = 1 << 62;
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,6 +163,7 @@ impl Engine {
             questions: Questions::default(),
             acks: DueAcks::default(),
             digests: DueDigests::default(),
+            tells: DueTells::default(),
             tick_at: now + TICK,
             relayed: 0,
             draining: false,
@@ -211,6 +213,7 @@ impl Engine {
             self.membership.poll_timeout(),
             self.acks.at,
             self.digests.at(),
+            self.tells.at(),
             self.calls.next_deadline(),
             self.peers.next_dial(),
         ];
@@ -256,7 +259,7 @@ impl Engine {
         self.follow_membership(now);
     }
 
-    /// Opens a flow of multicasts to the holders of a role; the same role and dissemination give the same flow.
+    /// Opens a flow of multicasts to the holders of a role; the same role and mode give the same flow.
     ///
     /// # Errors
     /// [`OpenFlowError`]: no flow was opened.
@@ -264,18 +267,26 @@ impl Engine {
         &mut self,
         now: Time,
         role: RoleName,
-        dissemination: Dissemination,
+        mode: impl Into<Mode>,
     ) -> Result<FlowId, OpenFlowError> {
-        let key = (role, dissemination);
+        let mode: Mode = mode.into();
+        let mode = Mode {
+            k_safe: mode.k_safe.max(1),
+            ..mode
+        };
+        let key = (role, mode);
         if let Some(&flow) = self.flows_by_role.get(&key) {
             return Ok(flow);
         }
         if self.flows_out.len() >= FLOWS_OUT_MAX {
             return Err(OpenFlowError::TooMany { max: FLOWS_OUT_MAX });
         }
+        if !mode.is_possible() {
+            return Err(OpenFlowError::NotKept);
+        }
         let number = u32::try_from(self.flows_out.len()).expect("flows are few") + 1;
         let id = FlowId(number);
-        let flow = FlowOut::new(id, key.0.clone(), dissemination, self.me.epoch);
+        let flow = FlowOut::new(id, key.0.clone(), mode, (self.me.id, self.me.epoch));
         self.flows_out.insert(id, flow);
         self.refresh_flow(id);
         self.flows_by_role.insert(key, id);
@@ -293,7 +304,7 @@ impl Engine {
         flow: FlowId,
         batch: Batch,
     ) -> Result<Accepted, MulticastError> {
-        let accepted = self.send_batch(flow, batch)?;
+        let accepted = self.send_batch(now, flow, batch)?;
         self.follow_membership(now);
         Ok(accepted)
     }
@@ -310,7 +321,7 @@ impl Engine {
         payload: Bytes,
         deadline: Time,
     ) -> Result<(CallId, Accepted), MulticastError> {
-        let asked = self.ask_all(flow, payload, deadline)?;
+        let asked = self.ask_all(now, flow, payload, deadline)?;
         self.follow_membership(now);
         Ok(asked)
     }
@@ -451,6 +462,7 @@ impl Engine {
         if self.digests.at().is_some_and(|at| at <= now) {
             self.send_due_digests(now);
         }
+        self.send_due_tells(now);
         if self.tick_at <= now {
             self.tick_at = now + TICK;
             self.tick(now);
@@ -460,6 +472,7 @@ impl Engine {
 
     /// Looks after what has no deadline of its own.
     fn tick(&mut self, now: Time) {
+        self.look_after_safety(now);
         self.give_up_missing(now);
         self.forget_dead_flows(now);
         self.bound_retained();

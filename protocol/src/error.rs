@@ -27,6 +27,9 @@ pub enum OpenFlowError {
         /// The bound.
         max: usize,
     },
+    /// Nobody keeps what is sent with best effort, so that it cannot be safe.
+    #[error("what is sent with best effort is kept by nobody, and so cannot be k-safe")]
+    NotKept,
 }
 
 /// Why a batch was not taken.
@@ -53,6 +56,14 @@ pub enum MulticastError {
     /// Nobody holds the role, as far as this node knows (questions to all only).
     #[error("no node holds the role, as far as this node knows")]
     NoHolder,
+    /// Fewer nodes hold the role, as far as this node knows, than the flow's `k_safe` asks for.
+    #[error("{holders} nodes hold the role, and {wanted} are to hold every message")]
+    TooFewHolders {
+        /// How many there are.
+        holders: usize,
+        /// How many there have to be.
+        wanted: usize,
+    },
     /// No such flow.
     #[error("the flow is not open")]
     UnknownFlow,

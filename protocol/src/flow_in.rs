@@ -8,16 +8,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, Tenure, Time};
 
-use crate::api::InboxId;
+use crate::api::{InboxId, Mode};
 use crate::batch::Batch;
 use crate::canary::planted;
 use crate::retained::Retained;
-use crate::wire::{DestMember, DestSet, FlowKey};
+use crate::safety::Safety;
+use crate::wire::{Claim, DestMember, DestSet, FlowDigest, FlowKey, Heard};
 
 /// A flow of another node, as a member of its destination set sees it.
 #[derive(Debug)]
 pub(crate) struct FlowIn {
     pub(crate) key: FlowKey,
+    pub(crate) mode: Mode,
     /// This node's holding of the role, as the newest destination set that names it says.
     tenure: Tenure,
     /// The life of this node that the flow's state belongs to.
@@ -31,7 +33,7 @@ pub(crate) struct FlowIn {
     dest_sets: BTreeMap<u32, KnownDestSet>,
     /// Everything up to here was delivered, refused, or given up.
     watermark: u64,
-    /// What came too early, by its first message.
+    /// What came too early, or is held back, by its first message.
     early: BTreeMap<u64, EarlyBatch>,
     early_bytes: usize,
     /// Messages up to here are known to exist.
@@ -46,6 +48,8 @@ pub(crate) struct FlowIn {
     relays: BTreeMap<u64, RelayedBatch>,
     /// What is kept for other members, if the flow spreads by reference.
     pub(crate) retained: Retained,
+    /// Who holds what, if messages wait for that.
+    pub(crate) safety: Option<Box<Safety>>,
     /// What was last acknowledged to the origin.
     acked: u64,
     /// What was last acknowledged over a link to the origin itself.
@@ -73,6 +77,8 @@ impl KnownDestSet {
 #[derive(Debug)]
 struct EarlyBatch {
     last: u64,
+    /// Of its destination set.
+    version: u32,
     batch: Batch,
 }
 
@@ -109,11 +115,19 @@ const DEST_SETS_MAX: usize = 1_024;
 
 impl FlowIn {
     /// The flow as the first destination set that names this node describes it.
-    pub(crate) fn new(key: FlowKey, own_epoch: Epoch, tenure: Tenure, start: u64) -> Self {
+    pub(crate) fn new(key: FlowKey, mode: Mode, member: &DestMember, start: u64) -> Self {
+        let &DestMember {
+            node,
+            epoch,
+            tenure,
+            ..
+        } = member;
+        let waits = mode.k_safe > 1;
         FlowIn {
             key,
+            mode,
             tenure,
-            own_epoch,
+            own_epoch: epoch,
             inbox: None,
             ack_limit: start - 1,
             newest_version: 0,
@@ -127,6 +141,7 @@ impl FlowIn {
             untaken_bytes: 0,
             relays: BTreeMap::new(),
             retained: Retained::default(),
+            safety: waits.then(|| Safety::new(mode.k_safe, node, key.origin, start).into()),
             acked: start - 1,
             acked_directly: start - 1,
             unacked_bytes: 0,
@@ -141,7 +156,11 @@ impl FlowIn {
         let version = set.version;
         if version > self.newest_version {
             self.newest_version = version;
-            self.retained.retain_told(|node| set.member(node).is_some());
+            let is_member = |node| set.member(node).is_some();
+            self.retained.retain_told(is_member);
+            if let Some(safety) = &mut self.safety {
+                safety.retain_said(is_member);
+            }
             if let Some(member) = set.member(me)
                 && (member.epoch, member.tenure) > (self.own_epoch, self.tenure)
             {
@@ -179,6 +198,9 @@ impl FlowIn {
         self.watermark = self.watermark.max(start - 1);
         self.early.clear();
         self.early_bytes = 0;
+        if let Some(safety) = &mut self.safety {
+            safety.restart(self.watermark + 1);
+        }
         self.known_upto = 0;
         self.missing_since = None;
         self.untaken.clear();
@@ -203,7 +225,7 @@ impl FlowIn {
 
     /// Whether nothing of `first..=last` is wanted any more.
     pub(crate) fn is_duplicate(&self, first: u64, last: u64) -> bool {
-        let seen = self.watermark + u64::from(planted!(DuplicateTooFar));
+        let seen = self.held() + u64::from(planted!(DuplicateTooFar));
         last <= seen || self.early.contains_key(&first)
     }
 
@@ -213,6 +235,7 @@ impl FlowIn {
         now: Time,
         first: u64,
         last: u64,
+        version: u32,
         batch: Batch,
         room_bytes: usize,
     ) -> Arrival {
@@ -221,22 +244,52 @@ impl FlowIn {
         }
         self.know_upto(now, last);
         // Whoever sends takes one more batch as long as its window is not full, and so does this end.
-        if first > self.watermark + 1 && self.early_bytes >= room_bytes {
+        let in_turn = first <= self.held() + 1;
+        if !in_turn && self.early_bytes >= room_bytes {
             return Arrival::NoRoom;
         }
         self.early_bytes += batch.len_bytes();
-        self.early.insert(first, EarlyBatch { last, batch });
+        let early = EarlyBatch {
+            last,
+            version,
+            batch,
+        };
+        self.early.insert(first, early);
+        if in_turn && self.safety.is_some() {
+            self.hold(now);
+        }
         Arrival::First
+    }
+
+    /// Takes what follows what is held as held too.
+    fn hold(&mut self, now: Time) {
+        let Some(safety) = &mut self.safety else {
+            return;
+        };
+        let mut held = safety.held();
+        while let Some((&first, early)) = self.early.range(..=held + 1).next_back()
+            && early.last > held
+        {
+            let Some(known) = self.dest_sets.get(&early.version) else {
+                break;
+            };
+            safety.hold(first, early.last, known.set.clone());
+            held = early.last;
+            self.missing_since = None;
+        }
+        self.know_upto(now, held);
     }
 
     /// The next run that can be delivered.
     pub(crate) fn pop_ready(&mut self, now: Time) -> Option<Ready> {
+        let safety = self.safety.as_ref();
+        let deliverable = safety.map_or(u64::MAX, |safety| safety.deliverable());
         while let Some(entry) = self.early.first_entry() {
             let first = *entry.key();
-            if first > self.watermark + 1 {
+            if first > self.watermark + 1 || entry.get().last > deliverable {
                 break;
             }
-            let EarlyBatch { last, batch } = entry.remove();
+            let EarlyBatch { last, batch, .. } = entry.remove();
             self.early_bytes -= batch.len_bytes();
             if last <= self.watermark {
                 continue;
@@ -244,7 +297,10 @@ impl FlowIn {
             let skip = u32::try_from(self.watermark + 1 - first).unwrap_or(u32::MAX);
             let first = self.watermark + 1;
             self.watermark = last - u64::from(planted!(WatermarkBehind));
-            self.missing_since = None;
+            match &mut self.safety {
+                Some(safety) => safety.done(last),
+                None => self.missing_since = None,
+            }
             self.know_upto(now, last);
             return Some(Ready {
                 first,
@@ -261,7 +317,7 @@ impl FlowIn {
     pub(crate) fn know_upto(&mut self, now: Time, upto: u64) -> bool {
         let news = upto > self.known_upto;
         self.known_upto = self.known_upto.max(upto);
-        if self.watermark < self.known_upto {
+        if self.held() < self.known_upto {
             self.missing_since.get_or_insert(now);
         }
         news
@@ -280,12 +336,13 @@ impl FlowIn {
     /// Whether another member said that it has something of what is missed first.
     pub(crate) fn is_told_by(&self, node: NodeId) -> bool {
         let last = self.missing_upto(self.known_upto);
-        self.retained.may_have(node, self.watermark + 1, last)
+        self.retained.may_have(node, self.held() + 1, last)
     }
 
     /// The last message of the first run of missing ones, of those up to `upto`.
     pub(crate) fn missing_upto(&self, upto: u64) -> u64 {
-        let early = self.early.first_key_value();
+        let mut early = self.early.range(self.held() + 1..);
+        let early = early.next();
         early.map_or(upto, |(&first, _)| upto.min(first - 1))
     }
 
@@ -300,7 +357,11 @@ impl FlowIn {
     }
 
     /// Gives up what is missing before the next batch that is there; says what that was.
+    /// What is held back before it has to be delivered or given up first.
     pub(crate) fn give_up(&mut self, now: Time) -> Option<(u64, u64)> {
+        if self.held() > self.watermark {
+            return None;
+        }
         let upto = match self.early.first_key_value() {
             Some((&first, _)) => first - 1,
             None => self.known_upto,
@@ -313,8 +374,27 @@ impl FlowIn {
         if !planted!(GapNotKept) {
             self.watermark = upto;
         }
+        if let Some(safety) = &mut self.safety {
+            safety.give_up(upto);
+        }
+        self.hold(now);
         self.know_upto(now, upto);
         Some((first, upto))
+    }
+
+    /// Gives up the batch that is held back and would be the next, if it ends here or anywhere; says which messages that were.
+    pub(crate) fn give_up_held(&mut self, ends: Option<u64>) -> Option<(u64, u64)> {
+        let safety = self.safety.as_mut()?;
+        let entry = self.early.first_entry()?;
+        let last = entry.get().last;
+        if *entry.key() > self.watermark + 1 || ends.is_some_and(|ends| ends != last) {
+            return None;
+        }
+        self.early_bytes -= entry.remove().batch.len_bytes();
+        safety.give_up(last);
+        let first = self.watermark + 1;
+        self.watermark = last;
+        Some((first, last))
     }
 
     /// The application has been handed these messages and will say when it has taken them.
@@ -413,6 +493,35 @@ impl FlowIn {
         self.acked
     }
 
+    /// What this member claims of the flow, if messages wait until enough members hold them.
+    pub(crate) fn claim(&self) -> Option<Claim> {
+        self.safety.as_ref().map(|safety| safety.claim())
+    }
+
+    /// What this member says when it is asked how far it is.
+    pub(crate) fn answer(&self) -> FlowDigest {
+        FlowDigest {
+            key: self.key,
+            upto: self.held(),
+            aged: 0,
+            floor: self.retained.floor(),
+            claim: self.claim(),
+            heard: self.hearsay(),
+        }
+    }
+
+    /// What others said of that.
+    pub(crate) fn hearsay(&self) -> Vec<Heard> {
+        let safety = self.safety.as_ref();
+        safety.map(|safety| safety.hearsay()).unwrap_or_default()
+    }
+
+    /// Everything up to here was received, or given up.
+    pub(crate) fn held(&self) -> u64 {
+        let safety = self.safety.as_ref();
+        safety.map_or(self.watermark, |safety| safety.held())
+    }
+
     /// Everything up to here was delivered, refused, or given up.
     pub(crate) fn watermark(&self) -> u64 {
         self.watermark
@@ -453,7 +562,14 @@ mod tests {
             epoch: Epoch(1),
             flow: FlowId(1),
         };
-        let mut flow = FlowIn::new(key, Epoch(1), Tenure(1), 1);
+        let member = DestMember {
+            node: NodeId::from_bytes([2; 32]),
+            epoch: Epoch(1),
+            tenure: Tenure(1),
+            start: 1,
+            owed: Vec::new(),
+        };
+        let mut flow = FlowIn::new(key, Mode::default(), &member, 1);
         flow.bind(Some(InboxId(1)));
         flow
     }
@@ -481,7 +597,7 @@ mod tests {
     }
 
     fn arrive(flow: &mut FlowIn, first: u64, last: u64) -> Arrival {
-        flow.arrive(NOW, first, last, batch((last - first + 1) as u32), 1_000)
+        flow.arrive(NOW, first, last, 1, batch((last - first + 1) as u32), 1_000)
     }
 
     fn ready(flow: &mut FlowIn) -> Vec<(u64, u64, u32)> {
@@ -531,9 +647,9 @@ mod tests {
     #[test]
     fn early_bytes_are_bounded() {
         let mut flow = flow();
-        assert_eq!(flow.arrive(NOW, 2, 2, batch(1), 1), Arrival::First);
-        assert_eq!(flow.arrive(NOW, 3, 3, batch(1), 1), Arrival::NoRoom);
-        assert_eq!(flow.arrive(NOW, 1, 1, batch(1), 0), Arrival::First);
+        assert_eq!(flow.arrive(NOW, 2, 2, 1, batch(1), 1), Arrival::First);
+        assert_eq!(flow.arrive(NOW, 3, 3, 1, batch(1), 1), Arrival::NoRoom);
+        assert_eq!(flow.arrive(NOW, 1, 1, 1, batch(1), 0), Arrival::First);
         assert_eq!(ready(&mut flow), [(1, 1, 0), (2, 2, 0)]);
         // What found no room is missed, and given up in the end if nobody brings it again.
         assert_eq!(flow.give_up(NOW), Some((3, 3)));

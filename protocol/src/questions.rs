@@ -16,12 +16,30 @@ pub(crate) struct Questions {
     open: BTreeSet<ReplyTo>,
     /// Nodes an answer to which was refused for want of room.
     full: BTreeSet<NodeId>,
+    /// Questions that nobody wants answered any more and that are not delivered, because they are held back.
+    withdrawn: BTreeSet<ReplyTo>,
 }
+
+/// The most questions that are remembered as not wanted before they are delivered.
+const WITHDRAWN_MAX: usize = 4_096;
 
 impl Questions {
     /// A question was delivered.
     pub(crate) fn insert(&mut self, to: ReplyTo) {
         self.open.insert(to);
+    }
+
+    /// Nobody wants the answer to a question that is held back.
+    pub(crate) fn withdraw(&mut self, to: ReplyTo) {
+        self.withdrawn.insert(to);
+        if self.withdrawn.len() > WITHDRAWN_MAX {
+            self.withdrawn.pop_first();
+        }
+    }
+
+    /// Whether a question that is being delivered is not wanted any more; forgets that.
+    pub(crate) fn take_withdrawn(&mut self, to: &ReplyTo) -> bool {
+        self.withdrawn.remove(to)
     }
 
     /// Whether an answer is awaited.

@@ -282,7 +282,7 @@ impl Retained {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Dissemination, FlowId};
+    use crate::api::{FlowId, Mode};
     use crate::wire::{DestSet, FlowKey};
 
     fn node(number: u8) -> NodeId {
@@ -299,7 +299,7 @@ mod tests {
             key,
             version: 1,
             role: "r".parse().expect("a role"),
-            dissemination: Dissemination::Digest,
+            mode: Mode::default(),
             born: Epoch(1),
             members: Vec::new(),
         };

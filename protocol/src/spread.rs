@@ -13,22 +13,27 @@ use crate::api::Dissemination;
 use crate::wire::{DestMember, DestSet};
 
 /// Whether a member keeps what it received for those who may miss it.
+/// What is to be held by several members is kept by all of them, however it spreads.
 pub(crate) fn keeps(set: &DestSet) -> bool {
-    set.dissemination == Dissemination::Digest
+    set.mode.dissemination == Dissemination::Digest || set.mode.k_safe > 1
 }
 
-/// The members to whom a batch goes on when `me` receives it first, from the node `from`.
+/// Whether a member passes on what it received first.
+pub(crate) fn relays(set: &DestSet) -> bool {
+    match set.mode.dissemination {
+        Dissemination::Eager => true,
+        Dissemination::Digest | Dissemination::BestEffort => false,
+    }
+}
+
+/// The members to whom a batch that is passed on goes when `me` receives it first, from the node `from`.
 pub(crate) fn on_first_receipt(
     set: &DestSet,
     me: NodeId,
     from: NodeId,
 ) -> impl Iterator<Item = &DestMember> {
-    let relays = match set.dissemination {
-        Dissemination::Eager => true,
-        Dissemination::Digest | Dissemination::BestEffort => false,
-    };
     let others = [me, from, set.key.origin];
     set.members
         .iter()
-        .filter(move |member| relays && !others.contains(&member.node))
+        .filter(move |member| !others.contains(&member.node))
 }

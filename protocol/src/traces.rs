@@ -93,3 +93,8 @@ fn idle() {
 fn digest() {
     check("digest");
 }
+
+#[test]
+fn safe() {
+    check("safe");
+}

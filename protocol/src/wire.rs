@@ -10,7 +10,7 @@ use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, RoleName, Tenure};
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Dissemination, FlowId, Refusal};
+use crate::api::{FlowId, Mode, Refusal};
 
 /// A frame on the control stream.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub(crate) enum Control<'a> {
 }
 
 /// How far a member has a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FlowDigest {
     pub(crate) key: FlowKey,
     /// It has every message up to here.
@@ -40,9 +40,47 @@ pub(crate) struct FlowDigest {
     pub(crate) aged: u64,
     /// Everybody who is meant has every message up to here.
     pub(crate) floor: u64,
+    /// If the flow waits for several members to hold a message, what the sender claims to know of that.
+    pub(crate) claim: Option<Claim>,
+    /// What others said of the same, for those who cannot hear them; left out as long as all goes well.
+    pub(crate) heard: Vec<Heard>,
+}
+
+/// What a member says of the messages from `from` up to how far it has the flow: what is before was given up, or never meant for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Claim {
+    pub(crate) from: u64,
+    /// Of those up to here it knows that enough members hold them.
+    pub(crate) safe: u64,
+}
+
+/// What a member said of a flow, in the words of another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Heard {
+    pub(crate) node: NodeId,
+    pub(crate) epoch: Epoch,
+    /// How far it holds the flow.
+    pub(crate) held: u64,
+    pub(crate) claim: Claim,
+}
+
+impl Claim {
+    fn is_impossible(&self) -> bool {
+        self.safe > SEQ_MAX || self.from > SEQ_MAX + 1
+    }
 }
 
 impl FlowDigest {
+    /// Whether it speaks of messages that cannot be.
+    pub(crate) fn is_impossible(&self) -> bool {
+        let heard = |heard: &Heard| heard.held > SEQ_MAX || heard.claim.is_impossible();
+        self.upto.max(self.floor) > SEQ_MAX
+            || self.aged > self.upto
+            || self.claim.is_some_and(|claim| claim.is_impossible())
+            || self.heard.len() > HEARD_MAX
+            || self.heard.iter().any(heard)
+    }
+
     /// What a member for which messages from `start` on are meant is told: nothing, if there is none for it.
     pub(crate) fn since(self, start: u64) -> Self {
         let due = |upto: u64| if upto < start { 0 } else { upto };
@@ -165,7 +203,7 @@ pub(crate) struct DestSet {
     /// Rises with every change.
     pub(crate) version: u32,
     pub(crate) role: RoleName,
-    pub(crate) dissemination: Dissemination,
+    pub(crate) mode: Mode,
     /// The life of the origin in which the flow's numbers begin; they go on in later lives of the same process.
     pub(crate) born: Epoch,
     /// Sorted by node.
@@ -203,9 +241,10 @@ impl DestSet {
         Some(&self.members[index])
     }
 
-    /// Whether members are in order, without doubles, and no sequence is impossible.
+    /// Whether the mode is one that flows have, members are in order, without doubles, and no sequence is impossible.
     pub(crate) fn is_well_formed(&self) -> bool {
-        self.members.is_sorted_by(|a, b| a.node < b.node)
+        self.mode.is_possible()
+            && self.members.is_sorted_by(|a, b| a.node < b.node)
             && self.members.iter().all(|m| {
                 let possible =
                     |owed: &Owed| owed.first >= 1 && owed.first <= owed.last && owed.last < m.start;
@@ -217,6 +256,12 @@ impl DestSet {
             })
     }
 }
+
+/// Of so many members one digest of a flow passes on what they said, at most.
+pub(crate) const HEARD_MAX: usize = 256;
+
+/// No message has a number above this.
+pub(crate) const SEQ_MAX: u64 = 1 << 62;
 
 /// Encodes a control frame.
 pub(crate) fn encode_control(control: &Control<'_>) -> Bytes {

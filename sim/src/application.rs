@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use rolecast_membership::{RoleName, Time};
 use rolecast_protocol::{
-    Batch, BatchBuilder, CallId, Dissemination, FlowId, InboxId, Origin, Refusal, ReplyTo, Ticket,
+    Batch, BatchBuilder, CallId, FlowId, InboxId, Mode, Origin, Refusal, ReplyTo, Ticket,
 };
 
 use crate::random::Stream;
@@ -18,7 +18,7 @@ pub(crate) struct Application {
     /// How fast it takes what comes.
     pace: Pace,
     pub(crate) inboxes: BTreeMap<InboxId, AppInbox>,
-    pub(crate) flows: BTreeMap<(RoleName, Dissemination), FlowId>,
+    pub(crate) flows: BTreeMap<(RoleName, Mode), FlowId>,
     pub(crate) senders: BTreeMap<FlowId, Sender>,
     /// Answers that it has thought of and not given yet.
     answers: BTreeMap<u32, Answering>,
@@ -58,7 +58,7 @@ pub(crate) struct Item {
 #[derive(Debug)]
 pub(crate) struct Sender {
     pub(crate) role: RoleName,
-    pub(crate) dissemination: Dissemination,
+    pub(crate) mode: Mode,
     /// Batches that wait for room.
     pub(crate) waiting: VecDeque<Batch>,
     /// Whether the flow refused a batch and has not said since that it takes batches again.

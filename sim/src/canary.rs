@@ -133,4 +133,5 @@ pub const RARE: &[Canary] = &[
     Canary::OwnBatchesDropped,
     Canary::RetainedGoesWithOrigin,
     Canary::GapUnreported,
+    Canary::HolderOfAnotherLife,
 ];

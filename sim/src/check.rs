@@ -313,6 +313,10 @@ impl Ghost {
                 self.calls.answer(lives, now, resumed, process, answered)
             }
             Event::Settled { flow, upto } => self.flows.settle(lives, process, flow, upto),
+            Event::Stable { flow, upto } => self.flows.stable(lives, process, flow, upto),
+            Event::Unstable { flow, first, upto } => {
+                self.flows.unstable(lives, process, flow, (first, upto))
+            }
             Event::Lost {
                 flow,
                 node,

@@ -123,9 +123,9 @@ impl Exhaust {
 
     fn workload(self) -> Workload {
         let last = self.nodes - 1;
-        let multicast = |dissemination| Ask::Multicast {
+        let multicast = |dissemination: Dissemination| Ask::Multicast {
             role: 0,
-            dissemination,
+            mode: dissemination.into(),
             count: 2,
             bytes: 64,
         };

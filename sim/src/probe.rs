@@ -41,6 +41,9 @@ probes! {
     GapOfRenewal: "an inbox was told that its node had been declared down while it lived",
     Lost: "a sender was told that a member lost messages",
     Full: "a batch was refused because the window was full",
+    TooFewHolders: "a batch was refused because fewer held the role than should hold it",
+    Stable: "a sender was told that enough members hold a message that several are to hold",
+    GivenUp: "a sender was told that too few members are left to hold a message",
     Writable: "a sender that had waited for room was told to go on",
     Settled: "a sender was told that everyone has taken its messages",
     Renewed: "a node was declared down while it lived, and went on in a later life",
@@ -105,6 +108,7 @@ impl Reached {
         match event {
             Event::Writable(_) => self.note(Probe::Writable),
             Event::Settled { .. } => self.note(Probe::Settled),
+            Event::Unstable { .. } => self.note(Probe::GivenUp),
             Event::Lost { .. } => self.note(Probe::Lost),
             Event::Cancelled(_) => self.note(Probe::CancelHeard),
             Event::Answered { answer, .. } => match answer {

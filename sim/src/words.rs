@@ -87,7 +87,7 @@ fn asked(scenario: &Scenario, operation: &Operation) -> String {
     match operation.ask {
         Ask::Multicast {
             role: to,
-            dissemination,
+            mode,
             count,
             bytes,
         } => {
@@ -96,7 +96,12 @@ fn asked(scenario: &Scenario, operation: &Operation) -> String {
                 more => format!("{more} messages"),
             };
             let to = role(to);
-            format!("n{node} multicasts {messages} of {bytes} bytes to {to} ({dissemination:?})")
+            let spreads = mode.dissemination;
+            let safe = match mode.k_safe {
+                0 | 1 => String::new(),
+                k => format!(", {k}-safe"),
+            };
+            format!("n{node} multicasts {messages} of {bytes} bytes to {to} ({spreads:?}{safe})")
         }
         Ask::Gather {
             role: to,

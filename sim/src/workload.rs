@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use rolecast_membership::Time;
-use rolecast_protocol::Dissemination;
+use rolecast_protocol::{Dissemination, Mode};
 use serde::{Deserialize, Serialize};
+
+mod mode;
 
 use crate::plan::Slot;
 use crate::random::{Purpose, Stream};
@@ -45,8 +47,9 @@ pub enum Ask {
     Multicast {
         /// To whom.
         role: RoleIndex,
-        /// How it spreads.
-        dissemination: Dissemination,
+        /// What is to be promised.
+        #[serde(flatten, with = "mode::ModeData")]
+        mode: Mode,
         /// How many messages.
         count: u8,
         /// The length of each payload in bytes.
@@ -56,8 +59,9 @@ pub enum Ask {
     Gather {
         /// Whom.
         role: RoleIndex,
-        /// How it spreads.
-        dissemination: Dissemination,
+        /// What is to be promised.
+        #[serde(flatten, with = "mode::ModeData")]
+        mode: Mode,
         /// The length of the payload in bytes.
         bytes: u32,
         /// How long the answers may take.
@@ -130,6 +134,9 @@ pub enum Style {
     Flood,
 }
 
+/// How many modes workloads draw: messages that one to four members are to hold, spread in two ways, and best effort.
+pub(crate) const MODES: usize = 9;
+
 /// From what a workload is drawn.
 #[derive(Clone, Copy, Debug)]
 pub struct Draft {
@@ -139,6 +146,8 @@ pub struct Draft {
     pub style: Style,
     /// How multicasts spread: one of these.
     pub spread: &'static [Dissemination],
+    /// So many of a hundred multicasts wait until several members hold them.
+    pub safe_percent: u32,
     /// How many places for nodes there are.
     pub nodes: Slot,
     /// When the first thing is asked for.
@@ -279,13 +288,13 @@ impl Draw {
         match kind.expect("the number drawn is at most the sum of the weights") {
             0 => Ask::Multicast {
                 role,
-                dissemination: self.dissemination(),
+                mode: self.mode(),
                 count: u8::try_from(self.stream.magnitude(1, 8)).expect("below 256"),
                 bytes: self.bytes(),
             },
             1 => Ask::Gather {
                 role,
-                dissemination: self.dissemination(),
+                mode: self.mode(),
                 bytes: self.bytes(),
                 within_us: self.within_us(),
             },
@@ -321,8 +330,18 @@ impl Draw {
         u8::try_from(self.stream.index(usize::from(self.roles))).expect("below 256")
     }
 
-    fn dissemination(&mut self) -> Dissemination {
-        *self.stream.pick(self.draft.spread)
+    fn mode(&mut self) -> Mode {
+        let dissemination = *self.stream.pick(self.draft.spread);
+        let safe = self.stream.percent(self.draft.safe_percent);
+        let k_safe = match dissemination {
+            Dissemination::BestEffort => 1,
+            _ if !safe => 1,
+            _ => *self.stream.pick(&[2, 2, 2, 3, 3, 4]),
+        };
+        Mode {
+            dissemination,
+            k_safe,
+        }
     }
 
     fn bytes(&mut self) -> u32 {
@@ -363,6 +382,7 @@ mod tests {
                 seed,
                 style: Style::Mixed,
                 spread: &Dissemination::ALL,
+                safe_percent: 30,
                 nodes: 4,
                 from: Time::from_millis(500),
                 window: Duration::from_secs(8),

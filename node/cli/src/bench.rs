@@ -24,7 +24,7 @@ mod words;
 use clap::{Args, Subcommand, ValueEnum};
 use rolecast::Dissemination;
 
-use crate::bench::plan::{Plan, Scenario, System};
+use crate::bench::plan::{Plan, Promise, Scenario, System};
 use crate::bench::progress::Progress;
 use crate::bench::result::{Measured, compare};
 use crate::failure::Failure;
@@ -101,6 +101,9 @@ struct GroupArgs {
     /// Let only the sender send: no agreement if it dies
     #[arg(long, conflicts_with_all = ["eager", "digest"])]
     best_effort: bool,
+    /// Let nobody get a message before K subscribers have received it
+    #[arg(long, value_name = "K", default_value_t = 1, conflicts_with = "best_effort", value_parser = clap::value_parser!(u8).range(1..))]
+    k_safe: u8,
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -141,11 +144,11 @@ pub(crate) fn run(args: BenchArgs, output: &Output) -> Result<(), Failure> {
             count,
             run,
         } => {
-            let (subs, dissemination) = group.settle();
+            let (subs, promise) = group.settle();
             let scenario = Scenario::Fanout {
                 subs,
                 count,
-                dissemination,
+                promise,
             };
             (scenario, size, run)
         }
@@ -156,12 +159,12 @@ pub(crate) fn run(args: BenchArgs, output: &Output) -> Result<(), Failure> {
             secs,
             run,
         } => {
-            let (subs, dissemination) = group.settle();
+            let (subs, promise) = group.settle();
             let scenario = Scenario::Latency {
                 subs,
                 rate,
                 secs,
-                dissemination,
+                promise,
             };
             (scenario, size, run)
         }
@@ -190,7 +193,7 @@ pub(crate) fn run(args: BenchArgs, output: &Output) -> Result<(), Failure> {
 }
 
 impl GroupArgs {
-    fn settle(self) -> (usize, Dissemination) {
+    fn settle(self) -> (usize, Promise) {
         let dissemination = if self.best_effort {
             Dissemination::BestEffort
         } else if self.eager {
@@ -198,7 +201,12 @@ impl GroupArgs {
         } else {
             Dissemination::Digest
         };
-        (self.subs as usize, dissemination)
+        let k_safe = self.k_safe;
+        let promise = Promise {
+            dissemination,
+            k_safe,
+        };
+        (self.subs as usize, promise)
     }
 }
 

@@ -32,6 +32,9 @@ pub(crate) struct SendArgs {
     /// Send to this node, if it holds the role; the first digits of its id are enough
     #[arg(long, group = "mode", value_name = "NODE", value_parser = parse_prefix)]
     to: Option<String>,
+    /// Let nobody get a message before K holders have received it, so that it survives whatever happens to fewer
+    #[arg(long, value_name = "K", default_value_t = 1, conflicts_with_all = ["anycast", "to"], value_parser = clap::value_parser!(u8).range(1..))]
+    k_safe: u8,
     #[command(flatten)]
     patience: SendPatience,
     #[command(flatten)]
@@ -66,6 +69,7 @@ struct Sending {
     role: RoleName,
     message: Option<String>,
     mode: Mode,
+    k_safe: u8,
     patience: SendPatience,
 }
 
@@ -90,6 +94,7 @@ pub(crate) fn run(args: SendArgs, output: &Output) -> Result<(), Failure> {
         role: parse_role(&args.role)?,
         message: args.message,
         mode,
+        k_safe: args.k_safe,
         patience: args.patience,
     };
     sending.run(&args.node, "send", output)
@@ -101,6 +106,7 @@ pub(crate) fn run_broadcast(args: BroadcastArgs, output: &Output) -> Result<(), 
         role: RoleName::everyone(),
         message: args.message,
         mode: Mode::Multicast,
+        k_safe: 1,
         patience: args.patience,
     };
     sending.run(&args.node, "broadcast", output)
@@ -121,7 +127,7 @@ impl Sending {
             let members = find_holders(&mut view, role, &seeds, self.patience.wait).await?;
             let timeout = self.patience.timeout;
             let messages = Messages::new(self.message, self.role.clone());
-            let channel = node.channel(role);
+            let channel = node.channel(role).k_safe(self.k_safe);
             match self.mode {
                 Mode::Multicast => multicast(&channel, messages, timeout, output).await,
                 Mode::Anycast => {

@@ -31,11 +31,11 @@ struct Flow {
     skipped: Skipped,
 }
 
-/// Numbers that the outbox gave out and the engine did not: requests to all that were given up or refused.
+/// Numbers that the outbox gave out and the engine did not: requests to all that were given up, and what was refused.
 #[derive(Default)]
 struct Skipped {
-    /// Of each, the engine's message before it; those that are settled are only counted.
-    after: VecDeque<Seq>,
+    /// Of each run of them, the engine's message before it and how many they are; those that are settled are only counted.
+    after: VecDeque<(Seq, u64)>,
     settled: u64,
 }
 
@@ -56,6 +56,19 @@ impl Flows {
             let (after, upto) = (flow.skipped.outer(after), flow.skipped.outer(upto));
             tracing::debug!(role = %flow.outbox.role.name, %node, ?after, ?upto, "a holder is lost");
             flow.outbox.settlement.lost(node, after, upto);
+        }
+    }
+
+    pub(super) fn stable(&self, flow: FlowId, upto: Seq) {
+        if let Some(flow) = self.flows.get(&flow) {
+            flow.outbox.settlement.stable(flow.skipped.outer(upto));
+        }
+    }
+
+    pub(super) fn unstable(&self, flow: FlowId, first: Seq, upto: Seq) {
+        if let Some(flow) = self.flows.get(&flow) {
+            let (first, upto) = (flow.skipped.outer(first), flow.skipped.outer(upto));
+            flow.outbox.settlement.unstable(first, upto);
         }
     }
 
@@ -83,15 +96,18 @@ impl Flows {
 impl Skipped {
     /// The outbox's number of a message that has this one in the engine.
     fn outer(&self, seq: Seq) -> Seq {
-        let open = self.after.iter().filter(|after| **after < seq).count();
-        Seq(seq.0 + self.settled + open as u64)
+        let open = self.after.iter().filter(|(after, _)| *after < seq);
+        let open: u64 = open.map(|(_, count)| count).sum();
+        Seq(seq.0 + self.settled + open)
     }
 
     /// Nobody will ask about messages up to this one again.
     fn forget(&mut self, upto: Seq) {
-        while self.after.front().is_some_and(|after| *after <= upto) {
+        while let Some(&(after, count)) = self.after.front()
+            && after <= upto
+        {
             self.after.pop_front();
-            self.settled += 1;
+            self.settled += count;
         }
     }
 }
@@ -110,16 +126,25 @@ impl Flow {
         Sight::Accepted {
             flow: id,
             role: &self.outbox.role.name,
-            dissemination: self.outbox.dissemination,
+            mode: self.outbox.mode,
             accepted,
             batch,
         }
     }
 
-    /// The engine will never take a parcel.
-    fn skip(&mut self, cost: usize) {
+    /// The engine will never take a parcel of so many messages.
+    fn skip(&mut self, cost: usize, count: u64) {
         self.outbox.release(cost);
-        self.skipped.after.push_back(self.last);
+        self.skipped.after.push_back((self.last, count));
+    }
+
+    /// The engine refuses a batch, and may take the next one.
+    fn refuse(&mut self, cost: usize, count: u64) {
+        self.skip(cost, count);
+        // All numbers that were given out are those of the engine and the ones that were skipped.
+        let last = self.skipped.outer(Seq(self.last.0 + 1)).0 - 1;
+        let first = last + 1 - count;
+        self.outbox.settlement.refused(Seq(first), Seq(last));
     }
 }
 
@@ -129,7 +154,7 @@ impl Driver {
         let role = &outbox.role;
         match self
             .engine
-            .open_flow(self.now, role.name.clone(), outbox.dissemination)
+            .open_flow(self.now, role.name.clone(), outbox.mode)
         {
             Ok(id) => {
                 self.flows.flows.entry(id).or_insert_with(|| Flow {
@@ -143,6 +168,7 @@ impl Driver {
                 outbox.opened(id);
             }
             Err(OpenFlowError::TooMany { max }) => outbox.refuse(NotSent::TooManyChannels { max }),
+            Err(OpenFlowError::NotKept) => outbox.refuse(NotSent::NotKept),
             Err(_) => outbox.refuse(NotSent::Closed(self.closing_reason())),
         }
         // Whoever asked may have gone; the flow stays open.
@@ -208,6 +234,7 @@ impl Driver {
                 self.counters.bytes_sent.increment(batch.len_bytes() as u64);
             }
             Err(MulticastError::Full) => return Some(Content::Batch(batch)),
+            Err(MulticastError::TooFewHolders { .. }) => flow.refuse(cost, batch.count().into()),
             Err(error) => {
                 let why = NotSent::from_multicast(error, flow.outbox.role.name.as_str());
                 tracing::warn!(%why, "messages were not sent");
@@ -228,7 +255,7 @@ impl Driver {
             mut slot,
         } = gather;
         if slot.state.is_cancelled() {
-            flow.skip(cost);
+            flow.skip(cost, 1);
             return None;
         }
         let until = self.clock.time(deadline);
@@ -260,7 +287,7 @@ impl Driver {
                 }));
             }
             Err(error) => {
-                flow.skip(cost);
+                flow.skip(cost, 1);
                 slot.fail(NotSent::from_multicast(
                     error,
                     flow.outbox.role.name.as_str(),
@@ -278,7 +305,7 @@ mod tests {
     #[test]
     fn numbers_that_the_engine_never_took_are_stepped_over() {
         let mut skipped = Skipped::default();
-        skipped.after.extend([Seq(2), Seq(2), Seq(5)]);
+        skipped.after.extend([(Seq(2), 2), (Seq(5), 1)]);
         let outer = |skipped: &Skipped| [1, 2, 3, 5, 6].map(|seq| skipped.outer(Seq(seq)).0);
         assert_eq!(outer(&skipped), [1, 2, 5, 7, 9]);
         skipped.forget(Seq(4));

@@ -314,8 +314,9 @@ impl Engine {
     /// A question is about to be delivered.
     pub(super) fn on_question(&mut self, to: ReplyTo) {
         let Origin { node, epoch } = to.origin;
-        if node != self.me.id && self.peers.is_over(node, epoch) {
-            // It came around a third node, after its sender had gone.
+        let over = node != self.me.id && self.peers.is_over(node, epoch);
+        if over || self.questions.take_withdrawn(&to) {
+            // It came around a third node, after its sender had gone, or was held back for too long.
             self.event(Event::Cancelled(to));
         } else {
             self.questions.insert(to);
@@ -326,6 +327,8 @@ impl Engine {
     pub(super) fn on_cancel(&mut self, to: ReplyTo) {
         if self.questions.remove(&to) {
             self.event(Event::Cancelled(to));
+        } else if self.holds_back(to.origin) {
+            self.questions.withdraw(to);
         }
     }
 

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use rolecast_membership::{Epoch, NodeId, Time};
 
-use super::{Engine, SEQ_MAX};
+use super::Engine;
 use crate::canary::planted;
 use crate::flow_in::FlowIn;
 use crate::retained::{DIGEST_DELAY, RetainedBatch};
 use crate::session::{Cargo, OutFrame};
 use crate::spread;
-use crate::wire::{Control, DestMember, FlowDigest, FlowKey, Pull};
+use crate::wire::{Control, DestMember, FlowDigest, FlowKey, Pull, SEQ_MAX};
 
 /// The most members to which a digest of one flow goes at once.
-const TARGETS_MAX: usize = 8;
+pub(super) const TARGETS_MAX: usize = 8;
 /// Bytes after which the answer to one pull ends; the rest is pulled again.
 const PULL_BYTES: usize = 1 << 20;
 /// What is kept of a flow at most, in windows with the batch that may go beyond: one is what its origin may send above the floor, with as much again for the heads of many small batches.
@@ -148,7 +148,7 @@ impl Engine {
             .collect();
         let origin = self.peers.is_linked(key.origin).then_some(key.origin);
         let flow = self.flows_in.get_mut(&key).expect("it is due");
-        let upto = flow.watermark();
+        let upto = flow.held();
         let mut targets = flow.retained.take_turns(&reachable, TARGETS_MAX);
         // As long as batches come, they say how far everybody is; after them only the origin can.
         targets.extend(origin.filter(|_| flow.retained.is_stuck()).map(|o| (o, 1)));
@@ -157,10 +157,15 @@ impl Engine {
             upto,
             aged: flow.retained.begin_round(now, upto),
             floor: flow.retained.floor(),
+            claim: flow.claim(),
+            heard: match flow.retained.is_stuck() {
+                true => flow.hearsay(),
+                false => Vec::new(),
+            },
         };
         let targets = targets.into_iter();
         targets
-            .map(|(node, start)| (node, digest.since(start)))
+            .map(|(node, start)| (node, digest.clone().since(start)))
             .collect()
     }
 
@@ -188,7 +193,9 @@ impl Engine {
         };
         let told = |member: &DestMember| {
             let told = flow.retained.told_by(member.node, member.epoch);
-            told.max(member.start - 1)
+            let safe = flow.safety.as_ref();
+            let safe = safe.map(|safety| safety.safe_by(member.node, member.epoch));
+            told.min(safe.unwrap_or(told)).max(member.start - 1)
         };
         let floor = self.others_of(key).map(told);
         let floor = floor
@@ -214,13 +221,15 @@ impl Engine {
         self.digests.expire(now);
         let mut answers = Vec::new();
         for digest in digests {
-            if digest.upto.max(digest.floor) > SEQ_MAX || digest.aged > digest.upto {
+            if digest.is_impossible() {
                 return Err("a digest of impossible messages");
             }
             if digest.key.origin == self.me.id {
+                self.on_own_claim(now, (node, epoch), digest);
                 answers.extend(self.answer_as_origin(digest));
             } else if self.flows_in.contains_key(&digest.key) {
                 answers.extend(self.compare_digest(now, (node, epoch), digest));
+                self.follow_safety(now, digest.key);
             } else {
                 self.pull_unknown(now, node, digest);
             }
@@ -239,12 +248,17 @@ impl Engine {
     /// What a member is to know that keeps messages which no batch is following.
     fn answer_as_origin(&self, digest: &FlowDigest) -> Option<FlowDigest> {
         let flow = self.flows_out.get(&digest.key.flow)?;
-        let news = digest.key.epoch == self.me.epoch && digest.floor < flow.settled();
-        news.then(|| FlowDigest {
+        let claim = flow.safety.as_ref().map(|own| own.safety.claim());
+        // Whoever gives a digest of what is to be safe may wait for what this node knows.
+        let waits = claim.is_some() && digest.aged > 0;
+        let more = digest.floor < flow.settled() || waits;
+        (digest.key.epoch == self.me.epoch && more).then(|| FlowDigest {
             key: digest.key,
             upto: 0,
             aged: 0,
             floor: flow.settled(),
+            claim,
+            heard: Vec::new(),
         })
     }
 
@@ -263,14 +277,22 @@ impl Engine {
         }
         // It may be a member of a later destination set than this node knows.
         flow.retained.on_told(node, epoch, digest.upto);
+        if let (Some(safety), Some(claim)) = (&mut flow.safety, digest.claim) {
+            safety.on_said(now, (node, epoch), digest.upto, claim);
+            safety.on_heard(&digest.heard);
+        }
         flow.retained.rise(digest.floor.min(flow.watermark()));
-        if node == digest.key.origin {
+        if node == digest.key.origin && digest.aged == 0 {
             return None;
+        }
+        if node == digest.key.origin {
+            // It asks because it waits for what this member knows.
+            return Some(flow.answer());
         }
         if flow.know_upto(now, digest.upto) {
             flow.hear_of(now);
         }
-        let first = flow.watermark() + 1;
+        let first = flow.held() + 1;
         let last = flow.missing_upto(digest.aged);
         let missed = flow.missing_for(now).unwrap_or_default();
         if first <= last && missed >= DIGEST_DELAY && flow.retained.begin_pull(now, first) {
@@ -279,17 +301,18 @@ impl Engine {
         let flow = self.flows_in.get(&digest.key)?;
         let floor = flow.retained.floor();
         // Whoever keeps nothing gives no digests of its own, and is waited for; answers, which have no age, are not answered.
-        let upto = flow.watermark();
+        let upto = flow.held();
         let waited_for = flow.retained.is_empty() && digest.floor < upto && digest.aged > 0;
         let known = flow.newest_dest_set();
         let start = known.and_then(|known| Some(known.set.member(node)?.start));
-        let answer = FlowDigest {
-            key: digest.key,
-            upto,
-            aged: 0,
-            floor,
-        };
-        (digest.floor < floor || waited_for).then(|| answer.since(start.unwrap_or(u64::MAX)))
+        (digest.floor < floor || waited_for).then(|| {
+            let mut answer = flow.answer();
+            if digest.heard.is_empty() {
+                // Only whoever passes on what it heard does not hear what it needs.
+                answer.heard.clear();
+            }
+            answer.since(start.unwrap_or(u64::MAX))
+        })
     }
 
     /// Asks for a flow of which this node has not heard, because its origin did not get so far.

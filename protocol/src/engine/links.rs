@@ -7,7 +7,7 @@ use rolecast_membership::{
 
 use super::receive::BatchNumbers;
 use super::{ACK_DELAY, Engine};
-use crate::api::{CallId, Class, CloseReason, Event, LinkId, Origin, Output, ReplyTo};
+use crate::api::{CallId, Class, CloseReason, Event, FlowId, LinkId, Origin, Output, ReplyTo};
 use crate::canary::planted;
 use crate::session::{Cargo, OutFrame};
 use crate::wire::{
@@ -180,7 +180,7 @@ impl Engine {
                 Some((epoch, received)) if epoch == self.me.epoch => session.acknowledge(received),
                 _ => Vec::new(),
             };
-            self.on_cargo_arrived(now, acked);
+            self.on_cargo_arrived(now, (node, hello.epoch), acked);
         }
         self.wake_refused_answers(node);
         let identity = Identity {
@@ -334,7 +334,7 @@ impl Engine {
             && session.peer_epoch == acks.from
         {
             let arrived = session.acknowledge(acks.received);
-            self.on_cargo_arrived(now, arrived);
+            self.on_cargo_arrived(now, (node, acks.from), arrived);
             self.on_flow_acks(node, acks.from, &acks.flows);
         }
         self.on_acks_around(node, acks.via);
@@ -387,17 +387,24 @@ impl Engine {
     }
 
     /// Frames have arrived at a peer.
-    fn on_cargo_arrived(&mut self, now: Time, arrived: Vec<Cargo>) {
+    fn on_cargo_arrived(&mut self, now: Time, to: (NodeId, Epoch), arrived: Vec<Cargo>) {
+        let mut own: Vec<(FlowId, u64)> = Vec::new();
         for cargo in arrived {
-            if let Cargo::Relay {
-                key,
-                upto,
-                awaited: true,
-            } = cargo
-            {
-                self.on_relayed(now, key, upto);
+            match cargo {
+                Cargo::Relay {
+                    key,
+                    upto,
+                    awaited: true,
+                } => self.on_relayed(now, key, upto),
+                // In order, so that of a run the last one says it all.
+                Cargo::Own { flow, upto } => match own.last_mut() {
+                    Some(last) if last.0 == flow => last.1 = upto,
+                    _ => own.push((flow, upto)),
+                },
+                _ => {}
             }
         }
+        self.on_own_arrived(now, to, &own);
     }
 
     /// Appends a frame to a session and sends what can be sent; gives its number.

@@ -9,7 +9,7 @@ use rolecast_membership::{
 };
 
 use super::Engine;
-use crate::api::{Answer, CallId, Delivery, Event, Gap, Output};
+use crate::api::{Answer, CallId, Delivery, Event, FlowId, Gap, Mode, Output};
 use crate::canary::planted;
 use crate::flow_out::Holder;
 use crate::session::Cargo;
@@ -231,10 +231,11 @@ impl Engine {
     }
 
     fn on_holders_changed(&mut self, role: &RoleName) {
-        for kind in crate::api::Dissemination::ALL {
-            if let Some(&flow) = self.flows_by_role.get(&(role.clone(), kind)) {
-                self.refresh_flow(flow);
-            }
+        let flows = self.flows_by_role.range((role.clone(), Mode::FIRST)..);
+        let flows = flows.take_while(|((to, _), _)| to == role);
+        let flows: Vec<FlowId> = flows.map(|(_, &flow)| flow).collect();
+        for flow in flows {
+            self.refresh_flow(flow);
         }
         self.event(Event::Holders(role.clone()));
     }

@@ -46,7 +46,17 @@ impl Engine {
         let Some(flow) = self.flows_in.get_mut(&key) else {
             return false;
         };
-        let (inbox, missed) = (flow.inbox(), flow.give_up(now));
+        let missed = flow.give_up(now);
+        self.report_missed(key, missed);
+        self.deliver_ready(now, key);
+        self.follow_safety(now, key);
+        self.ack_later(now, key);
+        missed.is_some()
+    }
+
+    /// Tells a flow's inbox which messages will never come.
+    pub(super) fn report_missed(&mut self, key: FlowKey, missed: Option<(u64, u64)>) {
+        let inbox = self.flows_in.get(&key).and_then(FlowIn::inbox);
         if let (Some((first, last)), Some(inbox)) = (missed, inbox) {
             let origin = Origin {
                 node: key.origin,
@@ -63,9 +73,6 @@ impl Engine {
                 self.deliver(inbox, Delivery::Gap(gap));
             }
         }
-        self.deliver_ready(now, key);
-        self.ack_later(now, key);
-        missed.is_some()
     }
 
     /// Forgets the flows of lives that have been over for long.
@@ -85,7 +92,7 @@ impl Engine {
             }
         }
         for key in forgotten {
-            while self.give_up_first(now, key) {}
+            while self.give_up_first(now, key) || self.give_up_held(now, key, None) {}
             if let Some(flow) = self.flows_in.remove(&key) {
                 self.forgotten.insert(key, flow.watermark());
             }

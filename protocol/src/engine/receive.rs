@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, Time};
 
-use super::{Engine, FLOWS_IN_MAX, SEQ_MAX};
-use crate::api::{Delivery, FlowId, InboxId, Origin, Refusal, Seq, Ticket, TicketKind};
+use super::{Engine, FLOWS_IN_MAX};
+use crate::api::{Delivery, FlowId, InboxId, Mode, Origin, Refusal, Seq, Ticket, TicketKind};
 use crate::batch::Batch;
 use crate::canary::planted;
 use crate::flow_in::{Arrival, FlowIn, Ready};
-use crate::wire::{DestMember, DestSet, FlowKey, Owed};
+use crate::wire::{DestMember, DestSet, FlowKey, Owed, SEQ_MAX};
 
 /// Of a window, the part after which an acknowledgement is sent at once.
 const WINDOW_PARTS: usize = 8;
-/// What the application is handed of a flow and has not taken, in windows with the batch that may go beyond.
+/// What the application is handed of a flow and has not taken, with what is held back, in windows with the batch that may go beyond.
 /// One is what a member that minds the window may send; a member that was not seen to hold the role for a moment is sent as much again.
 const UNTAKEN_WINDOWS: usize = 4;
 
@@ -46,13 +46,16 @@ impl Engine {
         }
         let own = set.member(self.me.id).cloned();
         if let Some(member) = &own {
-            self.flow_in(key, member, member.start)?;
+            self.flow_in(key, set.mode, member, member.start)?;
         }
         let inbox = self.inbox_for(&set);
-        let born = set.born;
+        let (born, mode) = (set.born, set.mode);
         let Some(flow) = self.flows_in.get_mut(&key) else {
             return Ok(());
         };
+        if flow.mode != mode {
+            return Err("a flow that changes its mode");
+        }
         flow.learn(set, frame.clone(), self.me.id);
         let Some(member) = own else {
             return Ok(());
@@ -62,7 +65,7 @@ impl Engine {
         }
         if inbox.is_some() {
             for owed in &member.owed {
-                self.miss_former_life(now, (born, key), &member, owed, inbox)?;
+                self.miss_former_life(now, (born, key, mode), &member, owed, inbox)?;
             }
         }
         Ok(())
@@ -72,7 +75,7 @@ impl Engine {
     fn miss_former_life(
         &mut self,
         now: Time,
-        (born, key): (Epoch, FlowKey),
+        (born, key, mode): (Epoch, FlowKey, Mode),
         member: &DestMember,
         owed: &Owed,
         inbox: Option<InboxId>,
@@ -84,7 +87,7 @@ impl Engine {
         if first > upto || self.forgotten.contains(earlier) {
             return Ok(());
         }
-        self.flow_in(earlier, member, first)?;
+        self.flow_in(earlier, mode, member, first)?;
         if let Some(flow) = self.flows_in.get_mut(&earlier) {
             if (flow.own_epoch(), flow.tenure()) == (member.epoch, member.tenure) {
                 flow.bind(inbox);
@@ -117,16 +120,16 @@ impl Engine {
     fn flow_in(
         &mut self,
         key: FlowKey,
+        mode: Mode,
         member: &DestMember,
         start: u64,
     ) -> Result<(), &'static str> {
         if self.flows_in.len() >= FLOWS_IN_MAX && !self.flows_in.contains_key(&key) {
             return Err("one flow too many");
         }
-        let &DestMember { epoch, tenure, .. } = member;
         self.flows_in
             .entry(key)
-            .or_insert_with(|| FlowIn::new(key, epoch, tenure, start));
+            .or_insert_with(|| FlowIn::new(key, mode, member, start));
         Ok(())
     }
 
@@ -169,7 +172,7 @@ impl Engine {
             }
             return Ok(());
         }
-        if flow.untaken_bytes() >= untaken_bytes_max {
+        if flow.untaken_bytes() + flow.early_bytes() >= untaken_bytes_max {
             // Who passes on what the origin sent too much of has done nothing wrong.
             return match from == key.origin {
                 true => Err("more than the window of a flow"),
@@ -177,11 +180,11 @@ impl Engine {
             };
         }
         let batch = Batch::parse(count, body.clone()).ok_or("a malformed batch")?;
-        if first <= flow.watermark() + 1 {
+        if first <= flow.held() + 1 {
             flow.forget_dest_sets_before(version);
         }
         let room = self.limits.flow_window_bytes;
-        match flow.arrive(now, first, last, batch, room) {
+        match flow.arrive(now, first, last, version, batch, room) {
             Arrival::Duplicate | Arrival::NoRoom => return Ok(()),
             Arrival::First => {}
         }
@@ -191,6 +194,7 @@ impl Engine {
             flow.give_up(now);
         }
         self.deliver_ready(now, key);
+        self.follow_safety(now, key);
         Ok(())
     }
 

@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use rolecast_membership::{NodeId, Time};
 
+use super::Engine;
 use super::receive::BatchNumbers;
-use super::{Engine, SEQ_MAX};
 use crate::canary::planted;
 use crate::flow_in::KnownDestSet;
 use crate::retained::RetainedBatch;
 use crate::session::{Cargo, OutFrame};
 use crate::spread;
-use crate::wire::FlowKey;
+use crate::wire::{FlowKey, SEQ_MAX};
 
 impl Engine {
     /// Does for the others what the flow's dissemination wants done with a batch that was received first.
@@ -37,6 +37,7 @@ impl Engine {
         let Some(known) = flow.and_then(|flow| flow.dest_set(version)).cloned() else {
             return;
         };
+        let relayed = spread::relays(&known.set).then(|| known.clone());
         if spread::keeps(&known.set) {
             let (head, body) = (head.clone(), body.clone());
             let batch = RetainedBatch {
@@ -48,7 +49,8 @@ impl Engine {
                 body,
             };
             self.retain(now, key, batch);
-        } else {
+        }
+        if let Some(known) = relayed {
             self.relay(now, (known, version), from, (first, last), head, body);
         }
     }

@@ -15,7 +15,7 @@ use crate::session::{Cargo, OutFrame};
 use crate::wire::{DataHead, FlowKey};
 
 impl Engine {
-    fn own_key(&self, flow: FlowId) -> FlowKey {
+    pub(super) fn own_key(&self, flow: FlowId) -> FlowKey {
         FlowKey {
             origin: self.me.id,
             epoch: self.me.epoch,
@@ -26,10 +26,12 @@ impl Engine {
     /// Numbers a batch and puts it into the session of every member.
     pub(super) fn send_batch(
         &mut self,
+        now: Time,
         id: FlowId,
         batch: Batch,
     ) -> Result<Accepted, MulticastError> {
         self.check_room(id, batch.len_bytes())?;
+        self.check_holders(id)?;
         let key = self.own_key(id);
         let flow = self.flows_out.get_mut(&id).expect("it was just found");
         let count = batch.count();
@@ -65,18 +67,45 @@ impl Engine {
             };
             self.peers.push(self.me.epoch, member, frame, &mut self.out);
         }
-        if members.iter().any(|(node, _)| *node == self.me.id) {
-            if !planted!(OwnDeliveryForgotten) {
-                self.deliver_own(id, first, last, batch);
-            }
-        } else if members.is_empty() {
+        let waits = self.await_safety(now, id, (first, last), &batch);
+        if members.is_empty() {
             self.settle_flow(id);
+        } else if !waits && members.iter().any(|(node, _)| *node == self.me.id) {
+            self.deliver_own(id, first, last, batch);
         }
         Ok(Accepted {
             first: Seq(first),
             last: Seq(last),
             members: members.len(),
         })
+    }
+
+    /// Notes that a batch has to become safe, if it has to; says whether that is so.
+    fn await_safety(
+        &mut self,
+        now: Time,
+        id: FlowId,
+        (first, last): (u64, u64),
+        batch: &Batch,
+    ) -> bool {
+        let (key, me) = (self.own_key(id), self.me.id);
+        let flow = self.flows_out.get_mut(&id).expect("it was just found");
+        let waits = flow.safety.is_some();
+        if waits {
+            flow.await_safety(key, me, (first, last), batch);
+            self.follow_own_safety(now, id);
+        }
+        waits
+    }
+
+    /// Whether so many nodes hold the flow's role that its messages can become safe.
+    fn check_holders(&self, id: FlowId) -> Result<(), MulticastError> {
+        let flow = self.flows_out.get(&id).ok_or(MulticastError::UnknownFlow)?;
+        let (holders, wanted) = (flow.member_count(), usize::from(flow.mode.k_safe));
+        match wanted > 1 && holders < wanted {
+            true => Err(MulticastError::TooFewHolders { holders, wanted }),
+            false => Ok(()),
+        }
     }
 
     /// The most bytes of one batch.
@@ -139,7 +168,10 @@ impl Engine {
         }
     }
 
-    fn deliver_own(&mut self, id: FlowId, first: u64, last: u64, batch: Batch) {
+    pub(super) fn deliver_own(&mut self, id: FlowId, first: u64, last: u64, batch: Batch) {
+        if planted!(OwnDeliveryForgotten) {
+            return;
+        }
         let role = &self.flows_out[&id].role;
         let Some(inbox) = self.roles.get(role).map(|holding| holding.inbox) else {
             return;
@@ -180,6 +212,7 @@ impl Engine {
     /// Sends a question to all members.
     pub(super) fn ask_all(
         &mut self,
+        now: Time,
         id: FlowId,
         payload: Bytes,
         deadline: Time,
@@ -198,7 +231,7 @@ impl Engine {
         }
         let waiting: BTreeMap<NodeId, Epoch> = flow.members().collect();
         let call = self.calls.next_id();
-        let accepted = self.send_batch(id, Batch::single(payload, Some(call)))?;
+        let accepted = self.send_batch(now, id, Batch::single(payload, Some(call)))?;
         self.calls.insert_all(call, waiting, deadline);
         Ok((call, accepted))
     }
@@ -223,7 +256,16 @@ impl Engine {
         }
         for id in self.flows_out.keys().copied().collect::<Vec<_>>() {
             let own = (self.me.id, self.me.epoch);
-            let lost = self.flows_out.get_mut(&id).expect("it is there").renew(own);
+            let flow = self.flows_out.get_mut(&id).expect("it is there");
+            let (lost, unstable) = (flow.renew(own), flow.abandon());
+            if let Some((first, upto)) = unstable {
+                let (first, upto) = (Seq(first), Seq(upto));
+                self.event(Event::Unstable {
+                    flow: id,
+                    first,
+                    upto,
+                });
+            }
             self.report_lost(id, lost);
             self.announce_debts(id);
             self.settle_flow(id);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rolecast_membership::{RoleName, Time};
 
 use super::net::{Due, LATENCY, Net};
-use crate::api::{CallId, CallKind, Class, Dissemination, FlowId, Pick, Refusal, Target};
+use crate::api::{CallId, CallKind, Class, Dissemination, FlowId, Mode, Pick, Refusal, Target};
 use crate::batch::{Batch, BatchBuilder};
 use crate::engine::Engine;
 
@@ -87,6 +87,15 @@ impl Net {
             "eager" => self.multicast(&words, Dissemination::Eager),
             "digest" => self.multicast(&words, Dissemination::Digest),
             "best-effort" => self.multicast(&words, Dissemination::BestEffort),
+            "safe" => {
+                let k_safe = words.number(1) as u8;
+                let mode = Mode {
+                    k_safe,
+                    ..Mode::default()
+                };
+                let rest = Words(words.0[1..].to_vec());
+                self.multicast(&rest, mode);
+            }
             "ask" => self.call(&words, CallKind::Request),
             "tell" => self.call(&words, CallKind::OneWay),
             "ask-all" => self.ask_all(&words),
@@ -127,16 +136,16 @@ impl Net {
         self.drain(node);
     }
 
-    fn flow(&mut self, words: &Words<'_>, dissemination: Dissemination) -> FlowId {
+    fn flow(&mut self, words: &Words<'_>, mode: impl Into<Mode>) -> FlowId {
         let role = words.role(2);
         let flow = self.act(words.node(1), |engine, now| {
-            engine.open_flow(now, role, dissemination)
+            engine.open_flow(now, role, mode)
         });
         flow.expect("few flows")
     }
 
-    fn multicast(&mut self, words: &Words<'_>, dissemination: Dissemination) {
-        let flow = self.flow(words, dissemination);
+    fn multicast(&mut self, words: &Words<'_>, mode: impl Into<Mode>) {
+        let flow = self.flow(words, mode);
         let batch = batch(&words.0[3..]);
         let accepted = self.act(words.node(1), |engine, now| {
             engine.multicast(now, flow, batch)

@@ -9,7 +9,7 @@ use rolecast_membership::{Event as MembershipEvent, NodeId};
 use super::net::{Due, Net};
 use crate::api::{Class, Delivery, Event, Gap, InboxId, Input, ReplyTo};
 use crate::wire::{
-    Control, DataHead, DestMember, DestSet, FlowDigest, Pull, decode_control, decode_data,
+    Claim, Control, DataHead, DestMember, DestSet, FlowDigest, Pull, decode_control, decode_data,
 };
 
 impl Net {
@@ -98,6 +98,10 @@ impl Net {
                 )
             }
             Event::Settled { upto, .. } => format!("{node} is settled up to #{}", upto.0),
+            Event::Stable { upto, .. } => format!("{node} has stable up to #{}", upto.0),
+            Event::Unstable { first, upto, .. } => {
+                format!("{node} gives up #{}..{}", first.0, upto.0)
+            }
             Event::Lost {
                 node: lost,
                 after,
@@ -209,8 +213,20 @@ fn digest_text(digest: &FlowDigest) -> String {
         upto,
         aged,
         floor,
+        claim,
+        heard,
     } = digest;
-    format!("{} #{upto} aged #{aged} floor #{floor}", name(key.origin))
+    let claim = claim.map(|claim| format!(" safe #{}..{}", claim.from, claim.safe));
+    let heard = heard.iter().map(|heard| {
+        let Claim { from, safe } = heard.claim;
+        let (node, held) = (name(heard.node), heard.held);
+        format!(" ({node}: #{held} safe #{from}..{safe})")
+    });
+    let claim: String = claim.into_iter().chain(heard).collect();
+    format!(
+        "{} #{upto} aged #{aged} floor #{floor}{claim}",
+        name(key.origin)
+    )
 }
 
 fn pull_text(pull: &Pull) -> String {

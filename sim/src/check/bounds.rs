@@ -1,6 +1,8 @@
 //! Bounds: no queue of an engine ever passes its limit.
 
-use rolecast_protocol::{Dissemination, Limits, Usage};
+use rolecast_protocol::{Limits, Usage};
+
+use crate::workload::MODES;
 
 use super::violation::Broken;
 
@@ -21,10 +23,9 @@ impl Bounds {
     /// The bounds of an engine with these limits, in a run with so many roles.
     #[must_use]
     pub fn new(limits: &Limits, roles: usize) -> Self {
-        // A flow takes one more batch as long as its window is not full; each role has three flows, one for each way of spreading.
+        // A flow takes one more batch as long as its window is not full; each role has a flow for each mode that workloads draw.
         let batch_bytes_max = limits.payload_bytes_max + BATCH_BYTES_MORE;
-        let own_flows =
-            (limits.flow_window_bytes + batch_bytes_max) * Dissemination::ALL.len() * roles;
+        let own_flows = (limits.flow_window_bytes + batch_bytes_max) * MODES * roles;
         Bounds {
             session_bytes: limits.session_bytes_max + batch_bytes_max + own_flows,
             early_bytes: limits.flow_window_bytes + batch_bytes_max,

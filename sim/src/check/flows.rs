@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rolecast_membership::{RoleName, Time};
-use rolecast_protocol::{Batch, CallId, Dissemination, FlowId, Gap, InboxId, Origin, Seq};
+use rolecast_protocol::{Batch, CallId, FlowId, Gap, InboxId, Mode, Origin, Seq};
 
 use super::lives::{Holder, LifeId, Lives, ProcessId, SeatId};
 use super::violation::{Broken, MessageName};
@@ -26,8 +26,8 @@ pub struct Sending {
     pub flow: FlowId,
     /// To which role.
     pub role: RoleName,
-    /// How it spreads.
-    pub dissemination: Dissemination,
+    /// What is promised to it.
+    pub mode: Mode,
     /// The position of the first message.
     pub first: Seq,
     /// The position of the last message.
@@ -69,12 +69,15 @@ struct Flow {
     origin: LifeId,
     id: FlowId,
     role: RoleName,
-    dissemination: Dissemination,
+    mode: Mode,
     sent: Vec<Sent>,
     last: u64,
     /// The holders as last seen, so that an unchanged view costs nothing.
     holders: Arc<[Holder]>,
     cursors: BTreeMap<SeatId, Cursor>,
+    /// Up to where the sender was told that enough members hold what it sent, and what of it was given up.
+    stable: u64,
+    unstable: Vec<(u64, u64)>,
 }
 
 /// How far one inbox has come in one flow.
@@ -124,11 +127,13 @@ impl Flows {
                 origin,
                 id: sending.flow,
                 role: sending.role.clone(),
-                dissemination: sending.dissemination,
+                mode: sending.mode,
                 sent: Vec::new(),
                 last: 0,
                 holders: Arc::new([]),
                 cursors: BTreeMap::new(),
+                stable: 0,
+                unstable: Vec::new(),
             });
         let receipt = self.receipts.entry((process, sending.flow)).or_default();
         let (first, last) = (sending.first.0, sending.last.0);
@@ -239,7 +244,8 @@ impl Flows {
             return Err(Broken::GapWrong { gap });
         };
         let sent_at = flow.sent_at(due);
-        if lives.is_correct(life, sent_at) && lives.is_correct(lives.seat(seat).life, sent_at) {
+        let correct = |life| lives.is_correct(life, sent_at);
+        if correct(life) && correct(lives.seat(seat).life) && !flow.is_short(lives, due) {
             return Err(Broken::GapUnjustified { gap, role });
         }
         let cursor = flow.cursors.entry(seat).or_default();
@@ -382,6 +388,21 @@ impl Flow {
             .get(&seat)
             .is_some_and(|cursor| seq <= cursor.passed);
         passed && !self.was_given_up(seat, seq)
+    }
+
+    /// How many of those to whom a message was sent do not live on, were declared down meanwhile, or are out of the core.
+    fn failures(&self, lives: &Lives, seq: u64) -> usize {
+        let sent = &self.sent[self.batch_of(seq).expect("it was sent")];
+        let members = sent.members.iter();
+        let due = |seat: &&SeatId| lives.is_due(lives.seat(**seat).life, sent.at);
+        sent.members.len() - members.filter(due).count()
+    }
+
+    /// Whether several members are to hold a message, and fewer are left.
+    fn is_short(&self, lives: &Lives, seq: u64) -> bool {
+        let sent = &self.sent[self.batch_of(seq).expect("it was sent")];
+        let left = sent.members.len() - self.failures(lives, seq);
+        self.mode.k_safe > 1 && left < usize::from(self.mode.k_safe)
     }
 
     fn sent_at(&self, seq: u64) -> Time {

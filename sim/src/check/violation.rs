@@ -168,6 +168,30 @@ pub enum Broken {
         /// What happened instead.
         how: Instead,
     },
+    /// A message delivered by anybody, and not by one that stays up, although fewer are gone than should hold it.
+    #[error(
+        "uniform agreement: {message}, which was to be held by {k} members, was delivered by {deliverer}, but {how} here, although fewer than {k} are gone"
+    )]
+    Uniformity {
+        /// Which.
+        message: MessageName,
+        /// Who delivered it.
+        deliverer: Name,
+        /// What happened instead.
+        how: Instead,
+        /// How many were to hold it.
+        k: u8,
+    },
+    /// A message of which the sender was told that enough members hold it.
+    #[error(
+        "stability: {message} was {how} here, although its sender was told that enough members hold it, and fewer are gone"
+    )]
+    Stability {
+        /// Which.
+        message: MessageName,
+        /// What happened instead.
+        how: Instead,
+    },
     /// A message of a sender that stays up, not delivered.
     #[error("validity: {message} was {how} here, although its sender stayed up")]
     Validity {

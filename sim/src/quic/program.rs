@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rolecast::{Inbox, InboxItem, Message, Node, NodeId, NotSent, Pick, RegisterError, SendError};
+use rolecast::{
+    Channel, Inbox, InboxItem, Message, Node, NodeId, NotSent, Pick, RegisterError, SendError,
+};
 use rolecast_membership::RoleName;
-use rolecast_protocol::{Dissemination, Origin};
+use rolecast_protocol::{Mode, Origin};
 use tokio::sync::{Notify, oneshot};
 
 use super::journal::{Entry, Journal};
@@ -158,22 +160,22 @@ impl Program {
         match *ask {
             Ask::Multicast {
                 role,
-                dissemination,
+                mode,
                 count,
                 bytes,
             } => {
                 let role = world.role(role);
-                self.spawn(|this| this.multicast(role, dissemination, count, bytes, mark));
+                self.spawn(|this| this.multicast(role, mode, count, bytes, mark));
             }
             Ask::Gather {
                 role,
-                dissemination,
+                mode,
                 bytes,
                 within_us,
             } => {
                 let (role, within) = (world.role(role), Duration::from_micros(within_us));
                 let sent = payload(mark << 8, bytes);
-                self.call(|this| this.gather(role, dissemination, sent, within));
+                self.call(|this| this.gather(role, mode, sent, within));
             }
             Ask::Anycast {
                 role,
@@ -232,37 +234,27 @@ impl Program {
         }
     }
 
-    async fn multicast(
-        self,
-        role: RoleName,
-        dissemination: Dissemination,
-        count: u8,
-        bytes: u32,
-        mark: u64,
-    ) {
-        let channel = self.0.node.channel(&role).dissemination(dissemination);
+    async fn multicast(self, role: RoleName, mode: Mode, count: u8, bytes: u32, mark: u64) {
+        let channel = channel(&self.0.node, &role, mode);
         let mut last = None;
         for number in 0..u64::from(count.max(1)) {
             match channel.multicast(payload(mark << 8 | number, bytes)).await {
                 Ok(receipt) => last = Some(receipt),
-                Err(SendError::NotSent(_)) => {}
+                Err(SendError::NotSent(why)) => self.note_unsent(&why),
                 Err(why) => self.complain(format!("a multicast to {role:?}: {why}")),
             }
         }
         if let Some(receipt) = last {
+            if mode.k_safe > 1 && receipt.stable().await.is_ok() {
+                self.0.watch.reach(Probe::Stable);
+            }
             // That the node is closed before is all that may come between.
             let _ = receipt.acked().await;
         }
     }
 
-    async fn gather(
-        self,
-        role: RoleName,
-        dissemination: Dissemination,
-        payload: Bytes,
-        within: Duration,
-    ) {
-        let channel = self.0.node.channel(&role).dissemination(dissemination);
+    async fn gather(self, role: RoleName, mode: Mode, payload: Bytes, within: Duration) {
+        let channel = channel(&self.0.node, &role, mode);
         // Whatever goes wrong is for the ghost to judge, which knows more.
         if let Ok(answers) = channel.request_all(payload).timeout(within).await {
             let holders = answers.holders();
@@ -302,9 +294,10 @@ impl Program {
         }
     }
 
-    /// Why a call was not even made.
+    /// Why something was not even sent.
     fn note_unsent(&self, why: &NotSent) {
         match why {
+            NotSent::TooFewHolders { .. } => self.0.watch.reach(Probe::TooFewHolders),
             NotSent::NoHolder { .. } => self.0.watch.reach(Probe::NoHolder),
             NotSent::TooManyCalls { .. } => self.0.watch.reach(Probe::TooManyCalls),
             _ => {}
@@ -445,6 +438,12 @@ struct Call {
     request: bool,
     payload: Bytes,
     within: Duration,
+}
+
+/// A channel of which this is promised.
+fn channel(node: &Node, role: &RoleName, mode: Mode) -> Channel {
+    let channel = node.channel(role).dissemination(mode.dissemination);
+    channel.k_safe(mode.k_safe)
 }
 
 fn choose(choice: Choice) -> Pick {

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use rolecast::simulation::{Sight, Witness};
 use rolecast_membership::{Event as MembershipEvent, NodeId, RoleName, Tenure, Time};
 use rolecast_protocol::{
-    Accepted, Batch, Class, Delivery, Dissemination, Engine, Event, FlowId, InboxId, Input, LinkId,
-    Origin, Output, Ticket,
+    Accepted, Batch, Class, Delivery, Engine, Event, FlowId, InboxId, Input, LinkId, Mode, Origin,
+    Output, Ticket,
 };
 
 use super::journal::Journal;
@@ -120,7 +120,7 @@ impl ProcessWitness {
     fn accepted(
         &mut self,
         engine: &Engine,
-        (flow, role, dissemination): (FlowId, &RoleName, Dissemination),
+        (flow, role, mode): (FlowId, &RoleName, Mode),
         accepted: &Accepted,
         batch: &Batch,
     ) {
@@ -129,7 +129,7 @@ impl ProcessWitness {
         let sending = Sending {
             flow,
             role: role.clone(),
-            dissemination,
+            mode,
             first: accepted.first,
             last: accepted.last,
             members: accepted.members,
@@ -285,10 +285,10 @@ impl Witness for ProcessWitness {
             Sight::Accepted {
                 flow,
                 role,
-                dissemination,
+                mode,
                 accepted,
                 batch,
-            } => self.accepted(engine, (flow, role, dissemination), accepted, batch),
+            } => self.accepted(engine, (flow, role, mode), accepted, batch),
             Sight::Gathers {
                 call,
                 role,

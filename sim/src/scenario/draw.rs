@@ -40,6 +40,7 @@ impl Scenario {
             seed,
             style: family.style,
             spread: family.spread,
+            safe_percent: family.safe_percent,
             nodes,
             from: settled,
             window,

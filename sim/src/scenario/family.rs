@@ -19,6 +19,8 @@ pub struct Family {
     pub(super) style: Style,
     /// How multicasts spread: one of these.
     pub(super) spread: &'static [Dissemination],
+    /// So many of a hundred multicasts wait until several members hold them.
+    pub(super) safe_percent: u32,
     /// How many nodes there are: one of these.
     pub(super) nodes: &'static [Slot],
     /// How long faults begin and things are asked for, in seconds, at least and at most.
@@ -82,6 +84,7 @@ const BASE: Family = Family {
         Dissemination::Eager,
         Dissemination::BestEffort,
     ],
+    safe_percent: 25,
     nodes: SMALL,
     window_s: (2, 12),
     core_percent: 0,
@@ -89,7 +92,7 @@ const BASE: Family = Family {
 };
 
 /// All families, those that a seed draws most often first.
-pub const FAMILIES: [Family; 15] = [
+pub const FAMILIES: [Family; 16] = [
     Family {
         name: "swarm",
         about: "Any traffic, any faults: each seed draws which kinds are on.",
@@ -197,6 +200,31 @@ pub const FAMILIES: [Family; 15] = [
             Dissemination::BestEffort,
         ],
         weight: 0,
+        ..BASE
+    },
+    Family {
+        name: "safe",
+        about: "As crash-mid-multicast, with multicasts that several members are to hold, and receivers that die too.",
+        recipe: Recipe {
+            kinds: &[
+                FaultKind::Crash,
+                FaultKind::RestartSame,
+                FaultKind::Leave,
+                FaultKind::CutPartial,
+                FaultKind::CutIsolate,
+                FaultKind::Loss,
+                FaultKind::Slow,
+            ],
+            each: (1, 2),
+            busy_percent: 100,
+            busy_within_us: 20_000,
+            ..FOCUSED
+        },
+        style: Style::Multicasts,
+        spread: &[Dissemination::Digest, Dissemination::Eager],
+        safe_percent: 85,
+        nodes: &[3, 4, 4, 5, 5, 6],
+        weight: 6,
         ..BASE
     },
     Family {

@@ -175,14 +175,11 @@ fn shorten(fault: &mut Fault, divisor: u64) -> bool {
 fn smallest(ask: &mut Ask) -> bool {
     match ask {
         Ask::Multicast {
-            dissemination,
-            count,
-            bytes,
-            ..
+            mode, count, bytes, ..
         } => {
-            let small = (Dissemination::Eager, 1, SMALL);
-            let changed = (*dissemination, *count, *bytes) != small;
-            (*dissemination, *count, *bytes) = small;
+            let small = (Dissemination::Eager.into(), 1, SMALL);
+            let changed = (*mode, *count, *bytes) != small;
+            (*mode, *count, *bytes) = small;
             changed
         }
         Ask::Gather { bytes, .. } | Ask::Anycast { bytes, .. } | Ask::Unicast { bytes, .. } => {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use rolecast_membership::{RoleName, Time};
 use rolecast_protocol::{
-    Accepted, Batch, CallError, CallKind, Dissemination, FlowId, InboxId, Input, MulticastError,
-    Pick, TakeUpError, Target,
+    Accepted, Batch, CallError, CallKind, FlowId, InboxId, Input, Mode, MulticastError, Pick,
+    TakeUpError, Target,
 };
 
 use super::{Happening, World};
@@ -37,11 +37,11 @@ impl World<'_> {
         match operation.ask {
             Ask::Multicast {
                 role,
-                dissemination,
+                mode,
                 count,
                 bytes,
             } => {
-                let flow = self.flow(now, process, role, dissemination)?;
+                let flow = self.flow(now, process, role, mode)?;
                 let batch = batch(mark, count, bytes);
                 let app = &mut self.processes[process.0 as usize].app;
                 match app.queue(flow, batch) {
@@ -51,11 +51,11 @@ impl World<'_> {
             }
             Ask::Gather {
                 role,
-                dissemination,
+                mode,
                 bytes,
                 within_us,
             } => {
-                let flow = self.flow(now, process, role, dissemination)?;
+                let flow = self.flow(now, process, role, mode)?;
                 let deadline = self.clock(process).at(now) + Duration::from_micros(within_us);
                 self.gather(now, process, flow, payload(mark << 8, bytes), deadline)
             }
@@ -263,23 +263,23 @@ impl World<'_> {
         now: Time,
         process: ProcessId,
         role: RoleIndex,
-        dissemination: Dissemination,
+        mode: Mode,
     ) -> Result<FlowId, Violation> {
         let role = self.role(role);
         let entry = &mut self.processes[process.0 as usize];
-        let key = (role.clone(), dissemination);
+        let key = (role.clone(), mode);
         if let Some(&flow) = entry.app.flows.get(&key) {
             return Ok(flow);
         }
         match entry
             .engine
-            .open_flow(entry.clock.at(now), role.clone(), dissemination)
+            .open_flow(entry.clock.at(now), role.clone(), mode)
         {
             Ok(flow) => {
                 let (waiting, blocked) = (Default::default(), false);
                 let sender = Sender {
                     role,
-                    dissemination,
+                    mode,
                     waiting,
                     blocked,
                 };
@@ -324,6 +324,12 @@ impl World<'_> {
                 sender.blocked = true;
                 sender.waiting.push_front(batch);
             }
+            Err(MulticastError::TooFewHolders {
+                holders: seen,
+                wanted,
+            }) if seen == holders.len() && seen < wanted => {
+                sometimes!(self.reached, TooFewHolders);
+            }
             Err(MulticastError::Leaving) if entry.leaving => {}
             Err(why) => return self.complain(now, process, format!("a multicast: {why}")),
         }
@@ -357,6 +363,7 @@ impl World<'_> {
             }
             Err(MulticastError::Full | MulticastError::TooManyCalls { .. }) => {}
             Err(MulticastError::NoHolder) if holders.is_empty() => {}
+            Err(MulticastError::TooFewHolders { wanted, .. }) if holders.len() < wanted => {}
             Err(MulticastError::Leaving) if entry.leaving => {}
             Err(why) => return self.complain(now, process, format!("a gather: {why}")),
         }
@@ -376,7 +383,7 @@ impl World<'_> {
         Sending {
             flow,
             role: sender.role.clone(),
-            dissemination: sender.dissemination,
+            mode: sender.mode,
             first: accepted.first,
             last: accepted.last,
             members: accepted.members,

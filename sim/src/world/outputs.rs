@@ -260,6 +260,8 @@ fn number_of_event(event: &Event) -> u64 {
         Event::Answered { call, last, .. } => 3 ^ call.0 << 8 ^ u64::from(*last) << 7,
         Event::Writable(flow) => 4 ^ u64::from(flow.0) << 8,
         Event::Settled { flow, upto } => 5 ^ u64::from(flow.0) << 8 ^ upto.0 << 32,
+        Event::Stable { flow, upto } => 10 ^ u64::from(flow.0) << 8 ^ upto.0 << 32,
+        Event::Unstable { flow, upto, .. } => 11 ^ u64::from(flow.0) << 8 ^ upto.0 << 32,
         Event::Lost { flow, upto, .. } => 6 ^ u64::from(flow.0) << 8 ^ upto.0 << 32,
         Event::Cancelled(to) => 7 ^ to.call.0 << 8,
         Event::Drained => 8,

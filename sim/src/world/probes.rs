@@ -71,6 +71,11 @@ impl World<'_> {
         {
             self.note_reply(process, *call);
         }
+        if let Event::Stable { flow, .. } = event {
+            let app = &self.processes[process.0 as usize].app;
+            let several = app.senders.get(flow).is_some_and(|s| s.mode.k_safe > 1);
+            sometimes!(self.reached, Stable, if several);
+        }
         self.reached.note_event(event);
         if let Event::Membership(event) = event {
             match **event {

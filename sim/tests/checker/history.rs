@@ -63,7 +63,7 @@ pub(crate) fn sent(first: u64, payloads: &[&'static str]) -> Observation {
     Observation::Sent(Sending {
         flow: FLOW,
         role: role(),
-        dissemination: Dissemination::Eager,
+        mode: Dissemination::Eager.into(),
         first: Seq(first),
         last: Seq(first + payloads.len() as u64 - 1),
         members: 2,

@@ -66,7 +66,11 @@ impl<'a> History<'a> {
             Observation::Told(Event::Settled { flow, upto }) => {
                 self.settles(process, *flow, upto.0)
             }
-            Observation::Told(Event::Lost { flow, upto, .. }) => self.loses(process, *flow, upto.0),
+            Observation::Told(
+                Event::Lost { flow, upto, .. }
+                | Event::Stable { flow, upto }
+                | Event::Unstable { flow, upto, .. },
+            ) => self.hears_of_sent(process, *flow, upto.0),
             Observation::Told(Event::Membership(event)) => self.sees(process, event),
             Observation::Told(Event::Cancelled(to)) => self.hears_of_cancel(process, *to),
             Observation::Told(Event::Violation { .. }) => BTreeSet::from(["protocol"]),

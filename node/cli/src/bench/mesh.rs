@@ -57,7 +57,9 @@ async fn publisher(node: &Node, plan: &Plan, desk: &mut Desk) -> Result<(), Fail
         let mut callers = vec![channel; inflight];
         return roundtrip::ask(&mut callers, plan, desk).await;
     }
-    let channel = channel.dissemination(plan.dissemination().unwrap_or_default());
+    let promise = plan.promise().unwrap_or_default();
+    let channel = channel.dissemination(promise.dissemination);
+    let channel = channel.k_safe(promise.k_safe);
     let last = None;
     publish::run(&mut MeshSink { channel, last }, plan, desk).await
 }

@@ -31,17 +31,34 @@ pub(crate) enum Scenario {
     Fanout {
         subs: usize,
         count: u64,
-        dissemination: Dissemination,
+        promise: Promise,
     },
     /// One publisher sends `rate` messages a second to all subscribers, for `secs` seconds.
     Latency {
         subs: usize,
         rate: u64,
         secs: u64,
-        dissemination: Dissemination,
+        promise: Promise,
     },
     /// One process sends `count` requests to another, with `inflight` of them on the way at once.
     Reqrep { count: u64, inflight: usize },
+}
+
+/// What is promised to the messages.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Promise {
+    pub(crate) dissemination: Dissemination,
+    /// How many subscribers hold a message before one of them gets it.
+    pub(crate) k_safe: u8,
+}
+
+impl Default for Promise {
+    fn default() -> Self {
+        Promise {
+            dissemination: Dissemination::default(),
+            k_safe: 1,
+        }
+    }
 }
 
 impl Plan {
@@ -62,28 +79,30 @@ impl Plan {
         }
     }
 
-    /// What is promised to the messages.
-    pub(crate) fn mode(&self) -> &'static str {
-        match (self.system, self.dissemination()) {
-            (System::Ceiling, _) => "bare QUIC streams, fifo, encrypted",
-            (System::Rolecast, Some(Dissemination::Eager)) => {
-                "eager, fifo, acknowledged, encrypted"
+    /// What is promised to the messages, in words.
+    pub(crate) fn mode(&self) -> String {
+        let (System::Rolecast, Some(promise)) = (self.system, self.promise()) else {
+            return match self.system {
+                System::Ceiling => "bare QUIC streams, fifo, encrypted",
+                System::Rolecast => "request/reply, encrypted",
             }
-            (System::Rolecast, Some(Dissemination::Digest)) => {
-                "digest, fifo, acknowledged, encrypted"
-            }
-            (System::Rolecast, Some(Dissemination::BestEffort)) => {
-                "best effort, fifo, acknowledged, encrypted"
-            }
-            (System::Rolecast, None) => "request/reply, encrypted",
-        }
+            .to_owned();
+        };
+        let spreads = match promise.dissemination {
+            Dissemination::Eager => "eager",
+            Dissemination::Digest => "digest",
+            Dissemination::BestEffort => "best effort",
+        };
+        let safe = match promise.k_safe {
+            0 | 1 => String::new(),
+            k => format!(", {k}-safe"),
+        };
+        format!("{spreads}, fifo{safe}, acknowledged, encrypted")
     }
 
-    pub(crate) fn dissemination(&self) -> Option<Dissemination> {
+    pub(crate) fn promise(&self) -> Option<Promise> {
         match self.scenario {
-            Scenario::Fanout { dissemination, .. } | Scenario::Latency { dissemination, .. } => {
-                Some(dissemination)
-            }
+            Scenario::Fanout { promise, .. } | Scenario::Latency { promise, .. } => Some(promise),
             Scenario::Reqrep { .. } => None,
         }
     }

@@ -11,7 +11,7 @@ use crate::bench::words::Tally;
 #[expect(non_snake_case, reason = "it is the name that the figure has in JSON")]
 pub(crate) struct Measured {
     pub(crate) system: &'static str,
-    pub(crate) mode: &'static str,
+    pub(crate) mode: String,
     pub(crate) scenario: &'static str,
     pub(crate) subs: usize,
     pub(crate) size: usize,
@@ -197,7 +197,7 @@ mod tests {
             scenario: Scenario::Fanout {
                 subs: 1,
                 count: per_s,
-                dissemination: Default::default(),
+                promise: Default::default(),
             },
             size: 64,
             threads: 0,

@@ -32,7 +32,7 @@ impl Flow {
             LifeState::Up | LifeState::Left { drained: true } => false,
             LifeState::Left { drained: false } | LifeState::Crashed | LifeState::Renewed => true,
         };
-        if lost && self.dissemination == Dissemination::BestEffort {
+        if lost && self.mode.dissemination == Dissemination::BestEffort {
             return None;
         }
         let mut seen: Vec<SeatId> = Vec::new();
@@ -74,7 +74,13 @@ impl Flow {
             }
             let origin = lives.life(self.origin);
             let origin_lost = origin_lost || !lives.is_core(origin.process);
-            if !origin_lost && origin.declared_down.is_none_or(|at| at < sent_at) {
+            let short = self.is_short(lives, seq);
+            if short && lives.core.is_some() {
+                // Who is half in reach for good may never get it, and never be taken for dead.
+                return None;
+            }
+            let excused = how == Instead::Gapped && short;
+            if !origin_lost && !excused && origin.declared_down.is_none_or(|at| at < sent_at) {
                 let message = self.name(lives, seq);
                 return Some(match origin.state {
                     LifeState::Left { .. } => Broken::LostInLeaving { message, how },
@@ -87,18 +93,39 @@ impl Flow {
 
     /// Another member that delivered a message which one member did not.
     fn disagreement(&self, lives: &Lives, seq: u64, how: Instead) -> Option<Broken> {
-        if self.dissemination == Dissemination::BestEffort {
+        if self.mode.dissemination == Dissemination::BestEffort {
             return None;
         }
         let sent = &self.sent[self.batch_of(seq).expect("it was sent")];
+        let k = usize::from(self.mode.k_safe);
+        let uniform = k > 1 && self.failures(lives, seq) < k;
+        let message = self.name(lives, seq);
+        if uniform && self.was_stable(seq) {
+            return Some(Broken::Stability { message, how });
+        }
         let deliverer = sent.members.iter().find(|&&other| {
-            lives.is_due(lives.seat(other).life, sent.at) && self.was_delivered(other, seq)
+            let due = lives.is_due(lives.seat(other).life, sent.at);
+            (due || uniform) && self.was_delivered(other, seq)
         })?;
         let deliverer = lives.name_of_seat(*deliverer);
-        Some(Broken::Agreement {
-            message: self.name(lives, seq),
-            deliverer,
-            how,
+        Some(match uniform {
+            true => Broken::Uniformity {
+                message,
+                deliverer,
+                how,
+                k: self.mode.k_safe,
+            },
+            false => Broken::Agreement {
+                message,
+                deliverer,
+                how,
+            },
         })
+    }
+
+    /// Whether the sender was told that enough members hold a message.
+    fn was_stable(&self, seq: u64) -> bool {
+        let given_up = |&(first, last): &(u64, u64)| (first..=last).contains(&seq);
+        seq <= self.stable && !self.unstable.iter().any(given_up)
     }
 }

@@ -69,6 +69,36 @@ impl Flows {
         Ok(())
     }
 
+    /// The sender was told that enough members hold everything up to `upto`.
+    pub(crate) fn stable(
+        &mut self,
+        lives: &Lives,
+        process: ProcessId,
+        flow: FlowId,
+        upto: Seq,
+    ) -> Result<(), Broken> {
+        self.receipt(process, flow, upto)?;
+        if let Some(flow) = self.flows.get_mut(&(lives.life_of(process), flow)) {
+            flow.stable = flow.stable.max(upto.0);
+        }
+        Ok(())
+    }
+
+    /// The sender was told that these messages cannot become safe.
+    pub(crate) fn unstable(
+        &mut self,
+        lives: &Lives,
+        process: ProcessId,
+        flow: FlowId,
+        (first, upto): (Seq, Seq),
+    ) -> Result<(), Broken> {
+        self.receipt(process, flow, upto)?;
+        if let Some(flow) = self.flows.get_mut(&(lives.life_of(process), flow)) {
+            flow.unstable.push((first.0, upto.0));
+        }
+        Ok(())
+    }
+
     /// A flow of a live sender whose messages have all been taken, and which was not told so.
     pub(crate) fn unsettled(&self, lives: &Lives, now: Time) -> Option<Violation> {
         let stuck = self.receipts.iter().find(|((process, _), receipt)| {

@@ -26,8 +26,12 @@ impl Broken {
             | Broken::OutOfOrder { message, .. }
             | Broken::Misrouted { message, .. }
             | Broken::Validity { message, .. }
+            | Broken::Stability { message, .. }
             | Broken::LostInLeaving { message, .. } => vec![message.origin],
             Broken::Agreement {
+                message, deliverer, ..
+            }
+            | Broken::Uniformity {
                 message, deliverer, ..
             } => vec![message.origin, *deliverer],
             Broken::SettledEarly { message, holder } => vec![message.origin, *holder],

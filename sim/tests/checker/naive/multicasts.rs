@@ -202,7 +202,9 @@ impl<'a> History<'a> {
         if let Some(seq) = named {
             let batch = sent.iter().find(|sent| sent.positions().contains(seq));
             let at = batch.map(|sent| sent.at).expect("what is due was sent");
-            let excused = !self.is_correct(origin.node, origin.epoch, at)
+            let short = batch.is_some_and(|sent| self.is_short(sent));
+            let excused = short
+                || !self.is_correct(origin.node, origin.epoch, at)
                 || !self.is_correct(seat.node, seat.epoch, at);
             broken.extend(if_broken(!excused, "gaps"));
         }
@@ -289,7 +291,13 @@ impl<'a> History<'a> {
         })
     }
 
-    pub(super) fn loses(self, process: ProcessId, flow: FlowId, upto: u64) -> BTreeSet<Promise> {
+    /// The sender hears something of what it sent up to here.
+    pub(super) fn hears_of_sent(
+        self,
+        process: ProcessId,
+        flow: FlowId,
+        upto: u64,
+    ) -> BTreeSet<Promise> {
         let sent = self.last_sent_by(process, flow);
         if_broken(sent.is_none_or(|last| upto > last), "receipts")
     }
@@ -332,9 +340,18 @@ impl<'a> History<'a> {
                 for seq in sent.positions() {
                     let has = |seat: &Seat| self.was_delivered(seat, sent.origin, flow, seq);
                     if !has(seat) {
-                        let mut others = members.iter();
-                        let other = others.any(|o| stays(o.node, o.epoch) && has(o));
-                        broken.extend(self.excuse(&sent, other));
+                        let put = self.put_into(seat, sent.origin, flow);
+                        let mut given_up = put.iter().filter(|put| !put.came);
+                        let others = || members.iter().filter(|o| has(o));
+                        broken.extend(self.excuse(
+                            &sent,
+                            seq,
+                            Missed {
+                                gapped: given_up.any(|put| put.positions.contains(&seq)),
+                                by_any: others().next().is_some(),
+                                by_staying: others().any(|o| stays(o.node, o.epoch)),
+                            },
+                        ));
                     }
                 }
             }
@@ -342,19 +359,75 @@ impl<'a> History<'a> {
         broken
     }
 
-    /// Which promise is broken by it that a message did not come to one who stays, and came to another who stays or did not.
-    fn excuse(self, sent: &Sent<'_>, other_has_it: bool) -> Option<Promise> {
+    /// How many of those to whom a batch was sent do not stay.
+    fn failures(self, sent: &Sent<'_>) -> usize {
+        let holders = sent.sending.holders.iter();
+        holders
+            .filter(|h| !self.is_correct(h.node, h.epoch, sent.at))
+            .count()
+    }
+
+    /// How many were to hold what is sent in this flow.
+    fn k_safe(self, sent: &Sent<'_>) -> usize {
+        let flow = self.flow(sent.origin, sent.sending.flow);
+        flow.first()
+            .map_or(1, |first| first.sending.mode.k_safe.into())
+    }
+
+    /// Whether several were to hold a batch, and fewer stay.
+    fn is_short(self, sent: &Sent<'_>) -> bool {
+        let k = self.k_safe(sent);
+        k > 1 && sent.sending.holders.len() < k + self.failures(sent)
+    }
+
+    /// Whether the sender was told, in the life in which it sent it, that enough members hold a message.
+    fn was_stable(self, sent: &Sent<'_>, seq: u64) -> bool {
+        let flow = sent.sending.flow;
+        let told = self.of(sent.process).filter_map(|(index, recorded)| {
+            let Observation::Told(event) = &recorded.observation else {
+                return None;
+            };
+            let life = History(&self.0[..index]).present(sent.process);
+            let then = (life.node, life.epoch) == (sent.origin.node, sent.origin.epoch);
+            then.then_some(event)
+        });
+        let told: Vec<&Event> = told.collect();
+        let stable = |event: &&&Event| matches!(event, Event::Stable { flow: of, upto } if *of == flow && upto.0 >= seq);
+        let unstable = |event: &&&Event| {
+            matches!(event, Event::Unstable { flow: of, first, upto }
+                if *of == flow && (first.0..=upto.0).contains(&seq))
+        };
+        told.iter().any(|event| stable(&event)) && !told.iter().any(|event| unstable(&event))
+    }
+
+    /// Which promise is broken by it that a message did not come to one who stays.
+    fn excuse(self, sent: &Sent<'_>, seq: u64, missed: Missed) -> Option<Promise> {
         let Origin { node, epoch } = sent.origin;
         let goes = self.life(node, epoch)?.goes;
         let doubted = self.was_declared_down(node, epoch, sent.at);
         let how = self.flow(sent.origin, sent.sending.flow);
-        let best_effort = how.first()?.sending.dissemination == Dissemination::BestEffort;
+        let mode = how.first()?.sending.mode;
+        let short = missed.gapped && self.is_short(sent);
+        let k = self.k_safe(sent);
+        let uniform = k > 1 && self.failures(sent) < k;
         match goes {
-            Goes::On if !doubted => Some("validity"),
-            Goes::Left { drained: true } if !doubted => Some("drain"),
-            _ => (other_has_it && !best_effort).then_some("agreement"),
+            Goes::On if !doubted && !short => Some("validity"),
+            Goes::Left { drained: true } if !doubted && !short => Some("drain"),
+            _ if mode.dissemination == Dissemination::BestEffort => None,
+            _ if uniform && self.was_stable(sent, seq) => Some("stability"),
+            _ if uniform => missed.by_any.then_some("uniform agreement"),
+            _ => missed.by_staying.then_some("agreement"),
         }
     }
+}
+
+/// What became of a message that did not come to one who stays.
+struct Missed {
+    /// Whether its inbox was told.
+    gapped: bool,
+    /// Whether it came to another one, or to one who stays.
+    by_any: bool,
+    by_staying: bool,
 }
 
 /// Something that was put into an inbox.

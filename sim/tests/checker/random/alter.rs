@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rolecast_membership::{Epoch, Event as MembershipEvent, Identity};
-use rolecast_protocol::{Answer, Batch, Dissemination, Event, Gap, InboxId, Refusal};
+use rolecast_protocol::{Answer, Batch, Dissemination, Event, Gap, InboxId, Mode, Refusal};
 use rolecast_sim::check::{Callee, Observation, ProcessId, Recorded};
 use rolecast_sim::random::Stream;
 
@@ -260,6 +260,19 @@ fn lose(run: &mut Vec<Recorded>, stream: &mut Stream) -> &'static str {
     "lost"
 }
 
+/// Any mode that a flow can have.
+fn mode(stream: &mut Stream) -> Mode {
+    let dissemination = *stream.pick(Dissemination::ALL.as_slice());
+    let k_safe = match dissemination {
+        Dissemination::BestEffort => 1,
+        _ => *stream.pick(&[1, 2, 2, 3]),
+    };
+    Mode {
+        dissemination,
+        k_safe,
+    }
+}
+
 /// Says something else than was observed.
 fn change(observation: &mut Observation, stream: &mut Stream) {
     let forged = || Bytes::from_static(b"forged");
@@ -276,7 +289,7 @@ fn change(observation: &mut Observation, stream: &mut Stream) {
             0 => s.first.0 = near(s.first.0, stream),
             1 => s.last.0 = near(s.last.0, stream),
             2 => s.members += 1,
-            3 => s.dissemination = *stream.pick(Dissemination::ALL.as_slice()),
+            3 => s.mode = mode(stream),
             _ => alter_holders(&mut s.holders, &mut s.members, stream),
         },
         Observation::Gapped { inbox, gap } => match gap {
