@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rolecast_membership::{NodeId, RoleName, RoleNameError};
-use rolecast_protocol::{Dissemination, Mode, Pick};
+use rolecast_protocol::{Dissemination, Mode, Order, Pick};
 
 use crate::error::WaitError;
 use crate::multicast::Multicast;
@@ -19,7 +19,7 @@ use crate::shared::Shared;
 /// A sender's handle on a role: whatever is sent over it goes to whoever holds the role at that moment.
 ///
 /// Cheap to clone; any number of tasks may send over clones of one channel.
-/// All channels of a node with the same role, [`Dissemination`] and [`k_safe`](Channel::k_safe) share one sequence of multicasts, which every holder gets in order.
+/// All channels of a node with the same role, [`Dissemination`], [`Order`] and [`k_safe`](Channel::k_safe) share one sequence of multicasts, which every holder gets in order unless it is [`Order::Unordered`].
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -101,6 +101,29 @@ impl Channel {
             dissemination,
             ..mode
         })
+    }
+
+    /// The same channel with multicasts in another order.
+    ///
+    /// [`Order::Unordered`] gives a holder each message as soon as it comes, even if an earlier one is missing; a message is still delivered once at most.
+    /// That changes something only after losses, when what is missing has to be fetched from another holder.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use rolecast::Order;
+    ///
+    /// let _inbox = node.register("telemetry").await?;
+    /// let channel = node.channel("telemetry").order(Order::Unordered);
+    /// channel.multicast("temperature 21").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn order(self, order: Order) -> Self {
+        self.with_mode(|mode| Mode { order, ..mode })
     }
 
     /// The same channel with multicasts that no holder gets before `k` holders have received them, so that what any of them acted upon survives whatever happens to fewer than `k` of them.

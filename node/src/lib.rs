@@ -98,7 +98,9 @@ pub use rolecast_membership::{
     Epoch, Liveness, NodeId, ParseNodeIdError, Profile, RecordError, RoleName, RoleNameError,
     Service,
 };
-pub use rolecast_protocol::{Dissemination, FlowId, Gap, Limits, Origin, Pick, Refusal, Seq};
+pub use rolecast_protocol::{
+    Dissemination, FlowId, Gap, Limits, Order, Origin, Pick, Refusal, Seq,
+};
 pub use rolecast_transport::{BindError, MeshSecret, ParseSecretError, TrustError};
 pub use typed::{
     DecodeError, TypedAnswer, TypedAnswers, TypedChannel, TypedInbox, TypedItem, TypedMessage,

@@ -445,6 +445,43 @@ impl Dissemination {
     ];
 }
 
+/// In which order a receiver gets the multicasts of one sender.
+///
+/// ```
+/// # use rolecast_protocol::Order;
+/// assert_eq!(Order::default(), Order::Fifo);
+/// ```
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub enum Order {
+    /// As they come: none waits for an earlier one that is missing.
+    Unordered,
+    /// As they were sent.
+    #[default]
+    Fifo,
+}
+
+impl Order {
+    /// All of them.
+    ///
+    /// ```
+    /// # use rolecast_protocol::Order;
+    /// assert!(Order::ALL.contains(&Order::default()));
+    /// ```
+    pub const ALL: [Order; 2] = [Order::Unordered, Order::Fifo];
+}
+
 /// What is promised to the multicasts of a flow, all of which have the same.
 ///
 /// ```
@@ -459,6 +496,8 @@ impl Dissemination {
 pub struct Mode {
     /// How they spread.
     pub dissemination: Dissemination,
+    /// In which order a receiver gets them.
+    pub order: Order,
     /// How many members of its destination set hold a message before one of them delivers it: with one, nobody waits for another.
     pub k_safe: u8,
 }
@@ -467,6 +506,7 @@ impl Mode {
     /// The one that comes before all others.
     pub(crate) const FIRST: Mode = Mode {
         dissemination: Dissemination::Digest,
+        order: Order::Unordered,
         k_safe: 0,
     };
 
@@ -486,6 +526,7 @@ impl From<Dissemination> for Mode {
     fn from(dissemination: Dissemination) -> Self {
         Mode {
             dissemination,
+            order: Order::default(),
             k_safe: 1,
         }
     }

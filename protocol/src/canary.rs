@@ -93,6 +93,10 @@ mod list {
         DuplicateTooFar,
         /// What was sent to a role goes on being delivered after that was dropped.
         DroppedRoleDelivered,
+        /// What was delivered before its turn, of a flow without order, is not remembered.
+        EarlyForgotten,
+        /// Of a flow without order everything before what the program took last counts as taken.
+        AckOverHole,
 
         // Relaying.
         /// A receiver does not relay what it received first.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, Tenure, Time};
 
-use crate::api::{InboxId, Mode};
+use crate::api::{InboxId, Mode, Order};
 use crate::batch::Batch;
 use crate::canary::planted;
 use crate::retained::Retained;
@@ -33,9 +33,11 @@ pub(crate) struct FlowIn {
     dest_sets: BTreeMap<u32, KnownDestSet>,
     /// Everything up to here was delivered, refused, or given up.
     watermark: u64,
-    /// What came too early, or is held back, by its first message.
+    /// What came too early, or is held back, by its first message; of an unordered flow also what was delivered too early.
     early: BTreeMap<u64, EarlyBatch>,
     early_bytes: usize,
+    /// The first message of what came too early and may be delivered at once.
+    fresh: Option<u64>,
     /// Messages up to here are known to exist.
     known_upto: u64,
     /// Since when the first missing message has been missed.
@@ -79,7 +81,8 @@ struct EarlyBatch {
     last: u64,
     /// Of its destination set.
     version: u32,
-    batch: Batch,
+    /// Unless it was delivered.
+    batch: Option<Batch>,
 }
 
 #[derive(Debug)]
@@ -112,6 +115,8 @@ pub(crate) enum Arrival {
 
 /// Destination sets kept for each flow, of which batches that are still missing may refer to all but the newest.
 const DEST_SETS_MAX: usize = 1_024;
+/// Batches that came too early are remembered up to this number, delivered or not.
+const EARLY_MAX: usize = 16_384;
 
 impl FlowIn {
     /// The flow as the first destination set that names this node describes it.
@@ -135,6 +140,7 @@ impl FlowIn {
             watermark: start - 1,
             early: BTreeMap::new(),
             early_bytes: 0,
+            fresh: None,
             known_upto: 0,
             missing_since: None,
             untaken: VecDeque::new(),
@@ -198,6 +204,7 @@ impl FlowIn {
         self.watermark = self.watermark.max(start - 1);
         self.early.clear();
         self.early_bytes = 0;
+        self.fresh = None;
         if let Some(safety) = &mut self.safety {
             safety.restart(self.watermark + 1);
         }
@@ -245,14 +252,18 @@ impl FlowIn {
         self.know_upto(now, last);
         // Whoever sends takes one more batch as long as its window is not full, and so does this end.
         let in_turn = first <= self.held() + 1;
-        if !in_turn && self.early_bytes >= room_bytes {
+        let full = self.early_bytes >= room_bytes || self.early.len() >= EARLY_MAX;
+        if !in_turn && full {
             return Arrival::NoRoom;
+        }
+        if self.delivers_early() {
+            self.fresh = Some(first);
         }
         self.early_bytes += batch.len_bytes();
         let early = EarlyBatch {
             last,
             version,
-            batch,
+            batch: Some(batch),
         };
         self.early.insert(first, early);
         if in_turn && self.safety.is_some() {
@@ -290,7 +301,7 @@ impl FlowIn {
                 break;
             }
             let EarlyBatch { last, batch, .. } = entry.remove();
-            self.early_bytes -= batch.len_bytes();
+            self.early_bytes -= batch.as_ref().map_or(0, Batch::len_bytes);
             if last <= self.watermark {
                 continue;
             }
@@ -302,14 +313,39 @@ impl FlowIn {
                 None => self.missing_since = None,
             }
             self.know_upto(now, last);
-            return Some(Ready {
-                first,
-                last,
-                batch,
-                skip,
-            });
+            // What was delivered before it was in turn is only counted.
+            if let Some(batch) = batch {
+                return Some(Ready {
+                    first,
+                    last,
+                    batch,
+                    skip,
+                });
+            }
         }
-        None
+        self.pop_early()
+    }
+
+    /// What came too early of a flow without order.
+    fn pop_early(&mut self) -> Option<Ready> {
+        let first = self.fresh.take()?;
+        let early = self.early.get_mut(&first)?;
+        let (last, batch) = (early.last, early.batch.take()?);
+        self.early_bytes -= batch.len_bytes();
+        if planted!(EarlyForgotten) {
+            self.early.remove(&first);
+        }
+        Some(Ready {
+            first,
+            last,
+            batch,
+            skip: 0,
+        })
+    }
+
+    /// Whether what comes too early is delivered at once; what waits to be safe waits in turn.
+    fn delivers_early(&self) -> bool {
+        self.mode.order == Order::Unordered && self.safety.is_none()
     }
 
     /// Messages up to here exist; if some are missing, the wait for them starts.
@@ -390,7 +426,8 @@ impl FlowIn {
         if *entry.key() > self.watermark + 1 || ends.is_some_and(|ends| ends != last) {
             return None;
         }
-        self.early_bytes -= entry.remove().batch.len_bytes();
+        let batch = entry.remove().batch;
+        self.early_bytes -= batch.as_ref().map_or(0, Batch::len_bytes);
         safety.give_up(last);
         let first = self.watermark + 1;
         self.watermark = last;
@@ -405,7 +442,11 @@ impl FlowIn {
 
     /// The application has taken messages up to here.
     pub(crate) fn on_taken(&mut self, upto: u64, bytes: usize) {
-        while self.untaken.front().is_some_and(|&(_, last)| last <= upto) {
+        if self.delivers_early() {
+            let taken = self.untaken.iter().position(|&(_, last)| last == upto);
+            taken.and_then(|index| self.untaken.remove(index));
+        }
+        while !self.delivers_early() && self.untaken.front().is_some_and(|&(_, l)| l <= upto) {
             self.untaken.pop_front();
         }
         self.untaken_bytes = self.untaken_bytes.saturating_sub(bytes);
@@ -440,9 +481,13 @@ impl FlowIn {
         if planted!(AckBeforeTaken) {
             return self.watermark;
         }
-        self.untaken
-            .front()
-            .map_or(self.watermark, |&(first, _)| first - 1)
+        let first = match self.delivers_early() && !planted!(AckOverHole) {
+            true => self.untaken.iter().map(|&(first, _)| first).min(),
+            false => self.untaken.front().map(|&(first, _)| first),
+        };
+        // Of a flow without order, more may have been delivered than is complete.
+        let complete = self.watermark;
+        first.map_or(complete, |first| complete.min(first - 1))
     }
 
     /// A first receipt was passed on to so many peers, whose acknowledgement is awaited.

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use rolecast_membership::{Epoch, Identity, NodeId, Profile, Record, Tenure, Time};
 
 use crate::api::{
-    CallKind, Class, Config, Delivery, Dissemination, FlowId, Input, Limits, LinkId, Mode, Output,
-    Pick, Refusal, Target,
+    CallKind, Class, Config, Delivery, Dissemination, FlowId, Input, Limits, LinkId, Mode, Order,
+    Output, Pick, Refusal, Target,
 };
 use crate::batch::Batch;
 use crate::engine::Engine;
@@ -71,8 +71,10 @@ fn member() -> impl Strategy<Value = DestMember> {
 fn mode() -> impl Strategy<Value = Mode> {
     let dissemination = proptest::sample::select(&Dissemination::ALL[..]);
     let k_safe = prop_oneof![4 => Just(1u8), 3 => Just(2), 1 => any::<u8>()];
-    (dissemination, k_safe).prop_map(|(dissemination, k_safe)| Mode {
+    let order = proptest::sample::select(&Order::ALL[..]);
+    (dissemination, order, k_safe).prop_map(|(dissemination, order, k_safe)| Mode {
         dissemination,
+        order,
         k_safe,
     })
 }

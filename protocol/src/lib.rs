@@ -27,8 +27,8 @@ mod wire;
 
 pub use api::{
     Answer, CallId, CallKind, Class, CloseReason, Config, Delivery, Dissemination, Event, FlowId,
-    Gap, InboxId, Input, Limits, LinkId, Mode, Origin, Output, Pick, Refusal, ReplyTo, Seq, Target,
-    Ticket,
+    Gap, InboxId, Input, Limits, LinkId, Mode, Order, Origin, Output, Pick, Refusal, ReplyTo, Seq,
+    Target, Ticket,
 };
 pub use batch::{BATCH_BYTES_FULL, Batch, BatchBuilder, BatchMessage, Messages, SINGLE_BYTES_MIN};
 #[cfg(feature = "canaries")]

@@ -134,4 +134,6 @@ pub const RARE: &[Canary] = &[
     Canary::RetainedGoesWithOrigin,
     Canary::GapUnreported,
     Canary::HolderOfAnotherLife,
+    Canary::EarlyForgotten,
+    Canary::AckOverHole,
 ];

@@ -101,7 +101,10 @@ fn asked(scenario: &Scenario, operation: &Operation) -> String {
                 0 | 1 => String::new(),
                 k => format!(", {k}-safe"),
             };
-            format!("n{node} multicasts {messages} of {bytes} bytes to {to} ({spreads:?}{safe})")
+            let order = mode.order;
+            format!(
+                "n{node} multicasts {messages} of {bytes} bytes to {to} ({spreads:?}, {order:?}{safe})"
+            )
         }
         Ask::Gather {
             role: to,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rolecast_membership::Time;
-use rolecast_protocol::{Dissemination, Mode};
+use rolecast_protocol::{Dissemination, Mode, Order};
 use serde::{Deserialize, Serialize};
 
 mod mode;
@@ -134,8 +134,10 @@ pub enum Style {
     Flood,
 }
 
-/// How many modes workloads draw: messages that one to four members are to hold, spread in two ways, and best effort.
-pub(crate) const MODES: usize = 9;
+/// How many modes workloads draw: messages that one to four members are to hold, spread in two ways, and best effort, each in every order.
+pub(crate) const MODES: usize = 9 * Order::ALL.len();
+/// So many of a hundred multicasts are in the usual order at least.
+const ORDERED_PERCENT: u32 = 60;
 
 /// From what a workload is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -338,8 +340,13 @@ impl Draw {
             _ if !safe => 1,
             _ => *self.stream.pick(&[2, 2, 2, 3, 3, 4]),
         };
+        let order = match self.stream.percent(ORDERED_PERCENT) {
+            true => Order::default(),
+            false => *self.stream.pick(&Order::ALL),
+        };
         Mode {
             dissemination,
+            order,
             k_safe,
         }
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use rolecast::{Channel, RoleName};
+use rolecast::{Channel, Order, RoleName};
 
 use crate::acknowledgements::Acknowledgements;
 use crate::duration::parse_duration;
@@ -32,6 +32,9 @@ pub(crate) struct SendArgs {
     /// Send to this node, if it holds the role; the first digits of its id are enough
     #[arg(long, group = "mode", value_name = "NODE", value_parser = parse_prefix)]
     to: Option<String>,
+    /// Let a holder get each message as soon as it comes, even if an earlier one is missing
+    #[arg(long, conflicts_with_all = ["anycast", "to"])]
+    unordered: bool,
     /// Let nobody get a message before K holders have received it, so that it survives whatever happens to fewer
     #[arg(long, value_name = "K", default_value_t = 1, conflicts_with_all = ["anycast", "to"], value_parser = clap::value_parser!(u8).range(1..))]
     k_safe: u8,
@@ -69,6 +72,7 @@ struct Sending {
     role: RoleName,
     message: Option<String>,
     mode: Mode,
+    order: Order,
     k_safe: u8,
     patience: SendPatience,
 }
@@ -94,6 +98,10 @@ pub(crate) fn run(args: SendArgs, output: &Output) -> Result<(), Failure> {
         role: parse_role(&args.role)?,
         message: args.message,
         mode,
+        order: match args.unordered {
+            true => Order::Unordered,
+            false => Order::default(),
+        },
         k_safe: args.k_safe,
         patience: args.patience,
     };
@@ -106,6 +114,7 @@ pub(crate) fn run_broadcast(args: BroadcastArgs, output: &Output) -> Result<(), 
         role: RoleName::everyone(),
         message: args.message,
         mode: Mode::Multicast,
+        order: Order::default(),
         k_safe: 1,
         patience: args.patience,
     };
@@ -127,7 +136,7 @@ impl Sending {
             let members = find_holders(&mut view, role, &seeds, self.patience.wait).await?;
             let timeout = self.patience.timeout;
             let messages = Messages::new(self.message, self.role.clone());
-            let channel = node.channel(role).k_safe(self.k_safe);
+            let channel = node.channel(role).order(self.order).k_safe(self.k_safe);
             match self.mode {
                 Mode::Multicast => multicast(&channel, messages, timeout, output).await,
                 Mode::Anycast => {

@@ -8,12 +8,12 @@
 mod owed;
 mod receipts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use rolecast_membership::{RoleName, Time};
-use rolecast_protocol::{Batch, CallId, FlowId, Gap, InboxId, Mode, Origin, Seq};
+use rolecast_protocol::{Batch, CallId, FlowId, Gap, InboxId, Mode, Order, Origin, Seq};
 
 use super::lives::{Holder, LifeId, Lives, ProcessId, SeatId};
 use super::violation::{Broken, MessageName};
@@ -85,10 +85,13 @@ struct Flow {
 struct Cursor {
     /// Everything due up to here was delivered or given up.
     passed: u64,
+    /// Of a flow without order, what was delivered.
+    came: BTreeSet<u64>,
     /// What was given up.
     gaps: Vec<(u64, u64)>,
-    /// The application has taken everything up to here.
+    /// The application has taken everything up to here, or of a flow without order the batches that end here.
     consumed: u64,
+    consumed_ends: BTreeSet<u64>,
 }
 
 /// All flows of a run.
@@ -231,10 +234,19 @@ impl Flows {
             .get_mut(&(life, flow))
             .ok_or(Broken::GapWrong { gap })?;
         let passed = flow.cursors.get(&seat).map_or(0, |cursor| cursor.passed);
-        if first > last || first.0 <= passed || last.0 > flow.last {
+        let came = flow.cursors.get(&seat).is_some_and(|cursor| {
+            let came = cursor.came.range(first.0..=last.0.max(first.0)).next();
+            came.is_some()
+                || cursor
+                    .gaps
+                    .iter()
+                    .any(|&(a, b)| a <= last.0 && first.0 <= b)
+        });
+        if first > last || first.0 <= passed || last.0 > flow.last || came {
             return Err(Broken::GapWrong { gap });
         }
-        if let Some(missing) = flow.due(seat, passed + 1, first.0 - 1).next() {
+        let ordered = flow.is_ordered();
+        if ordered && let Some(missing) = flow.due(seat, passed + 1, first.0 - 1).next() {
             return Err(Broken::OutOfOrder {
                 message: flow.name(lives, first.0),
                 missing,
@@ -249,7 +261,9 @@ impl Flows {
             return Err(Broken::GapUnjustified { gap, role });
         }
         let cursor = flow.cursors.entry(seat).or_default();
-        cursor.passed = last.0;
+        if ordered {
+            cursor.passed = last.0;
+        }
         cursor.gaps.push((first.0, last.0));
         Ok(())
     }
@@ -274,6 +288,7 @@ impl Flows {
         let flow = self.flows.get_mut(&(life, flow));
         if let Some(cursor) = flow.and_then(|flow| flow.cursors.get_mut(&seat)) {
             cursor.consumed = cursor.consumed.max(upto);
+            cursor.consumed_ends.insert(upto);
         }
     }
 }
@@ -330,13 +345,19 @@ impl Flow {
                 role: role.clone(),
             });
         }
-        let passed = self.cursors.get(&seat).map_or(0, |cursor| cursor.passed);
-        if seq <= passed {
+        let cursor = self.cursors.get(&seat);
+        let passed = cursor.map_or(0, |cursor| cursor.passed);
+        let came = cursor.is_some_and(|cursor| cursor.came.contains(&seq));
+        if seq <= passed || came || self.was_given_up(seat, seq) {
             let message = self.name(lives, seq);
             return Err(match self.was_given_up(seat, seq) {
                 true => Broken::DeliveredAfterGap { message },
                 false => Broken::Duplicated { message },
             });
+        }
+        if !self.is_ordered() {
+            self.cursors.entry(seat).or_default().came.insert(seq);
+            return Ok(index);
         }
         if let Some(missing) = self.due(seat, passed + 1, seq - 1).next() {
             return Err(Broken::OutOfOrder {
@@ -346,6 +367,17 @@ impl Flow {
         }
         self.cursors.entry(seat).or_default().passed = seq;
         Ok(index)
+    }
+
+    fn is_ordered(&self) -> bool {
+        self.mode.order != Order::Unordered
+    }
+
+    /// The messages in `first..=last` that were due to a seat, and neither delivered nor given up.
+    fn missing(&self, seat: SeatId, first: u64, last: u64) -> impl Iterator<Item = u64> {
+        let passed = self.cursors.get(&seat).map_or(0, |cursor| cursor.passed);
+        let due = self.due(seat, first.max(passed + 1), last);
+        due.filter(move |&seq| !self.was_delivered(seat, seq) && !self.was_given_up(seat, seq))
     }
 
     fn batch_of(&self, seq: u64) -> Option<usize> {
@@ -383,10 +415,8 @@ impl Flow {
     }
 
     fn was_delivered(&self, seat: SeatId, seq: u64) -> bool {
-        let passed = self
-            .cursors
-            .get(&seat)
-            .is_some_and(|cursor| seq <= cursor.passed);
+        let cursor = self.cursors.get(&seat);
+        let passed = cursor.is_some_and(|c| seq <= c.passed || c.came.contains(&seq));
         passed && !self.was_given_up(seat, seq)
     }
 

@@ -443,7 +443,7 @@ struct Call {
 /// A channel of which this is promised.
 fn channel(node: &Node, role: &RoleName, mode: Mode) -> Channel {
     let channel = node.channel(role).dissemination(mode.dissemination);
-    channel.k_safe(mode.k_safe)
+    channel.order(mode.order).k_safe(mode.k_safe)
 }
 
 fn choose(choice: Choice) -> Pick {

@@ -56,7 +56,6 @@ impl Flow {
     }
 
     fn owed_to(&self, lives: &Lives, seat: SeatId, origin_lost: bool) -> Option<Broken> {
-        let passed = self.cursors.get(&seat).map_or(0, |cursor| cursor.passed);
         let gaps = self
             .cursors
             .get(&seat)
@@ -64,7 +63,7 @@ impl Flow {
         let given_up = gaps.iter().flat_map(|&(a, b)| self.due(seat, a, b));
         let given_up = given_up.map(|seq| (seq, Instead::Gapped));
         let missing = self
-            .due(seat, passed + 1, self.last)
+            .missing(seat, 1, self.last)
             .map(|seq| (seq, Instead::Missing));
         let life = lives.seat(seat).life;
         given_up.chain(missing).find_map(|(seq, how)| {

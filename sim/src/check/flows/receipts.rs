@@ -7,7 +7,7 @@ use rolecast_protocol::{FlowId, Seq};
 
 use super::super::lives::{LifeId, LifeState, Lives, ProcessId, SeatId};
 use super::super::violation::{Broken, Violation};
-use super::{Flow, Flows};
+use super::{Cursor, Flow, Flows};
 
 /// What the sending process was told of a flow, over all its lives: positions go on when a life ends.
 #[derive(Debug, Default)]
@@ -184,6 +184,12 @@ impl Flow {
         );
         if entry.dropped || gone {
             return true;
+        }
+        if !self.is_ordered() {
+            let index = self.batch_of(seq).expect("it was sent");
+            let end = self.sent[index].first + self.sent[index].messages.len() as u64 - 1;
+            let taken = |cursor: &Cursor| cursor.consumed_ends.contains(&end);
+            return self.cursors.get(&seat).is_some_and(taken) || self.was_given_up(seat, seq);
         }
         self.cursors.get(&seat).is_some_and(|cursor| {
             let gapped = cursor.gaps.iter().any(|&(_, last)| seq <= last);

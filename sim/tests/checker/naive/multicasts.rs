@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use rolecast_membership::{Epoch, NodeId, RoleName, Time};
-use rolecast_protocol::{Dissemination, Event, FlowId, Gap, InboxId, Origin};
+use rolecast_protocol::{Dissemination, Event, FlowId, Gap, InboxId, Order, Origin};
 use rolecast_sim::check::{Observation, ProcessId, Receiving, Recorded, Sending};
 
 use super::lives::{Goes, Seat};
@@ -172,7 +172,8 @@ impl<'a> History<'a> {
             broken.extend(if_broken(before(true), "no duplication"));
             broken.extend(if_broken(before(false), "once or Gap"));
             let pending = self.pending(&seat, *origin, *flow, seq);
-            let overtaken = pending.iter().any(|missing| *missing < first.0);
+            let ordered = self.is_ordered(*origin, *flow);
+            let overtaken = ordered && pending.iter().any(|missing| *missing < first.0);
             broken.extend(if_broken(overtaken, "order"));
         }
         broken
@@ -193,12 +194,16 @@ impl<'a> History<'a> {
         let due = self.due(&seat, origin, flow);
         let put = self.put_into(&seat, origin, flow);
         let named = due.iter().find(|seq| range.contains(seq));
-        let told_before = put.iter().any(|put| *put.positions.end() >= first);
+        let ordered = self.is_ordered(origin, flow);
+        let told_before = put.iter().any(|put| {
+            let (from, to) = (*put.positions.start(), *put.positions.end());
+            to >= first && (ordered || from <= last)
+        });
         let sent_upto = sent.last().map_or(0, |sent| sent.sending.last.0);
         let never_sent = first < 1 || last > sent_upto;
         let mut broken = if_broken(named.is_none() || told_before || never_sent, "gaps");
         let pending = self.pending(&seat, origin, flow, first);
-        broken.extend(if_broken(!pending.is_empty(), "order"));
+        broken.extend(if_broken(ordered && !pending.is_empty(), "order"));
         if let Some(seq) = named {
             let batch = sent.iter().find(|sent| sent.positions().contains(seq));
             let at = batch.map(|sent| sent.at).expect("what is due was sent");
@@ -258,10 +263,15 @@ impl<'a> History<'a> {
         if seat.dropped || gone {
             return true;
         }
+        let ordered = self.is_ordered(origin, flow);
         let put = self.put_into(seat, origin, flow);
-        let given_up = put
-            .iter()
-            .any(|put| !put.came && *put.positions.end() >= seq);
+        let given_up = put.iter().filter(|put| !put.came);
+        let given_up = given_up
+            .map(|put| put.positions.clone())
+            .any(|gone| gone.contains(&seq) || (ordered && *gone.end() >= seq));
+        let sent = self.flow(origin, flow);
+        let batch = sent.iter().find(|sent| sent.positions().contains(&seq));
+        let end = batch.map_or(seq, |sent| sent.sending.last.0);
         let taken = self.of(seat.process).any(|(index, recorded)| {
             let &Observation::Consumed {
                 inbox,
@@ -275,7 +285,7 @@ impl<'a> History<'a> {
             let open = (seat.from..seat.closed.unwrap_or(seat.until)).contains(&index);
             let after = put.iter().any(|put| put.index < index);
             let fits = (inbox, from, of) == (seat.inbox, origin, flow);
-            fits && open && after && upto >= seq
+            fits && open && after && (if ordered { upto >= seq } else { upto == end })
         });
         given_up || taken
     }
@@ -357,6 +367,12 @@ impl<'a> History<'a> {
             }
         }
         broken
+    }
+
+    fn is_ordered(self, origin: Origin, flow: FlowId) -> bool {
+        let flow = self.flow(origin, flow);
+        flow.first()
+            .is_none_or(|first| first.sending.mode.order != Order::Unordered)
     }
 
     /// How many of those to whom a batch was sent do not stay.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rolecast_membership::{Epoch, Event as MembershipEvent, Identity};
-use rolecast_protocol::{Answer, Batch, Dissemination, Event, Gap, InboxId, Mode, Refusal};
+use rolecast_protocol::{Answer, Batch, Dissemination, Event, Gap, InboxId, Mode, Order, Refusal};
 use rolecast_sim::check::{Callee, Observation, ProcessId, Recorded};
 use rolecast_sim::random::Stream;
 
@@ -269,6 +269,7 @@ fn mode(stream: &mut Stream) -> Mode {
     };
     Mode {
         dissemination,
+        order: *stream.pick(&Order::ALL),
         k_safe,
     }
 }
