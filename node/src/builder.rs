@@ -506,7 +506,7 @@ impl NodeBuilder {
     ///     .start()
     ///     .await?;
     /// let _inbox = node.register("sink").await?;
-    /// assert!(node.channel("sink").multicast(vec![0; 2 << 20]).await.is_err());
+    /// assert!(node.channel("sink").anycast(vec![0; 2 << 20]).await.is_err());
     /// # Ok(())
     /// # }
     /// ```

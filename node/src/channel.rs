@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_core::Stream;
 use rolecast_membership::{NodeId, RoleName, RoleNameError};
 use rolecast_protocol::{Dissemination, Mode, Order, Pick};
+use tokio::io::AsyncRead;
 
 use crate::error::WaitError;
 use crate::multicast::Multicast;
+use crate::multicast_stream::MulticastStream;
 use crate::outbox::Outbox;
 use crate::request::{Anycast, Request, RequestAll};
 use crate::shared::Shared;
@@ -196,6 +199,9 @@ impl Channel {
     /// Waits while the slowest holder has too much before it; [`Multicast::timeout`] bounds that.
     /// Cancel safe: a multicast that was dropped before it resolved was not sent.
     ///
+    /// A payload of more than 64 KiB ([`Limits::large_bytes_min`](crate::Limits::large_bytes_min)) travels in chunks on a stream of its own, behind everything that is small, and holders get it as [`InboxItem::Large`](crate::InboxItem::Large).
+    /// Then the multicast resolves when all of it is on its way, and one that was dropped before is cut short: no holder takes a part for the whole.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -212,6 +218,67 @@ impl Channel {
     /// ```
     pub fn multicast(&self, payload: impl Into<Bytes>) -> Multicast<'_> {
         Multicast::new(self, payload.into())
+    }
+
+    /// Sends what comes out of a reader to every holder, as one message, in flat memory: no more is read than holders take.
+    ///
+    /// It has its place among this node's messages to the role from its beginning on, and holders get it as [`InboxItem::Large`](crate::InboxItem::Large), to be read as it comes.
+    /// Resolves when all of it is on its way.
+    /// If the reader fails, or the future is dropped before it resolved, it is cut short, which its readers are told: none takes a part for the whole.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("film");
+    /// # std::fs::write(&path, vec![7; 1 << 20])?;
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use rolecast::InboxItem;
+    ///
+    /// let mut inbox = node.register("films").await?;
+    /// let file = tokio::fs::File::open(&path).await?;
+    /// let bytes = file.metadata().await?.len();
+    /// let receipt = node.channel("films").multicast_reader(file).length(bytes).await?;
+    ///
+    /// let Some(InboxItem::Large(film)) = inbox.next().await else { panic!("a stream is large") };
+    /// assert_eq!(film.into_bytes().await?.len() as u64, bytes);
+    /// assert_eq!(receipt.acked().await?.acknowledged, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn multicast_reader<'a>(
+        &'a self,
+        reader: impl AsyncRead + Send + 'a,
+    ) -> MulticastStream<'a> {
+        MulticastStream::from_reader(self, reader)
+    }
+
+    /// As [`Channel::multicast_reader`], with a stream of bytes; they are not copied.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use futures_util::stream;
+    /// use rolecast::{Bytes, InboxItem};
+    ///
+    /// let mut inbox = node.register("films").await?;
+    /// let scenes = ["shark", "boat", "bigger boat"].map(|scene| Ok::<_, std::io::Error>(Bytes::from(scene)));
+    /// node.channel("films").multicast_stream(stream::iter(scenes)).await?;
+    ///
+    /// let Some(InboxItem::Large(film)) = inbox.next().await else { panic!("a stream is large") };
+    /// assert_eq!(film.into_bytes().await?, "sharkboatbigger boat");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn multicast_stream<'a, S, E>(&'a self, stream: S) -> MulticastStream<'a>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'a,
+        E: Into<std::io::Error>,
+    {
+        MulticastStream::from_stream(self, stream)
     }
 
     /// Sends to any one holder, without a reply.

@@ -6,11 +6,13 @@
 
 mod calls;
 mod commands;
+mod downloads;
 mod flows;
 mod inboxes;
 mod links;
 mod mesh;
 mod shutdown;
+mod uploads;
 mod witnessed;
 
 use std::collections::BTreeMap;
@@ -29,9 +31,11 @@ use tracing::Instrument as _;
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::driver::calls::Calls;
+use crate::driver::downloads::Downloads;
 use crate::driver::flows::Flows;
 use crate::driver::inboxes::Inboxes;
 use crate::driver::shutdown::Phase;
+use crate::driver::uploads::Uploads;
 use crate::error::ClosedReason;
 use crate::members::WatchQueue;
 use crate::shared::{Shared, Work};
@@ -53,7 +57,9 @@ pub(crate) struct Driver {
     state: Option<StateDir>,
     links: BTreeMap<LinkId, Link>,
     inboxes: Inboxes,
+    downloads: Downloads,
     flows: Flows,
+    uploads: Uploads,
     calls: Calls,
     watchers: Vec<Arc<WatchQueue>>,
     counters: Counters,
@@ -107,7 +113,9 @@ impl Driver {
             state,
             links: BTreeMap::new(),
             inboxes: Inboxes::new(everyone),
+            downloads: Downloads::default(),
             flows: Flows::default(),
+            uploads: Uploads::default(),
             calls: Calls::default(),
             watchers: Vec::new(),
             counters,
@@ -208,6 +216,9 @@ impl Driver {
         for outbox in ready.work.outboxes.drain(..) {
             self.send_outbox(&outbox);
         }
+        for upload in ready.work.uploads.drain(..) {
+            self.send_upload(&upload);
+        }
         if ready.due {
             self.engine.handle(self.now, Input::Timeout);
         }
@@ -269,6 +280,9 @@ impl Driver {
                 self.on_answered(call, node, answer, last);
             }
             Event::Writable(flow) => self.flows.writable(flow),
+            Event::LargeRefused { flow, node } => self.uploads.refused(flow, node),
+            Event::LargeOver { flow } => self.uploads.over(flow),
+            Event::Lost { flow, node, .. } if flow.is_large() => self.uploads.lost(flow, node),
             Event::Settled { flow, upto } => self.flows.settled(flow, upto),
             Event::Lost {
                 flow,

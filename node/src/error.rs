@@ -156,6 +156,9 @@ pub enum SendError {
     /// It may have arrived, and no answer will come: try again only if taking it twice does no harm.
     #[error("unknown whether it arrived: {0}")]
     Unknown(#[from] Unknown),
+    /// The holders have a first part of a large payload, or nothing, and are told that the rest will not come: none of them takes it for the whole.
+    #[error("cut short: {0}")]
+    CutShort(#[from] CutShort),
     /// It arrived, and the holder did nothing with it.
     #[error("refused by {node}: {}", refusal_text(*reason))]
     Refused {
@@ -208,7 +211,7 @@ impl SendError {
 /// }
 ///
 /// let _inbox = node.register("sink").await?;
-/// match node.channel("sink").multicast(vec![0; 17 << 20]).await {
+/// match node.channel("sink").anycast(vec![0; 17 << 20]).await {
 ///     Err(SendError::NotSent(NotSent::TooLarge { max, .. })) => assert_eq!(max, 16 << 20),
 ///     other => panic!("it is too large: {other:?}"),
 /// }
@@ -250,7 +253,9 @@ pub enum NotSent {
     #[error("there is no link to the holder")]
     NoLink,
     /// The payload is too large.
-    #[error("a message has at most {max} bytes, and this one has {bytes}")]
+    #[error(
+        "a message to one holder, or to which an answer is awaited, has at most {max} bytes, and this one has {bytes}"
+    )]
     TooLarge {
         /// Its length in bytes.
         bytes: usize,
@@ -304,6 +309,62 @@ impl NotSent {
             CallError::TooLarge { bytes, max } => NotSent::TooLarge { bytes, max },
             CallError::TooManyCalls { max } => NotSent::TooManyCalls { max },
             _ => NotSent::Closed(ClosedReason::Shutdown),
+        }
+    }
+}
+
+/// Why a large payload did not come to its end.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use rolecast::{MeshSecret, Node};
+/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+/// use rolecast::{CutShort, InboxItem, PayloadError, SendError};
+/// use std::io;
+///
+/// let mut inbox = node.register("films").await?;
+/// let broken = futures_util::stream::iter([Ok("Ja".into()), Err(io::Error::from(io::ErrorKind::BrokenPipe))]);
+/// let sent = node.channel("films").multicast_stream(broken).await;
+/// assert!(matches!(sent, Err(SendError::CutShort(CutShort::Source { .. }))));
+///
+/// let Some(InboxItem::Large(film)) = inbox.next().await else { panic!("a stream is large") };
+/// assert_eq!(film.into_bytes().await, Err(PayloadError::CutShort));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CutShort {
+    /// The reader or stream that it came from failed.
+    #[error("its source failed: {message}")]
+    Source {
+        /// What kind of failure.
+        kind: io::ErrorKind,
+        /// Its words.
+        message: String,
+    },
+    /// It has more or fewer bytes than were announced.
+    #[error("it was announced with {announced} bytes, and has {}", if sent > announced { "more" } else { "fewer" })]
+    Length {
+        /// What was announced.
+        announced: u64,
+        /// What its source has given, up to where that was found out.
+        sent: u64,
+    },
+    /// Not all of it was on its way within the timeout.
+    #[error("not all of it was on its way within the timeout")]
+    TimedOut,
+    /// The node was closed.
+    #[error(transparent)]
+    Closed(#[from] ClosedReason),
+}
+
+impl CutShort {
+    pub(crate) fn from_source(error: &io::Error) -> Self {
+        CutShort::Source {
+            kind: error.kind(),
+            message: error.to_string(),
         }
     }
 }

@@ -10,11 +10,13 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use rolecast_membership::RoleName;
-use rolecast_protocol::{Delivery, Gap, InboxId, Messages, Refusal, Seq, Ticket};
+use rolecast_protocol::{Delivery, Gap, InboxId, Messages, Origin, Refusal, Seq, Ticket};
 use tokio::sync::oneshot;
 
 use crate::command::{Command, Reply};
+use crate::download::Download;
 use crate::error::ClosedReason;
+use crate::large::{LargeMessage, PayloadReader};
 use crate::message::{Message, Responder, Source};
 use crate::queue::Queue;
 use crate::shared::Shared;
@@ -23,8 +25,19 @@ use crate::shared::Shared;
 pub(crate) enum Arrival {
     /// What the engine delivers.
     Delivery(Delivery),
+    /// A large payload is announced.
+    Large(Announced),
     /// Nothing more will come, for this reason.
     Closed(Option<ClosedReason>),
+}
+
+/// A large payload in its place among the messages.
+pub(crate) struct Announced {
+    pub(crate) origin: Origin,
+    pub(crate) seq: Seq,
+    pub(crate) length: Option<u64>,
+    pub(crate) download: Arc<Download>,
+    pub(crate) ticket: Ticket,
 }
 
 pub(crate) type InboxQueue = Queue<Arrival>;
@@ -65,6 +78,8 @@ pub(crate) type InboxQueue = Queue<Arrival>;
 pub enum InboxItem {
     /// A message, or a request.
     Message(Message),
+    /// A message whose payload is too large to come in one piece, to be read as it comes, or gathered.
+    Large(LargeMessage),
     /// Messages that were meant for this inbox and will never come.
     Gap(Gap),
     /// Nothing more will come; the inbox ends after this.
@@ -72,7 +87,7 @@ pub enum InboxItem {
 }
 
 impl InboxItem {
-    /// The message, if it is one.
+    /// The message, if it is one that is whole; see [`LargeMessage::into_message`] for the others.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -90,7 +105,7 @@ impl InboxItem {
     pub fn into_message(self) -> Option<Message> {
         match self {
             InboxItem::Message(message) => Some(message),
-            InboxItem::Gap(_) | InboxItem::Closed(_) => None,
+            InboxItem::Large(_) | InboxItem::Gap(_) | InboxItem::Closed(_) => None,
         }
     }
 }
@@ -370,6 +385,28 @@ impl Inbox {
                 Some(InboxItem::Message(message))
             }
             Arrival::Delivery(Delivery::Gap(gap)) => Some(InboxItem::Gap(gap)),
+            // The driver hands these over in another form.
+            Arrival::Delivery(
+                Delivery::Large { .. } | Delivery::Chunk { .. } | Delivery::LargeEnd { .. },
+            ) => None,
+            Arrival::Large(announced) => {
+                let Announced {
+                    origin,
+                    seq,
+                    length,
+                    download,
+                    ticket,
+                } = announced;
+                self.shared.consume(ticket);
+                let source = Arc::new(Source::new(&self.shared, origin, &self.role));
+                let reader = PayloadReader::new(Arc::clone(&source), download);
+                Some(InboxItem::Large(LargeMessage {
+                    source,
+                    seq: Some(seq),
+                    length,
+                    reader,
+                }))
+            }
             Arrival::Closed(reason) => {
                 self.ended = true;
                 reason.map(InboxItem::Closed)
@@ -412,8 +449,14 @@ impl fmt::Debug for Inbox {
 
 /// Tells whoever waits for what was not taken out.
 pub(crate) fn refuse(shared: &Shared, arrival: Arrival, refusal: Refusal) {
-    let Arrival::Delivery(delivery) = arrival else {
-        return;
+    let delivery = match arrival {
+        Arrival::Delivery(delivery) => delivery,
+        Arrival::Large(announced) => {
+            shared.consume(announced.ticket);
+            announced.download.abandon(shared);
+            return;
+        }
+        Arrival::Closed(_) => return,
     };
     match delivery {
         Delivery::Call {
@@ -449,6 +492,9 @@ pub(crate) fn refuse(shared: &Shared, arrival: Arrival, refusal: Refusal) {
             }
             shared.consume(ticket);
         }
-        Delivery::Gap(_) => {}
+        Delivery::Gap(_)
+        | Delivery::Large { .. }
+        | Delivery::Chunk { .. }
+        | Delivery::LargeEnd { .. } => {}
     }
 }

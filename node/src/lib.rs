@@ -52,13 +52,16 @@ mod channel;
 mod clock;
 mod command;
 mod counters;
+mod download;
 mod driver;
 mod entropy;
 mod error;
 mod inbox;
+mod large;
 mod members;
 mod message;
 mod multicast;
+mod multicast_stream;
 mod node;
 mod outbox;
 mod queue;
@@ -78,19 +81,22 @@ mod start;
 mod state_dir;
 mod surroundings;
 mod typed;
+mod upload;
 
 pub use answers::{Answer, Answers};
 pub use builder::{DEFAULT_LISTEN, NodeBuilder, SecretText};
 pub use bytes::Bytes;
 pub use channel::{Channel, WaitForHolders};
 pub use error::{
-    ClosedReason, NoAnswer, NotSent, NotStable, RegisterError, ReplyError, SendError, StartError,
-    Unknown, WaitError,
+    ClosedReason, CutShort, NoAnswer, NotSent, NotStable, RegisterError, ReplyError, SendError,
+    StartError, Unknown, WaitError,
 };
 pub use inbox::{Inbox, InboxItem};
+pub use large::{LargeMessage, PayloadError, PayloadReader};
 pub use members::{LinkState, MemberInfo, MeshEvent, MeshEvents};
 pub use message::{Message, Responder};
 pub use multicast::{Multicast, Multicasting};
+pub use multicast_stream::MulticastStream;
 pub use node::{Node, SHUTDOWN_PATIENCE};
 pub use receipt::{Outcome, Receipt};
 pub use request::{Anycast, DEFAULT_TIMEOUT, Delivered, Reply, Request, RequestAll};

@@ -47,6 +47,18 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    pub(crate) fn role(&self) -> &RoleName {
+        &self.role
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     pub(crate) fn new(shared: &Arc<Shared>, origin: Origin, role: &RoleName) -> Self {
         Source {
             shared: Arc::clone(shared),

@@ -14,6 +14,7 @@ use crate::channel::Channel;
 use crate::clock::deadline_in;
 use crate::command::Command;
 use crate::error::{NotSent, SendError};
+use crate::multicast_stream::MulticastStream;
 use crate::outbox::Outbox;
 use crate::receipt::Receipt;
 use crate::shared::Shared;
@@ -92,6 +93,7 @@ impl<'a> IntoFuture for Multicast<'a> {
         Multicasting {
             multicast: self,
             room: None,
+            large: None,
         }
     }
 }
@@ -119,7 +121,10 @@ impl<'a> IntoFuture for Multicast<'a> {
 pub struct Multicasting<'a> {
     multicast: Multicast<'a>,
     room: Option<WaitForRoom<'a>>,
+    large: Option<SendLarge<'a>>,
 }
+
+type SendLarge<'a> = Pin<Box<dyn Future<Output = Result<Receipt, SendError>> + Send + 'a>>;
 
 type WaitForRoom<'a> =
     Pin<Box<dyn Future<Output = Result<SemaphorePermit<'a>, NotSent>> + Send + 'a>>;
@@ -135,6 +140,9 @@ impl Future for Multicasting<'_> {
             Err(error) => return Poll::Ready(Err(NotSent::from(error.clone()).into())),
         };
         let shared = &channel.shared;
+        if self.multicast.payload.len() > shared.whole_bytes_max() {
+            return self.poll_large(cx);
+        }
         let room = match &mut self.room {
             Some(room) => ready!(room.as_mut().poll(cx))?,
             None => match reserve_at_once(shared, outbox, self.multicast.payload.len())? {
@@ -147,11 +155,27 @@ impl Future for Multicasting<'_> {
             outbox: Arc::clone(outbox),
             origin: shared.id,
             seq,
+            upload: None,
         }))
     }
 }
 
 impl<'a> Multicasting<'a> {
+    /// Goes on with a payload that is too large to travel in one piece.
+    fn poll_large(&mut self, cx: &mut Context<'_>) -> Poll<Result<Receipt, SendError>> {
+        let Multicast {
+            channel,
+            payload,
+            timeout,
+        } = &self.multicast;
+        let (channel, timeout) = (*channel, *timeout);
+        let begin = || -> SendLarge<'a> {
+            let payload = payload.clone();
+            Box::pin(MulticastStream::from_bytes(channel, payload, timeout).run())
+        };
+        self.large.get_or_insert_with(begin).as_mut().poll(cx)
+    }
+
     /// Starts to wait for room.
     fn poll_wait(
         &mut self,

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use rolecast_protocol::{
-    BATCH_BYTES_FULL, Batch, BatchBuilder, FlowId, Mode, SINGLE_BYTES_MIN, Seq,
+    BATCH_BYTES_FULL, Batch, BatchBuilder, FlowId, LARGE_OPEN_MAX, Mode, SINGLE_BYTES_MIN, Seq,
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::call::CallSlot;
@@ -20,12 +20,15 @@ use crate::error::{ClosedReason, NotSent};
 use crate::role::Role;
 use crate::settlement::Settlement;
 use crate::shared::Shared;
+use crate::upload::{Announcement, Upload};
 
 pub(crate) struct Outbox {
     pub(crate) role: Arc<Role>,
     pub(crate) mode: Mode,
     pub(crate) settlement: Settlement,
     room: Semaphore,
+    /// One permit for each large payload that may be on its way.
+    larges: Arc<Semaphore>,
     open: AtomicBool,
     flow: OnceLock<FlowId>,
     gathered: Mutex<Gathered>,
@@ -43,6 +46,8 @@ pub(crate) enum Content {
     Batch(Batch),
     /// A request to all holders.
     Gather(Gather),
+    /// The place of a large payload.
+    Large(Announcement),
 }
 
 /// A request to all holders.
@@ -72,6 +77,7 @@ impl Outbox {
             mode,
             settlement: Settlement::default(),
             room: Semaphore::new(ROOM_BYTES),
+            larges: Arc::new(Semaphore::new(LARGE_OPEN_MAX)),
             open: AtomicBool::new(false),
             flow: OnceLock::new(),
             gathered: Mutex::new(Gathered {
@@ -161,6 +167,32 @@ impl Outbox {
         Ok(self.appended(shared, gathered, room))
     }
 
+    /// Waits until there may be one more large payload on its way.
+    pub(crate) async fn place_for_large(&self) -> Result<OwnedSemaphorePermit, NotSent> {
+        let place = Arc::clone(&self.larges).acquire_owned().await;
+        place.map_err(|_| self.failure())
+    }
+
+    /// Appends the announcement of a large payload, for which there is room.
+    pub(crate) fn push_large(
+        self: &Arc<Self>,
+        shared: &Shared,
+        upload: &Arc<Upload>,
+        room: SemaphorePermit<'_>,
+    ) -> Result<Seq, NotSent> {
+        let mut gathered = self.lock();
+        if let Some(why) = &gathered.refused {
+            return Err(why.clone());
+        }
+        gathered.seal();
+        let content = Content::Large(Announcement(Arc::clone(upload)));
+        gathered.parcels.push_back(Parcel {
+            content,
+            cost: room.num_permits(),
+        });
+        Ok(self.appended(shared, gathered, room))
+    }
+
     fn appended(
         self: &Arc<Self>,
         shared: &Shared,
@@ -213,6 +245,7 @@ impl Outbox {
         drop(gathered);
         self.open.store(false, Ordering::Release);
         self.room.close();
+        self.larges.close();
     }
 
     /// Drops what was not sent, and tells whoever waits for acknowledgements that none will come.

@@ -9,6 +9,7 @@ use rolecast_protocol::Seq;
 use crate::error::{NotStable, Unknown};
 use crate::outbox::Outbox;
 use crate::settlement::Waited;
+use crate::upload::Upload;
 
 /// Says that a multicast is on its way to every holder.
 ///
@@ -38,6 +39,8 @@ pub struct Receipt {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) origin: NodeId,
     pub(crate) seq: Seq,
+    /// What is known of the payload, if it is large.
+    pub(crate) upload: Option<Arc<Upload>>,
 }
 
 impl Receipt {
@@ -119,7 +122,7 @@ impl Receipt {
 
     /// Waits until every holder has taken the message or was lost, and says which.
     ///
-    /// A holder has taken a message when its program has got it from its inbox.
+    /// A holder has taken a message when its program has got it from its inbox, and a large one when its program has read all of it, or dropped it.
     /// Cancel safe: it only waits.
     ///
     /// ```
@@ -145,12 +148,16 @@ impl Receipt {
     /// # Errors
     /// [`Unknown::Closed`] if this node is closed before that is known.
     pub async fn acked(&self) -> Result<Outcome, Unknown> {
+        if let Some(upload) = &self.upload {
+            return self.acked_large(upload).await;
+        }
         match self.outbox.settlement.wait(self.seq).await {
             Waited::Closed => Err(Unknown::Closed(self.outbox.closed_reason())),
             Waited::Refused => Ok(Outcome {
                 acknowledged: 0,
                 lost: Vec::new(),
                 refused: true,
+                too_large: Vec::new(),
             }),
             Waited::Done | Waited::GivenUp => {
                 let (members, lost) = self.outbox.settlement.outcome(self.seq);
@@ -158,9 +165,25 @@ impl Receipt {
                     acknowledged: members.saturating_sub(lost.len()),
                     lost,
                     refused: false,
+                    too_large: Vec::new(),
                 })
             }
         }
+    }
+
+    async fn acked_large(&self, upload: &Upload) -> Result<Outcome, Unknown> {
+        let ends = upload.wait_over().await;
+        let ends = ends.map_err(|why| {
+            let reason = why.unwrap_or_else(|| self.outbox.closed_reason());
+            Unknown::Closed(reason)
+        })?;
+        let missing = ends.lost.len() + ends.refused.len();
+        Ok(Outcome {
+            acknowledged: ends.members.saturating_sub(missing),
+            lost: ends.lost,
+            refused: false,
+            too_large: ends.refused,
+        })
     }
 
     /// Waits until as many holders have received the message as the channel's [`k_safe`](crate::Channel::k_safe) asks for: it is in their memory, though their programs may not have looked at it.
@@ -245,6 +268,8 @@ pub struct Outcome {
     pub lost: Vec<NodeId>,
     /// Whether the message was sent to nobody after all, because fewer nodes held the role when its turn came than the channel's [`k_safe`](crate::Channel::k_safe) asks for.
     pub refused: bool,
+    /// The holders that take no payload of this length, and have not got this one.
+    pub too_large: Vec<NodeId>,
 }
 
 impl Outcome {
@@ -264,6 +289,6 @@ impl Outcome {
     /// ```
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.lost.is_empty() && !self.refused
+        self.lost.is_empty() && self.too_large.is_empty() && !self.refused
     }
 }

@@ -16,6 +16,7 @@ use crate::command::Command;
 use crate::error::{ClosedReason, NotSent};
 use crate::outbox::Outbox;
 use crate::role::Role;
+use crate::upload::Upload;
 
 pub(crate) struct Shared {
     pub(crate) id: NodeId,
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
 pub(crate) struct Work {
     pub(crate) commands: Vec<Command>,
     pub(crate) outboxes: Vec<Arc<Outbox>>,
+    /// Large payloads of which chunks have gathered.
+    pub(crate) uploads: Vec<Arc<Upload>>,
     pub(crate) tickets: Vec<Ticket>,
 }
 
@@ -102,6 +105,15 @@ impl Shared {
         let mut gate = self.gate();
         if !gate.closed {
             gate.work.outboxes.push(outbox);
+            wake(gate);
+        }
+    }
+
+    /// Has the driver take what gathered of a large payload.
+    pub(crate) fn schedule_upload(&self, upload: Arc<Upload>) {
+        let mut gate = self.gate();
+        if !gate.closed {
+            gate.work.uploads.push(upload);
             wake(gate);
         }
     }
@@ -210,7 +222,13 @@ impl Shared {
         self.call_room.add_permits(cost);
     }
 
-    /// Checks the length of a payload.
+    /// The longest payload of a multicast that travels in one piece.
+    pub(crate) fn whole_bytes_max(&self) -> usize {
+        let limits = &self.limits;
+        limits.large_bytes_min.min(limits.payload_bytes_max)
+    }
+
+    /// Checks the length of a payload that travels in one piece.
     pub(crate) fn check_payload(&self, bytes: usize) -> Result<(), NotSent> {
         let max = self.limits.payload_bytes_max;
         if bytes > max {
@@ -252,7 +270,10 @@ impl Shared {
 
 impl Work {
     pub(crate) fn is_empty(&self) -> bool {
-        self.commands.is_empty() && self.outboxes.is_empty() && self.tickets.is_empty()
+        self.commands.is_empty()
+            && self.outboxes.is_empty()
+            && self.uploads.is_empty()
+            && self.tickets.is_empty()
     }
 }
 

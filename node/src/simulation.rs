@@ -123,6 +123,35 @@ pub enum Sight<'a> {
         /// What it holds.
         batch: &'a Batch,
     },
+    /// The engine announced a large payload.
+    Announced {
+        /// In which flow.
+        flow: FlowId,
+        /// To which role.
+        role: &'a RoleName,
+        /// What is promised to it.
+        mode: Mode,
+        /// What the engine says of it.
+        accepted: &'a Accepted,
+        /// The flow of its own.
+        large: FlowId,
+        /// Its length in bytes, if that is announced.
+        length: Option<u64>,
+    },
+    /// The engine took a chunk of a large payload.
+    SentChunk {
+        /// The payload's own flow.
+        flow: FlowId,
+        /// The chunk.
+        chunk: &'a Bytes,
+    },
+    /// The engine took the end of a large payload.
+    SentEnd {
+        /// The payload's own flow.
+        flow: FlowId,
+        /// Whether it is all of it.
+        complete: bool,
+    },
     /// The engine took a request to all; what it sends follows as [`Sight::Accepted`].
     Gathers {
         /// Its number.

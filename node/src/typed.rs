@@ -79,6 +79,7 @@ impl Node {
     ) -> Result<TypedInbox<T>, RegisterError> {
         Ok(TypedInbox {
             inbox: self.register(role).await?,
+            large: None,
             marker: PhantomData,
         })
     }

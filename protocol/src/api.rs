@@ -52,14 +52,19 @@ impl Config {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// The largest payload of one message, in bytes.
+    /// The largest payload that travels in one piece, in bytes: of a call, and of one chunk of a large payload.
     pub payload_bytes_max: usize,
+    /// From this length on, in bytes, a multicast's payload travels as a large one, on a stream of its own and in chunks.
+    /// The engine leaves it to its driver to send it so.
+    pub large_bytes_min: usize,
+    /// The longest large payload that this node takes, in bytes; what is longer is refused as soon as that is known.
+    pub large_bytes_max: u64,
     /// Bytes of a flow that its origin may have on the way before every live member has acknowledged them; one more message goes as long as they are not used up.
     /// The least of what the origin and every member allow counts.
     pub flow_window_bytes: usize,
-    /// Bytes kept for one peer until it has acknowledged them.
+    /// Bytes of one class, data or bulk, kept for one peer until it has acknowledged them.
     pub session_bytes_max: usize,
-    /// Bytes handed to the transport for one link and not yet taken on by it.
+    /// Bytes of one class handed to the transport for one link and not yet taken on by it.
     pub link_bytes_max: usize,
     /// Bytes of calls that wait in one inbox.
     pub inbox_bytes_max: usize,
@@ -75,6 +80,8 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             payload_bytes_max: 16 << 20,
+            large_bytes_min: 64 << 10,
+            large_bytes_max: 4 << 30,
             flow_window_bytes: 4 << 20,
             session_bytes_max: 64 << 20,
             link_bytes_max: 1 << 20,
@@ -101,19 +108,26 @@ impl Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
-/// Which of a link's reliable streams: control never waits behind data.
+/// Which of a link's reliable streams: control never waits behind data, nor data behind bulk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// Small and urgent.
     Control,
     /// Everything that carries payload, and what must stay in order with it.
     Data,
+    /// The parts of large payloads.
+    Bulk,
+}
+
+impl Class {
+    /// All of them, the more urgent ones first.
+    pub const ALL: [Class; 3] = [Class::Control, Class::Data, Class::Bulk];
 }
 
 /// What happened outside.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A link to a peer is open: frames of both classes and datagrams may be sent.
+    /// A link to a peer is open: frames of all classes and datagrams may be sent.
     /// A second `LinkUp` for the same peer replaces the first link.
     LinkUp {
         /// The link's name.
@@ -149,10 +163,12 @@ pub enum Input {
         /// What it holds.
         bytes: Bytes,
     },
-    /// The transport has taken on data bytes that were handed to it.
+    /// The transport has taken on bytes of data or bulk that were handed to it.
     Written {
         /// For which link.
         link: LinkId,
+        /// Of which class.
+        class: Class,
         /// How many, since the last such word.
         bytes: usize,
     },
@@ -238,6 +254,28 @@ pub struct InboxId(pub u64);
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
 pub struct FlowId(pub u32);
+
+impl FlowId {
+    /// The flows of large payloads have the numbers from this one on.
+    pub(crate) const LARGE_FIRST: FlowId = FlowId(1 << 31);
+
+    /// The flow of the large payload with this number, if there may be so many.
+    pub(crate) fn large(number: u32) -> Option<Self> {
+        let last = u32::MAX - FlowId::LARGE_FIRST.0;
+        (number <= last).then(|| FlowId(FlowId::LARGE_FIRST.0 + number))
+    }
+
+    /// Whether its messages are the chunks of one large payload.
+    ///
+    /// ```
+    /// # use rolecast_protocol::FlowId;
+    /// assert!(!FlowId(2).is_large());
+    /// ```
+    #[must_use]
+    pub fn is_large(self) -> bool {
+        self >= FlowId::LARGE_FIRST
+    }
+}
 
 /// The position of a multicast within its flow, from 1; without holes.
 ///
@@ -329,8 +367,55 @@ pub enum Delivery {
         /// To be handed back when the application has taken it.
         ticket: Ticket,
     },
+    /// The announcement of a large payload, in its place among the origin's multicasts.
+    /// Its chunks come on their own and may come first.
+    Large {
+        /// Who sends it.
+        origin: Origin,
+        /// Which of the origin's flows announced it.
+        flow: FlowId,
+        /// The position in that flow.
+        seq: Seq,
+        /// The flow of its own.
+        large: FlowId,
+        /// Its length in bytes, if the origin knows it.
+        length: Option<u64>,
+        /// To be handed back when the application has taken the announcement.
+        ticket: Ticket,
+    },
+    /// The next chunk of a large payload.
+    Chunk {
+        /// Who sends it.
+        origin: Origin,
+        /// The payload's own flow.
+        flow: FlowId,
+        /// The chunk.
+        chunk: Bytes,
+        /// To be handed back when the application has taken it.
+        ticket: Ticket,
+    },
+    /// The end of a large payload, after its last chunk.
+    LargeEnd {
+        /// Who sent it.
+        origin: Origin,
+        /// The payload's own flow.
+        flow: FlowId,
+        /// How it ended.
+        end: LargeEnd,
+    },
     /// Messages that were meant for this inbox and will never come.
     Gap(Gap),
+}
+
+/// How a large payload ended at one member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LargeEnd {
+    /// All of it was delivered.
+    Complete,
+    /// What was delivered is a first part of it, and nothing more will come: its sender broke off or died, or this node was declared down.
+    CutShort,
+    /// It is longer than [`Limits::large_bytes_max`].
+    TooLarge,
 }
 
 /// A promise that could not be kept.
@@ -637,6 +722,18 @@ pub enum Event {
         after: Seq,
         /// The last message that was sent to it.
         upto: Seq,
+    },
+    /// A member takes nothing of a large payload, or nothing more, because it is longer than it takes.
+    LargeRefused {
+        /// The payload's own flow.
+        flow: FlowId,
+        /// Which member.
+        node: NodeId,
+    },
+    /// Every member has taken all of a large payload, or was named in [`Event::Lost`] or [`Event::LargeRefused`]: its flow is over, and takes no more chunks.
+    LargeOver {
+        /// The payload's own flow.
+        flow: FlowId,
     },
     /// Nobody awaits the answer to this request any more: whoever asked gave up, left, was declared down or came back in another life, or this node goes on in another life itself.
     Cancelled(ReplyTo),

@@ -2,10 +2,13 @@
 //!
 //! A batch is what a sender's messages are put into as they come, what goes over every link of the destination set as the same bytes, what a receiver relays as it came, and what an inbox takes apart.
 //! Inside, each message is a varint `length << 1 | is_request`, for a request a varint call number, and the payload.
+//! No call has the number 0: what bears it is a note from engine to engine, alone in its batch.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::api::CallId;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{CallId, FlowId};
 
 /// One or more messages of one flow, in order.
 ///
@@ -18,6 +21,17 @@ pub struct Batch {
     /// The prefix of a single message whose payload is kept apart, so as not to copy it; else empty.
     head: Bytes,
     body: Bytes,
+    /// What its only message says, if that is a note.
+    note: Option<Note>,
+}
+
+/// What one engine tells another in the place of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Note {
+    /// Here a large payload belongs, which is a flow of its own.
+    Large { flow: FlowId, length: Option<u64> },
+    /// Here the large payload ends whose flow this is.
+    End { complete: bool },
 }
 
 /// One message of a batch.
@@ -49,6 +63,8 @@ pub struct Messages {
 
 /// A payload from this size on is not copied into a batch but travels in one of its own.
 pub const SINGLE_BYTES_MIN: usize = 16 << 10;
+/// The call number that no call has.
+const NOTE: CallId = CallId(0);
 /// Two numbers of at most ten bytes each.
 const PREFIX_BYTES_MAX: usize = 20;
 /// A batch is full when it has this many bytes.
@@ -64,18 +80,53 @@ impl Batch {
             asks: call.is_some(),
             head: Bytes::copy_from_slice(prefix.as_slice()),
             body: payload,
+            note: None,
         }
+    }
+
+    /// A batch of one note.
+    pub(crate) fn note(note: Note) -> Self {
+        let said = postcard::to_extend(&note, Vec::new()).expect("a note always encodes");
+        let prefix = Prefix::new(said.len(), Some(NOTE));
+        Batch {
+            count: 1,
+            asks: false,
+            head: Bytes::copy_from_slice(prefix.as_slice()),
+            body: said.into(),
+            note: Some(note),
+        }
+    }
+
+    /// What it says, if it is a note.
+    pub(crate) fn noted(&self) -> Option<&Note> {
+        self.note.as_ref()
+    }
+
+    /// Whether it has one message, which asks nothing.
+    pub(crate) fn is_lone_message(&self) -> bool {
+        self.count == 1 && !self.asks
+    }
+
+    /// The only message's payload.
+    pub(crate) fn into_chunk(self) -> Bytes {
+        let message = self.into_messages().next();
+        message.map(|message| message.payload).unwrap_or_default()
     }
 
     /// Checks bytes that came from a peer; `None` if they are not exactly `count` messages.
     pub(crate) fn parse(count: u32, body: Bytes) -> Option<Self> {
         let mut rest: &[u8] = &body;
         let mut asks = false;
+        let mut note = None;
         for _ in 0..count {
             let (len, call) = take_prefix(&mut rest)?;
-            asks |= call.is_some();
             if rest.len() < len {
                 return None;
+            }
+            if call == Some(NOTE) {
+                note = Some(take_note(&rest[..len]).filter(|_| count == 1)?);
+            } else {
+                asks |= call.is_some();
             }
             rest.advance(len);
         }
@@ -84,6 +135,7 @@ impl Batch {
             asks,
             head: Bytes::new(),
             body,
+            note,
         })
     }
 
@@ -130,6 +182,7 @@ impl Batch {
             asks,
             head: messages.head,
             body: messages.body,
+            note: None,
         }
     }
 
@@ -182,6 +235,7 @@ impl BatchBuilder {
                 asks,
                 head: Bytes::new(),
                 body: self.body.split().freeze(),
+                note: None,
             }
         })
     }
@@ -256,6 +310,14 @@ impl Prefix {
     }
 }
 
+/// A note, if these bytes are one and nothing more.
+fn take_note(bytes: &[u8]) -> Option<Note> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((note, [])) => Some(note),
+        _ => None,
+    }
+}
+
 #[inline]
 fn take_prefix(rest: &mut &[u8]) -> Option<(usize, Option<CallId>)> {
     let head = take_varint(rest)?;
@@ -295,7 +357,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_goes_in_comes_out(
-            messages in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..300), proptest::option::of(any::<u64>())), 1..40),
+            messages in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..300), proptest::option::of(1u64..)), 1..40),
         ) {
             let mut builder = BatchBuilder::new();
             for (payload, call) in &messages {
@@ -319,6 +381,24 @@ mod tests {
                 prop_assert_eq!(batch.into_messages().count(), count as usize);
             }
         }
+    }
+
+    #[test]
+    fn a_note_stands_alone() {
+        let note = Note::Large {
+            flow: FlowId(1 << 31),
+            length: Some(1 << 40),
+        };
+        let batch = Batch::note(note);
+        let (head, body) = batch.parts();
+        let wire: Bytes = [&head[..], &body[..]].concat().into();
+        let received = Batch::parse(1, wire.clone()).expect("well-formed");
+        assert_eq!(received.noted(), Some(&note));
+        assert_eq!(received.questions().count(), 0);
+        let twice: Bytes = [&wire[..], &wire[..]].concat().into();
+        assert_eq!(Batch::parse(2, twice), None);
+        let tail: Bytes = [&[wire[0] + 2], &wire[1..], &[0]].concat().into();
+        assert_eq!(Batch::parse(1, tail), None);
     }
 
     #[test]

@@ -146,6 +146,16 @@ mod list {
         /// A gap is reported without the messages being given up.
         GapNotKept,
 
+        // Large payloads.
+        /// Whoever reads a large payload is told that it is complete when its sender has died in the middle.
+        LargeCutIsComplete,
+        /// Whoever reads a large payload is not told that its sender has died in the middle.
+        LargeCutUnreported,
+        /// A large payload is taken whatever its length.
+        LargeUnlimited,
+        /// A large payload is over for its sender as soon as the end of it is sent.
+        LargeOverEarly,
+
         // Acknowledgements.
         /// What came is acknowledged before the program has taken it.
         AckBeforeTaken,

@@ -1,10 +1,12 @@
 //! The engine: what one node does with messages.
 //!
-//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`send`], [`receive`], [`relay`], [`missing`] and [`acknowledge`] are what becomes of a multicast, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what, and [`usage`] tells how much is kept.
+//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`send`], [`receive`], [`relay`], [`missing`] and [`acknowledge`] are what becomes of a multicast, [`large_out`] and [`large_in`] of a large one, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what, and [`usage`] tells how much is kept.
 
 mod acknowledge;
 mod call;
 mod digest;
+mod large_in;
+mod large_out;
 mod links;
 mod mesh;
 mod missing;
@@ -33,14 +35,16 @@ use crate::api::{
 use crate::batch::Batch;
 use crate::calls::Calls;
 use crate::canary::planted;
-use crate::error::{CallError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
+use crate::error::{CallError, ChunkError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
 use crate::flow_in::FlowIn;
 use crate::flow_out::FlowOut;
 use crate::forgotten::Forgotten;
+use crate::large::Finished;
 use crate::peers::Peers;
 use crate::questions::Questions;
 use crate::wire::FlowKey;
 use digest::DueDigests;
+pub use large_out::LARGE_OPEN_MAX;
 use safe::DueTells;
 
 pub use usage::Usage;
@@ -67,6 +71,9 @@ pub struct Engine {
     flows_by_role: BTreeMap<(RoleName, Mode), FlowId>,
     flows_in: BTreeMap<FlowKey, FlowIn>,
     forgotten: Forgotten,
+    /// The number of the large payload sent last.
+    last_large: u32,
+    finished: Finished,
     calls: Calls,
     questions: Questions,
     acks: DueAcks,
@@ -159,6 +166,8 @@ impl Engine {
             flows_by_role: BTreeMap::new(),
             flows_in: BTreeMap::new(),
             forgotten: Forgotten::default(),
+            last_large: 0,
+            finished: Finished::default(),
             calls: Calls::default(),
             questions: Questions::default(),
             acks: DueAcks::default(),
@@ -186,7 +195,7 @@ impl Engine {
             Input::DialFailed { addr } => self.peers.dial_failed(now, addr, &mut self.rng),
             Input::Datagram { link, bytes } => self.on_datagram(now, link, bytes),
             Input::Frame { link, class, bytes } => self.on_frame(now, link, class, &bytes),
-            Input::Written { link, bytes } => self.on_written(link, bytes),
+            Input::Written { link, class, bytes } => self.on_written(link, class, bytes),
             Input::Consumed { ticket } => self.on_consumed(now, ticket),
             Input::Timeout => self.on_timeout(now),
         }
@@ -278,13 +287,13 @@ impl Engine {
         if let Some(&flow) = self.flows_by_role.get(&key) {
             return Ok(flow);
         }
-        if self.flows_out.len() >= FLOWS_OUT_MAX {
+        if self.flows_by_role.len() >= FLOWS_OUT_MAX {
             return Err(OpenFlowError::TooMany { max: FLOWS_OUT_MAX });
         }
         if !mode.is_possible() {
             return Err(OpenFlowError::NotKept);
         }
-        let number = u32::try_from(self.flows_out.len()).expect("flows are few") + 1;
+        let number = u32::try_from(self.flows_by_role.len()).expect("flows are few") + 1;
         let id = FlowId(number);
         let flow = FlowOut::new(id, key.0.clone(), mode, (self.me.id, self.me.epoch));
         self.flows_out.insert(id, flow);
@@ -307,6 +316,50 @@ impl Engine {
         let accepted = self.send_batch(now, flow, batch)?;
         self.follow_membership(now);
         Ok(accepted)
+    }
+
+    /// Announces a large payload to all holders of the flow's role as seen at this moment, possibly none, in its place in the flow; gives the number of its own flow, for its chunks.
+    ///
+    /// [`Event::LargeOver`] ends it.
+    ///
+    /// # Errors
+    /// [`MulticastError`]: nothing was sent and no number was taken.
+    pub fn open_large(
+        &mut self,
+        now: Time,
+        flow: FlowId,
+        length: Option<u64>,
+    ) -> Result<(FlowId, Accepted), MulticastError> {
+        let opened = self.begin_large(now, flow, length)?;
+        self.follow_membership(now);
+        Ok(opened)
+    }
+
+    /// Sends the next chunk of a large payload.
+    ///
+    /// # Errors
+    /// [`ChunkError`]: the chunk was not sent.
+    pub fn send_chunk(&mut self, now: Time, large: FlowId, chunk: Bytes) -> Result<(), ChunkError> {
+        self.push_chunk(now, large, chunk)?;
+        self.follow_membership(now);
+        Ok(())
+    }
+
+    /// Ends a large payload: it is complete, or what was sent of it is all that will come.
+    /// The window does not hold this back.
+    ///
+    /// # Errors
+    /// [`ChunkError`]: it goes on.
+    pub fn end_large(
+        &mut self,
+        now: Time,
+        large: FlowId,
+        complete: bool,
+    ) -> Result<(), ChunkError> {
+        self.finish_large(now, large, complete)?;
+        self.follow_membership(now);
+        self.check_drained();
+        Ok(())
     }
 
     /// Asks all holders, as one multicast of the flow.
@@ -474,7 +527,9 @@ impl Engine {
     fn tick(&mut self, now: Time) {
         self.look_after_safety(now);
         self.give_up_missing(now);
+        self.cut_short_orphans(now);
         self.forget_dead_flows(now);
+        self.forget_finished(now);
         self.bound_retained();
         self.forget_doubtful_peers(now);
         self.send_acks_around();
@@ -485,7 +540,10 @@ impl Engine {
             return;
         }
         let settled = self.calls.len() == 0
-            && self.flows_out.values().all(FlowOut::is_settled)
+            && self
+                .flows_out
+                .values()
+                .all(|flow| flow.is_settled() && flow.large.is_none())
             && self.flows_in.values().all(|flow| flow.retained.is_empty())
             && self
                 .peers
@@ -509,7 +567,11 @@ impl Engine {
                 wants_reply: true,
                 ..
             } => (from.origin, vec![from.call]),
-            Delivery::Call { .. } | Delivery::Gap(_) => {
+            Delivery::Call { .. }
+            | Delivery::Large { .. }
+            | Delivery::Chunk { .. }
+            | Delivery::LargeEnd { .. }
+            | Delivery::Gap(_) => {
                 self.out.push_back(Output::Deliver { inbox, delivery });
                 return;
             }

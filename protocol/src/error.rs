@@ -53,6 +53,9 @@ pub enum MulticastError {
         /// The bound.
         max: usize,
     },
+    /// This life of the node has sent all the large payloads that it has numbers for, 2³¹ of them.
+    #[error("this node has no numbers left for large payloads: restart it")]
+    Exhausted,
     /// Nobody holds the role, as far as this node knows (questions to all only).
     #[error("no node holds the role, as far as this node knows")]
     NoHolder,
@@ -70,6 +73,38 @@ pub enum MulticastError {
     /// The node is leaving.
     #[error("the node is leaving the mesh")]
     Leaving,
+}
+
+/// Why a chunk of a large payload, or its end, was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChunkError {
+    /// The window is full: [`crate::Event::Writable`] says when to try again.
+    #[error("the slowest holder has not yet taken what was sent before")]
+    Full,
+    /// It has ended, or nobody takes anything of it any more.
+    #[error("nobody takes anything more of this payload")]
+    Over,
+    /// The chunk is larger than the limit.
+    #[error("a chunk has at most {max} bytes, and this one has {bytes}")]
+    TooLarge {
+        /// Its length in bytes.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// It is longer than was announced.
+    #[error("the payload was announced with {length} bytes, and has more")]
+    Beyond {
+        /// What was announced.
+        length: u64,
+    },
+    /// It is shorter than was announced.
+    #[error("the payload was announced with {length} bytes, and has fewer")]
+    Short {
+        /// What was announced.
+        length: u64,
+    },
 }
 
 /// Why a call was not made.

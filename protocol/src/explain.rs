@@ -13,7 +13,7 @@ pub fn explain(class: Class, frame: &Bytes) -> String {
             Control::Membership(bytes) => format!("Membership({} bytes)", bytes.len()),
             other => format!("{other:?}"),
         }),
-        Class::Data => decode_data(frame).map(|(head, body)| match body.len() {
+        Class::Data | Class::Bulk => decode_data(frame).map(|(head, body)| match body.len() {
             0 => format!("{head:?}"),
             bytes => format!("{head:?} and {bytes} bytes"),
         }),

@@ -11,6 +11,7 @@ use rolecast_membership::{Epoch, NodeId, Tenure, Time};
 use crate::api::{InboxId, Mode, Order};
 use crate::batch::Batch;
 use crate::canary::planted;
+use crate::large::Incoming;
 use crate::retained::Retained;
 use crate::safety::Safety;
 use crate::wire::{Claim, DestMember, DestSet, FlowDigest, FlowKey, Heard};
@@ -60,6 +61,8 @@ pub(crate) struct FlowIn {
     pub(crate) unacked_bytes: usize,
     /// Since when the origin's life is over.
     pub(crate) dead_since: Option<Time>,
+    /// If its messages are the chunks of a large payload, what is known of that.
+    pub(crate) large: Option<Incoming>,
 }
 
 /// A version of the destination set, and the frame that announces it.
@@ -152,6 +155,7 @@ impl FlowIn {
             acked_directly: start - 1,
             unacked_bytes: 0,
             dead_since: None,
+            large: None,
         }
     }
 
@@ -432,6 +436,23 @@ impl FlowIn {
         let first = self.watermark + 1;
         self.watermark = last;
         Some((first, last))
+    }
+
+    /// What came too early is not wanted any more.
+    pub(crate) fn give_up_early(&mut self) {
+        self.early.clear();
+        self.early_bytes = 0;
+        self.missing_since = None;
+    }
+
+    /// Nothing from this message on is acknowledged: it was not taken.
+    pub(crate) fn refuse_from(&mut self, first: u64) {
+        self.ack_limit = self.ack_limit.min(first - 1);
+    }
+
+    /// Whether nobody has anything to do for what came.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.untaken.is_empty() && self.relays.is_empty() && self.retained.is_empty()
     }
 
     /// The application has been handed these messages and will say when it has taken them.

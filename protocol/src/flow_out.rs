@@ -9,8 +9,11 @@ use rolecast_membership::{Epoch, NodeId, RoleName, Tenure, Time};
 use crate::api::{FlowId, Mode};
 use crate::batch::Batch;
 use crate::canary::planted;
+use crate::large::Outgoing;
 use crate::safety::Safety;
-use crate::wire::{Claim, DataHead, DestMember, DestSet, FlowKey, Heard, Owed, encode_head};
+use crate::wire::{
+    Claim, DataHead, DestMember, DestSet, FlowKey, Heard, LargeHead, Owed, encode_head,
+};
 
 /// A flow of this node.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub(crate) struct FlowOut {
     arrived: u64,
     /// Whether a batch was refused for want of room since the flow was last writable.
     pub(crate) refused: bool,
+    /// If its messages are the chunks of a large payload, what is known of that.
+    pub(crate) large: Option<Outgoing>,
 }
 
 /// Who holds what of this node's own flow, and what it sent to itself and has not delivered.
@@ -141,6 +146,7 @@ impl FlowOut {
             stable: 0,
             arrived: 0,
             refused: false,
+            large: None,
         }
     }
 
@@ -185,7 +191,9 @@ impl FlowOut {
             self.members.insert(holder.node, member);
         }
         let upto = self.next - 1;
-        before.retain(|_, member| member.acked < upto);
+        // Whoever goes in the middle of a large payload misses the rest, however much it has taken.
+        let begun = self.is_under_way();
+        before.retain(|_, member| member.acked < upto || begun);
         for member in before.values_mut() {
             member.owe(self.epoch, upto);
         }
@@ -203,6 +211,29 @@ impl FlowOut {
             .collect()
     }
 
+    /// Whether it is the flow of a large payload of which more is to come.
+    fn is_under_way(&self) -> bool {
+        self.large.as_ref().is_some_and(|large| !large.ended)
+    }
+
+    /// Nothing more is meant for this member; says whether it was one.
+    pub(crate) fn remove_member(&mut self, node: NodeId, epoch: Epoch, tenure: Tenure) -> bool {
+        if !self.names(node, epoch, tenure) {
+            return false;
+        }
+        self.members.remove(&node);
+        self.version += 1;
+        self.announcement = None;
+        self.set = None;
+        true
+    }
+
+    /// Whether it is meant for this holding of the role.
+    pub(crate) fn names(&self, node: NodeId, epoch: Epoch, tenure: Tenure) -> bool {
+        let member = self.members.get(&node);
+        member.is_some_and(|member| (member.epoch, member.tenure) == (epoch, tenure))
+    }
+
     /// Starts over in another life of this node: what was on the way in the former one is given up.
     pub(crate) fn renew(&mut self, own: (NodeId, Epoch)) -> Vec<LostMember> {
         let upto = self.next - 1;
@@ -213,11 +244,12 @@ impl FlowOut {
         self.in_flight.clear();
         self.in_flight_bytes = 0;
         let mut lost = Vec::new();
+        let begun = self.is_under_way();
         for (&node, member) in &mut self.members {
             if node == own.0 {
                 member.epoch = own.1;
             }
-            if member.acked < upto {
+            if member.acked < upto || begun {
                 lost.push(LostMember {
                     node,
                     after: member.acked,
@@ -267,6 +299,16 @@ impl FlowOut {
                 news
             }
             _ => false,
+        }
+    }
+
+    /// Whoever has taken the last chunk of a large payload that has ended has taken its end too.
+    pub(crate) fn with_end(&self, upto: u64) -> u64 {
+        let ended = self.large.as_ref().is_some_and(|large| large.ended);
+        if ended && upto.checked_add(2) == Some(self.next) {
+            upto + 1
+        } else {
+            upto
         }
     }
 
@@ -324,6 +366,10 @@ impl FlowOut {
             mode: self.mode,
             born: self.born,
             members: members.collect(),
+            large: self.large.as_ref().map(|large| LargeHead {
+                length: large.length,
+                oldest: large.oldest,
+            }),
         }
     }
 
@@ -476,6 +522,11 @@ impl FlowOut {
     /// The number of the next message.
     pub(crate) fn next(&self) -> u64 {
         self.next
+    }
+
+    /// The life of this node to which the next message belongs.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// How many members there are.

@@ -26,21 +26,31 @@ struct Origin {
 impl Forgotten {
     /// Forgets a flow, but for how far it had come.
     pub(crate) fn insert(&mut self, key: FlowKey, watermark: u64) {
-        if !self.by_node.contains_key(&key.origin) {
-            if self.order.len() == ORIGINS_MAX
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.by_node.remove(&oldest);
-            }
-            self.order.push_back(key.origin);
-        }
-        let origin = self.by_node.entry(key.origin).or_default();
+        let origin = self.origin_mut(key.origin);
         origin.epoch = origin.epoch.max(key.epoch);
         let known = origin.watermarks.entry(key.flow).or_default();
         *known = (key.epoch, watermark).max(*known);
         while origin.watermarks.len() > FLOWS_MAX {
             origin.watermarks.pop_first();
         }
+    }
+
+    /// Forgets whatever there was of a life.
+    pub(crate) fn insert_life(&mut self, node: NodeId, epoch: Epoch) {
+        let origin = self.origin_mut(node);
+        origin.epoch = origin.epoch.max(epoch);
+    }
+
+    fn origin_mut(&mut self, node: NodeId) -> &mut Origin {
+        if !self.by_node.contains_key(&node) {
+            if self.order.len() == ORIGINS_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.by_node.remove(&oldest);
+            }
+            self.order.push_back(node);
+        }
+        self.by_node.entry(node).or_default()
     }
 
     /// Whether the flow belongs to a life that is over for good.

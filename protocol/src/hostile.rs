@@ -7,14 +7,14 @@ use proptest::prelude::*;
 use rolecast_membership::{Epoch, Identity, NodeId, Profile, Record, Tenure, Time};
 
 use crate::api::{
-    CallKind, Class, Config, Delivery, Dissemination, FlowId, Input, Limits, LinkId, Mode, Order,
-    Output, Pick, Refusal, Target,
+    CallKind, Class, CloseReason, Config, Delivery, Dissemination, FlowId, Input, Limits, LinkId,
+    Mode, Order, Output, Pick, Refusal, Target,
 };
-use crate::batch::Batch;
+use crate::batch::{Batch, Note};
 use crate::engine::Engine;
 use crate::wire::{
     Acks, Claim, Control, DataHead, DestMember, DestSet, FlowAck, FlowDigest, FlowKey, Heard,
-    Hello, Owed, Pull, ViaAck, WireAnswer, encode_control, encode_head,
+    Hello, LargeHead, Owed, Pull, ViaAck, WireAnswer, encode_control, encode_head,
 };
 
 fn id(number: u8) -> NodeId {
@@ -38,11 +38,19 @@ fn epoch() -> impl Strategy<Value = Epoch> {
     number().prop_map(Epoch)
 }
 
+/// Of multicasts, and of large payloads.
+fn flow() -> impl Strategy<Value = FlowId> {
+    prop_oneof![
+        (0u32..3).prop_map(FlowId),
+        (0u32..3).prop_map(|number| FlowId(FlowId::LARGE_FIRST.0 + number))
+    ]
+}
+
 fn key() -> impl Strategy<Value = FlowKey> {
-    (node(), epoch(), 0u32..3).prop_map(|(origin, epoch, flow)| FlowKey {
+    (node(), epoch(), flow()).prop_map(|(origin, epoch, flow)| FlowKey {
         origin,
         epoch,
-        flow: FlowId(flow),
+        flow,
     })
 }
 
@@ -81,17 +89,36 @@ fn mode() -> impl Strategy<Value = Mode> {
 
 fn dest_set() -> impl Strategy<Value = DataHead> {
     let members = proptest::collection::vec(member(), 0..5);
-    (key(), 0u32..4, mode(), members).prop_map(|(key, version, mode, mut members)| {
-        members.sort_by_key(|member| member.node);
-        DataHead::DestSet(DestSet {
-            key,
-            version,
-            role: "r".parse().expect("a role"),
-            mode,
-            born: Epoch(1),
-            members,
-        })
-    })
+    // Mostly what fits.
+    let head = (
+        prop_oneof![9 => Just(true), 1 => Just(false)],
+        proptest::option::of(number()),
+    );
+    (key(), 0u32..4, mode(), members, head).prop_map(
+        |(key, version, mode, mut members, (fits, length))| {
+            members.sort_by_key(|member| member.node);
+            DataHead::DestSet(DestSet {
+                key,
+                version,
+                role: "r".parse().expect("a role"),
+                mode,
+                born: Epoch(1),
+                members,
+                large: (key.flow.is_large() == fits).then_some(LargeHead {
+                    length,
+                    oldest: FlowId::LARGE_FIRST,
+                }),
+            })
+        },
+    )
+}
+
+fn note() -> impl Strategy<Value = Note> {
+    prop_oneof![
+        any::<bool>().prop_map(|complete| Note::End { complete }),
+        (flow(), proptest::option::of(number()))
+            .prop_map(|(flow, length)| Note::Large { flow, length }),
+    ]
 }
 
 fn data_frame() -> impl Strategy<Value = Bytes> {
@@ -118,11 +145,20 @@ fn data_frame() -> impl Strategy<Value = Bytes> {
         }),
         1 => (number(), answer).prop_map(|(call, answer)| DataHead::Answer { call, answer }),
         1 => number().prop_map(|call| DataHead::Cancel { call }),
+        1 => (flow(), number(), any::<bool>()).prop_map(|(flow, tenure, refused)| {
+            DataHead::Finished { flow, tenure: Tenure(tenure), refused }
+        }),
     ];
     // A body of zeros is as many empty messages as it has bytes.
     let body = prop_oneof![
         (0usize..4).prop_map(|len| vec![0; len]),
-        proptest::collection::vec(any::<u8>(), 0..40)
+        proptest::collection::vec(any::<u8>(), 0..40),
+        note().prop_map(|note| {
+            let batch = Batch::note(note);
+            let (head, body) = batch.parts();
+            [&head[..], &body[..]].concat()
+        }),
+        Just(vec![4, 1, 2]),
     ];
     (head, body).prop_map(|(head, body)| [&encode_head(&head)[..], &body].concat().into())
 }
@@ -144,8 +180,8 @@ fn heard() -> impl Strategy<Value = Vec<Heard>> {
 
 fn control_frame() -> impl Strategy<Value = Bytes> {
     let flow_ack = || {
-        (0u32..3, number(), number()).prop_map(|(flow, tenure, upto)| FlowAck {
-            flow: FlowId(flow),
+        (flow(), number(), number()).prop_map(|(flow, tenure, upto)| FlowAck {
+            flow,
             tenure: Tenure(tenure),
             upto,
         })
@@ -173,13 +209,14 @@ fn control_frame() -> impl Strategy<Value = Bytes> {
     );
     let flows = proptest::collection::vec(flow_ack(), 0..3);
     let vias = proptest::collection::vec(via, 0..3);
-    let known = proptest::option::of((epoch(), number()));
+    let received = || (number(), number()).prop_map(<[u64; 2]>::from);
+    let known = proptest::option::of((epoch(), received()));
     prop_oneof![
         2 => (epoch(), number(), known).prop_map(|(epoch, window_bytes, known)| {
             let hello = Hello { epoch, addr: addr(), window_bytes, known };
             encode_control(&Control::Hello(hello))
         }),
-        2 => (epoch(), epoch(), number(), flows, vias).prop_map(|(from, to, received, flows, via)| {
+        2 => (epoch(), epoch(), received(), flows, vias).prop_map(|(from, to, received, flows, via)| {
             encode_control(&Control::Acks(Acks { from, to, received, flows, via }))
         }),
         1 => proptest::collection::vec(any::<u8>(), 0..60)
@@ -193,7 +230,9 @@ fn control_frame() -> impl Strategy<Value = Bytes> {
 
 fn frame() -> impl Strategy<Value = (Class, Bytes)> {
     prop_oneof![
-        6 => data_frame().prop_map(|bytes| (Class::Data, bytes)),
+        6 => (data_frame(), any::<bool>()).prop_map(|(bytes, bulk)| {
+            (if bulk { Class::Bulk } else { Class::Data }, bytes)
+        }),
         3 => control_frame().prop_map(|bytes| (Class::Control, bytes)),
         1 => (any::<bool>(), proptest::collection::vec(any::<u8>(), 0..60)).prop_map(
             |(control, bytes)| {
@@ -287,6 +326,10 @@ proptest! {
                             engine.handle(now, Input::Consumed { ticket });
                         }
                     }
+                    Output::Deliver {
+                        delivery: Delivery::Large { ticket, .. } | Delivery::Chunk { ticket, .. },
+                        ..
+                    } if consume => engine.handle(now, Input::Consumed { ticket }),
                     _ => {}
                 }
             }
@@ -345,6 +388,7 @@ fn an_origin_that_minds_no_window_loses_its_link_and_fills_no_inbox() {
         mode: Dissemination::BestEffort.into(),
         born: Epoch(1),
         members: vec![member],
+        large: None,
     };
     let hello = Hello {
         epoch: Epoch(1),
@@ -389,4 +433,192 @@ fn an_origin_that_minds_no_window_loses_its_link_and_fills_no_inbox() {
     assert!(closed.is_some(), "{delivered} were delivered");
     let untaken = engine.usage().untaken_bytes_max;
     assert!((4_000..=bytes_max).contains(&untaken), "{untaken} bytes");
+}
+
+/// What node 2 says of a large payload, of four bytes as it was announced, to an engine that takes up to eight.
+struct Liar {
+    engine: Engine,
+    give: Box<dyn FnMut(&mut Engine, Class, Bytes) -> Vec<Output>>,
+    set: DestSet,
+}
+
+impl Liar {
+    fn new() -> Self {
+        let limits = Limits {
+            large_bytes_max: 8,
+            ..Limits::default()
+        };
+        let (mut engine, mut give) = linked(limits);
+        let role: rolecast_membership::RoleName = "r".parse().expect("a role");
+        let member = DestMember {
+            node: id(1),
+            epoch: Epoch(1),
+            tenure: engine.members()[0].record.roles[&role],
+            start: 1,
+            owed: Vec::new(),
+        };
+        let key = FlowKey {
+            origin: id(2),
+            epoch: Epoch(1),
+            flow: FlowId::large(5).expect("few"),
+        };
+        let set = DestSet {
+            key,
+            version: 1,
+            role,
+            mode: Dissemination::BestEffort.into(),
+            born: Epoch(1),
+            members: vec![member],
+            large: Some(LargeHead {
+                length: Some(4),
+                oldest: key.flow,
+            }),
+        };
+        let hello = Hello {
+            epoch: Epoch(1),
+            addr: addr(),
+            window_bytes: 1 << 20,
+            known: None,
+        };
+        let resume = encode_head(&DataHead::Resume {
+            from: Epoch(1),
+            to: Epoch(1),
+            first: 1,
+        });
+        let hello = encode_control(&Control::Hello(hello));
+        give(&mut engine, Class::Control, hello);
+        give(&mut engine, Class::Data, resume.clone());
+        give(&mut engine, Class::Bulk, resume);
+        Liar {
+            engine,
+            give: Box::new(give),
+            set,
+        }
+    }
+
+    /// Says something; gives why the link is closed, if it is.
+    fn say(&mut self, class: Class, bytes: Bytes) -> Option<&'static str> {
+        let outputs = (self.give)(&mut self.engine, class, bytes);
+        outputs.into_iter().find_map(|output| match output {
+            Output::Close {
+                reason: CloseReason::Violation(what),
+                ..
+            } => Some(what),
+            _ => None,
+        })
+    }
+
+    fn announce(&mut self, set: &DestSet) -> Option<&'static str> {
+        self.say(Class::Bulk, encode_head(&DataHead::DestSet(set.clone())))
+    }
+
+    fn announce_as(&mut self, length: Option<u64>, oldest: u32) -> Option<&'static str> {
+        let oldest = FlowId(oldest);
+        let large = Some(LargeHead { length, oldest });
+        let set = self.set.clone();
+        self.announce(&DestSet { large, ..set })
+    }
+
+    fn batch(&mut self, flow: FlowId, first: u64, batch: &Batch) -> Option<&'static str> {
+        let head = encode_head(&DataHead::Batch {
+            key: FlowKey {
+                flow,
+                ..self.set.key
+            },
+            version: 1,
+            first,
+            count: batch.count(),
+            floor: 0,
+        });
+        let (front, payload) = batch.parts();
+        let class = crate::lane::LaneName::of_flow(flow).class();
+        self.say(class, [&head[..], front, payload].concat().into())
+    }
+
+    fn chunk(&mut self, first: u64, chunk: &'static [u8]) -> Option<&'static str> {
+        let flow = self.set.key.flow;
+        self.batch(flow, first, &Batch::single(Bytes::from_static(chunk), None))
+    }
+}
+
+#[test]
+fn what_nobody_says_of_a_large_payload_closes_the_link() {
+    type Lie = fn(&mut Liar) -> Option<&'static str>;
+    let lies: [(&str, Lie); 10] = [
+        ("an impossible length", |liar| {
+            liar.announce_as(Some(1 << 63), FlowId::LARGE_FIRST.0)
+        }),
+        ("an impossible number", |liar| {
+            liar.announce_as(Some(4), liar.set.key.flow.0 + 1)
+        }),
+        ("an impossible number", |liar| liar.announce_as(Some(4), 1)),
+        ("nothing is said", |liar| {
+            let large = None;
+            let set = liar.set.clone();
+            liar.announce(&DestSet { large, ..set })
+        }),
+        ("another length", |liar| {
+            let set = liar.set.clone();
+            assert_eq!(liar.announce(&set), None);
+            liar.announce_as(Some(3), set.key.flow.0)
+        }),
+        ("the wrong stream", |liar| {
+            let set = DataHead::DestSet(liar.set.clone());
+            liar.say(Class::Data, encode_head(&set))
+        }),
+        ("more of a large payload than was announced", |liar| {
+            let set = liar.set.clone();
+            assert_eq!(liar.announce(&set), None);
+            assert_eq!(liar.chunk(1, b"abc"), None);
+            liar.chunk(2, b"de")
+        }),
+        ("something other than a chunk", |liar| {
+            let set = liar.set.clone();
+            assert_eq!(liar.announce(&set), None);
+            let question = Batch::single(Bytes::new(), Some(crate::api::CallId(1)));
+            liar.batch(set.key.flow, 1, &question)
+        }),
+        ("something other than a chunk", |liar| {
+            let set = liar.set.clone();
+            assert_eq!(liar.announce(&set), None);
+            let (flow, length) = (set.key.flow, None);
+            liar.batch(flow, 1, &Batch::note(Note::Large { flow, length }))
+        }),
+        ("in another flow", |liar| {
+            let flow = FlowId(1);
+            let key = FlowKey {
+                flow,
+                ..liar.set.key
+            };
+            let large = None;
+            let set = liar.set.clone();
+            let head = DataHead::DestSet(DestSet { key, large, ..set });
+            assert_eq!(liar.say(Class::Data, encode_head(&head)), None);
+            liar.batch(flow, 1, &Batch::note(Note::End { complete: true }))
+        }),
+    ];
+    for (words, lie) in lies {
+        let what = lie(&mut Liar::new());
+        assert!(
+            what.is_some_and(|what| what.contains(words)),
+            "{words}: {what:?}"
+        );
+    }
+}
+
+#[test]
+fn chunks_of_nothing_and_of_what_is_too_large_are_dropped() {
+    let mut liar = Liar::new();
+    assert_eq!(liar.chunk(1, b"abc"), None);
+    assert_eq!(liar.announce_as(Some(1 << 60), liar.set.key.flow.0), None);
+    for first in 1..100 {
+        assert_eq!(liar.chunk(first, &[0; 1_000]), None);
+    }
+    let usage = liar.engine.usage();
+    assert_eq!(
+        (usage.untaken_bytes_max, usage.early_bytes_max),
+        (0, 0),
+        "nothing is kept"
+    );
+    assert_eq!(usage.retained_bytes_max, 0);
 }

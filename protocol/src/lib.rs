@@ -15,6 +15,8 @@ mod flow_out;
 mod forgotten;
 #[cfg(test)]
 mod hostile;
+mod lane;
+mod large;
 mod peers;
 mod questions;
 mod retained;
@@ -27,13 +29,13 @@ mod wire;
 
 pub use api::{
     Answer, CallId, CallKind, Class, CloseReason, Config, Delivery, Dissemination, Event, FlowId,
-    Gap, InboxId, Input, Limits, LinkId, Mode, Order, Origin, Output, Pick, Refusal, ReplyTo, Seq,
-    Target, Ticket,
+    Gap, InboxId, Input, LargeEnd, Limits, LinkId, Mode, Order, Origin, Output, Pick, Refusal,
+    ReplyTo, Seq, Target, Ticket,
 };
 pub use batch::{BATCH_BYTES_FULL, Batch, BatchBuilder, BatchMessage, Messages, SINGLE_BYTES_MIN};
 #[cfg(feature = "canaries")]
 pub use canary::Canary;
-pub use engine::{Accepted, Engine, Usage};
-pub use error::{CallError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
+pub use engine::{Accepted, Engine, LARGE_OPEN_MAX, Usage};
+pub use error::{CallError, ChunkError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
 pub use explain::explain;
 pub use rolecast_membership as membership;

@@ -11,7 +11,7 @@ use rolecast_membership::{Epoch, NodeId, Time};
 
 use crate::api::{Class, LinkId, Output};
 use crate::canary::planted;
-use crate::session::{Cargo, OutFrame, Session};
+use crate::session::{Cargo, LaneName, OutFrame, Session};
 use crate::wire::{DataHead, encode_head};
 
 /// Every peer that there is a link to, or a session with, or a reason to dial.
@@ -48,11 +48,18 @@ pub(crate) struct Link {
     pub(crate) id: LinkId,
     /// The peer's life, once it has said hello.
     pub(crate) hello: Option<Epoch>,
+    /// In the order of [`LaneName::ALL`].
+    lanes: [LinkLane; 2],
+}
+
+/// How a link carries one lane of a session.
+#[derive(Debug, Default)]
+pub(crate) struct LinkLane {
     /// The lives whose session flows out of this link.
     sending: Option<(Epoch, Epoch)>,
-    /// How many repeated frames are still to come in; `None` while nothing on the data stream counts.
+    /// How many repeated frames are still to come in; `None` while nothing on the stream counts.
     pub(crate) receiving: Option<u64>,
-    /// Data bytes handed to the transport and not taken on by it.
+    /// Bytes handed to the transport and not taken on by it.
     in_transport: usize,
 }
 
@@ -136,9 +143,7 @@ impl Peers {
         let link = Link {
             id,
             hello: None,
-            sending: None,
-            receiving: None,
-            in_transport: 0,
+            lanes: Default::default(),
         };
         let before = peer.link.replace(link).map(|link| link.id);
         peer.dial.at = None;
@@ -194,16 +199,17 @@ impl Peers {
         })
     }
 
-    /// Appends a frame to the session with this life of a peer and sends what can be sent.
+    /// Appends a frame to a lane of the session with this life of a peer and sends what can be sent.
     /// Gives the frame's number; `None` if that life is over.
     pub(crate) fn push(
         &mut self,
         own_epoch: Epoch,
-        (node, epoch): (NodeId, Epoch),
+        (node, epoch, lane): (NodeId, Epoch, LaneName),
         frame: OutFrame,
         out: &mut VecDeque<Output>,
     ) -> Option<u64> {
-        let number = self.session(node, epoch)?.push(frame);
+        let session = self.session(node, epoch)?;
+        let number = session.lane_mut(lane).push(frame);
         self.pump(own_epoch, node, out);
         Some(number)
     }
@@ -222,29 +228,37 @@ impl Peers {
         if link.hello != Some(session.peer_epoch) {
             return;
         }
-        if link.sending != Some(lives) {
-            link.sending = Some(lives);
-            let first = session.rewind();
-            let head = encode_head(&DataHead::Resume {
-                from: lives.0,
-                to: lives.1,
-                first,
-            });
-            link.hand_over(head, Bytes::new(), out);
-        }
-        while link.in_transport < self.link_bytes_max
-            && let Some(frame) = session.next_frame()
-        {
-            let (head, body) = (frame.head.clone(), frame.body.clone());
-            link.hand_over(head, body, out);
+        for name in LaneName::ALL {
+            let lane = session.lane_mut(name);
+            // The other end expects nothing of bulk before there is some.
+            if name == LaneName::Bulk && lane.is_settled() {
+                continue;
+            }
+            if link.lane_mut(name).sending != Some(lives) {
+                link.lane_mut(name).sending = Some(lives);
+                let first = lane.rewind();
+                let head = encode_head(&DataHead::Resume {
+                    from: lives.0,
+                    to: lives.1,
+                    first,
+                });
+                link.hand_over(name, head, Bytes::new(), out);
+            }
+            while link.lane_mut(name).in_transport < self.link_bytes_max
+                && let Some(frame) = lane.next_frame()
+            {
+                let (head, body) = (frame.head.clone(), frame.body.clone());
+                link.hand_over(name, head, body, out);
+            }
         }
     }
 
     /// The transport has taken on bytes of a link.
-    pub(crate) fn on_written(&mut self, id: LinkId, bytes: usize) -> Option<NodeId> {
+    pub(crate) fn on_written(&mut self, id: LinkId, class: Class, bytes: usize) -> Option<NodeId> {
         let node = self.node_of(id)?;
         let link = self.by_node.get_mut(&node)?.link.as_mut()?;
-        link.in_transport = link.in_transport.saturating_sub(bytes);
+        let lane = link.lane_mut(LaneName::of(class)?);
+        lane.in_transport = lane.in_transport.saturating_sub(bytes);
         Some(node)
     }
 
@@ -257,7 +271,7 @@ impl Peers {
         match peer.session.take_if(over) {
             Some(session) => {
                 if let Some(link) = &mut peer.link {
-                    link.receiving = None;
+                    link.ignore_data();
                 }
                 session.into_unacknowledged().collect()
             }
@@ -287,7 +301,7 @@ impl Peers {
     pub(crate) fn end_own_life(&mut self) -> Vec<(NodeId, Vec<(Cargo, bool)>)> {
         let ended = self.by_node.iter_mut().filter_map(|(&node, peer)| {
             if let Some(link) = &mut peer.link {
-                link.receiving = None;
+                link.ignore_data();
             }
             // Two parts of a mesh may have declared each other down: this node goes on in a new life, in which a peer that did not have to renew itself is alive again.
             peer.dead_epoch = None;
@@ -431,11 +445,23 @@ impl Dial {
 }
 
 impl Link {
-    fn hand_over(&mut self, head: Bytes, body: Bytes, out: &mut VecDeque<Output>) {
-        self.in_transport += head.len() + body.len();
+    /// How it carries a lane.
+    pub(crate) fn lane_mut(&mut self, name: LaneName) -> &mut LinkLane {
+        &mut self.lanes[name as usize]
+    }
+
+    /// Nothing that comes in on it counts before a session resumes.
+    fn ignore_data(&mut self) {
+        for lane in &mut self.lanes {
+            lane.receiving = None;
+        }
+    }
+
+    fn hand_over(&mut self, name: LaneName, head: Bytes, body: Bytes, out: &mut VecDeque<Output>) {
+        self.lane_mut(name).in_transport += head.len() + body.len();
         out.push_back(Output::Frame {
             link: self.id,
-            class: Class::Data,
+            class: name.class(),
             head,
             body,
         });

@@ -302,6 +302,7 @@ mod tests {
             mode: Mode::default(),
             born: Epoch(1),
             members: Vec::new(),
+            large: None,
         };
         let known = KnownDestSet {
             set: set.into(),

@@ -98,3 +98,13 @@ fn digest() {
 fn safe() {
     check("safe");
 }
+
+#[test]
+fn large() {
+    check("large");
+}
+
+#[test]
+fn large_orphans() {
+    check("large-orphans");
+}

@@ -11,6 +11,7 @@ use rolecast_membership::{Epoch, NodeId, RoleName, Tenure};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{FlowId, Mode, Refusal};
+use crate::lane::Received;
 
 /// A frame on the control stream.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,8 +110,8 @@ pub(crate) struct Hello {
     pub(crate) addr: SocketAddr,
     /// Bytes of one flow that the sender lets its origin have on the way.
     pub(crate) window_bytes: u64,
-    /// The receiver's life as the sender knows it, and how many data frames of it the sender has.
-    pub(crate) known: Option<(Epoch, u64)>,
+    /// The receiver's life as the sender knows it, and how many frames of its session the sender has.
+    pub(crate) known: Option<(Epoch, Received)>,
 }
 
 /// Acknowledgements, gathered.
@@ -120,8 +121,8 @@ pub(crate) struct Acks {
     pub(crate) from: Epoch,
     /// The receiver's life.
     pub(crate) to: Epoch,
-    /// How many data frames of the receiver's life the sender has.
-    pub(crate) received: u64,
+    /// How many frames of the session with the receiver's life the sender has.
+    pub(crate) received: Received,
     /// Flows of the receiver's life of which the sender is a member.
     pub(crate) flows: Vec<FlowAck>,
     /// Acknowledgements of other origins' flows, or by other members, to be passed on.
@@ -154,7 +155,7 @@ pub(crate) struct FlowKey {
     pub(crate) flow: FlowId,
 }
 
-/// The head of a frame on the data stream.
+/// The head of a frame on the data or the bulk stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum DataHead {
     /// What follows on this stream is the session between these lives, from frame `first` on.
@@ -186,6 +187,13 @@ pub(crate) enum DataHead {
     /// The sender no longer wants the answer to this call of its own.
     /// In the session, so that it comes after the question, and whatever becomes of the link.
     Cancel { call: u64 },
+    /// The sender needs nothing more of a large payload of the receiver: it has taken all of it, or refuses it.
+    /// In the session, so that it comes whatever becomes of the link, and the flow can be forgotten.
+    Finished {
+        flow: FlowId,
+        tenure: Tenure,
+        refused: bool,
+    },
 }
 
 /// How a call ended at its holder.
@@ -208,6 +216,17 @@ pub(crate) struct DestSet {
     pub(crate) born: Epoch,
     /// Sorted by node.
     pub(crate) members: Vec<DestMember>,
+    /// If it is the flow of a large payload, what is said of that.
+    pub(crate) large: Option<LargeHead>,
+}
+
+/// What is known of a large payload from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LargeHead {
+    /// Its length in bytes, if the origin knows it.
+    pub(crate) length: Option<u64>,
+    /// The large payloads of this life of the origin below this number were over when this one began.
+    pub(crate) oldest: FlowId,
 }
 
 /// A member of a destination set.

@@ -1,6 +1,7 @@
 //! The application on one node: what it does with what its inboxes get, and what it still wants to send.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -9,6 +10,7 @@ use rolecast_protocol::{
     Batch, BatchBuilder, CallId, FlowId, InboxId, Mode, Origin, Refusal, ReplyTo, Ticket,
 };
 
+use crate::check::Holder;
 use crate::random::Stream;
 
 /// One application.
@@ -20,6 +22,10 @@ pub(crate) struct Application {
     pub(crate) inboxes: BTreeMap<InboxId, AppInbox>,
     pub(crate) flows: BTreeMap<(RoleName, Mode), FlowId>,
     pub(crate) senders: BTreeMap<FlowId, Sender>,
+    /// The large payloads that it is sending.
+    pub(crate) larges: BTreeMap<FlowId, LargeSender>,
+    /// How many chunks came of each large payload.
+    pub(crate) chunks: BTreeMap<(InboxId, Origin, FlowId), u64>,
     /// Answers that it has thought of and not given yet.
     answers: BTreeMap<u32, Answering>,
     last_answer: u32,
@@ -65,6 +71,21 @@ pub(crate) struct Sender {
     pub(crate) blocked: bool,
 }
 
+/// A large payload that an application is sending.
+#[derive(Debug)]
+pub(crate) struct LargeSender {
+    /// Those to whom it was announced.
+    pub(crate) holders: Arc<[Holder]>,
+    pub(crate) role: RoleName,
+    pub(crate) mode: Mode,
+    /// What is still to be sent.
+    pub(crate) chunks: VecDeque<Bytes>,
+    pub(crate) pause: Duration,
+    pub(crate) complete: bool,
+    /// How many chunks were sent.
+    pub(crate) sent: u64,
+}
+
 /// An answer that an application will give.
 #[derive(Clone, Debug)]
 pub(crate) struct Answering {
@@ -89,6 +110,8 @@ impl Application {
             inboxes: BTreeMap::new(),
             flows: BTreeMap::new(),
             senders: BTreeMap::new(),
+            larges: BTreeMap::new(),
+            chunks: BTreeMap::new(),
             answers: BTreeMap::new(),
             last_answer: 0,
             calls: VecDeque::new(),
@@ -190,6 +213,7 @@ impl Application {
         self.senders
             .values()
             .all(|sender| sender.waiting.is_empty())
+            && self.larges.is_empty()
     }
 
     fn delay(&mut self) -> Duration {
@@ -219,6 +243,16 @@ pub(crate) fn payload(mark: u64, bytes: u32) -> Bytes {
     }
     out.truncate(len);
     out.freeze()
+}
+
+/// What stands for a large payload in the place where it is announced.
+pub(crate) fn announcement(large: FlowId) -> Batch {
+    Batch::single(Bytes::copy_from_slice(&large.0.to_be_bytes()), None)
+}
+
+/// What stands for the end of a large payload, behind its last chunk.
+pub(crate) fn end(complete: bool) -> Batch {
+    Batch::single(Bytes::copy_from_slice(&[u8::from(complete)]), None)
 }
 
 /// So many messages of this length, each unlike any other of the run.

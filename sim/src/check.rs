@@ -13,7 +13,9 @@ mod violation;
 
 use bytes::Bytes;
 use rolecast_membership::{Event as MembershipEvent, Identity, NodeId, RoleName, Tenure, Time};
-use rolecast_protocol::{CallId, Event, FlowId, Gap, InboxId, Origin, Refusal, ReplyTo};
+use rolecast_protocol::{
+    CallId, Event, FlowId, Gap, InboxId, LargeEnd, Limits, Origin, Refusal, ReplyTo,
+};
 
 pub use bounds::{Bounds, check_link, check_usage};
 pub use calls::{Called, Callee, Calling};
@@ -75,6 +77,31 @@ pub enum Observation {
     },
     /// A batch was accepted.
     Sent(Sending),
+    /// A large payload was announced, and has this flow of its own from here on.
+    Announced {
+        /// Its flow.
+        flow: FlowId,
+        /// Its length, if that was announced.
+        length: Option<u64>,
+    },
+    /// The application sends the end of a large payload, which follows as the last batch of its flow.
+    Ended {
+        /// Its flow.
+        flow: FlowId,
+        /// Whether it is all of it.
+        complete: bool,
+    },
+    /// Whoever reads a large payload was told how it ended.
+    LargeEnded {
+        /// In which inbox.
+        inbox: InboxId,
+        /// Whose it is.
+        origin: Origin,
+        /// Its flow.
+        flow: FlowId,
+        /// How it ended.
+        end: LargeEnd,
+    },
     /// A batch was put into an inbox.
     Delivered(Receiving),
     /// A gap was put into an inbox.
@@ -166,11 +193,12 @@ impl Ghost {
         Ghost::default()
     }
 
-    /// As [`Ghost::new`], of engines that may have so many bytes of a flow on the way.
+    /// As [`Ghost::new`], of engines with these limits.
     #[must_use]
-    pub fn with_window(bytes: usize) -> Self {
+    pub fn with_limits(limits: &Limits) -> Self {
         let mut ghost = Ghost::default();
-        ghost.flows.window_bytes = Some(bytes);
+        ghost.flows.window_bytes = Some(limits.flow_window_bytes);
+        ghost.flows.large_bytes_max = Some(limits.large_bytes_max);
         ghost
     }
 
@@ -239,6 +267,21 @@ impl Ghost {
             }
             Observation::Dropped { inbox } => lives.drop_role(process, inbox),
             Observation::Sent(sending) => self.flows.accept(lives, now, process, sending)?,
+            Observation::Announced { flow, length } => {
+                self.flows.announce(lives, process, flow, length);
+            }
+            Observation::Ended { flow, complete } => {
+                self.flows.end(lives, process, flow, complete);
+            }
+            Observation::LargeEnded {
+                inbox,
+                origin,
+                flow,
+                end,
+            } => {
+                self.flows
+                    .large_ended(lives, process, inbox, (origin, flow), end)?;
+            }
             Observation::Delivered(receiving) => return self.deliver(process, receiving),
             Observation::Gapped {
                 inbox,
@@ -323,6 +366,10 @@ impl Ghost {
                 after,
                 upto,
             } => self.flows.lost(process, flow, node, (after, upto)),
+            Event::LargeRefused { flow, node } => {
+                self.flows.large_refused(lives, process, flow, node)
+            }
+            Event::LargeOver { flow } => self.flows.large_over(process, flow),
             Event::Cancelled(to) => self.calls.told_cancelled(lives, process, to),
             Event::Violation { peer, what } => Err(Broken::Accusation {
                 peer: peer.to_string(),
@@ -341,9 +388,12 @@ impl Ghost {
             .overdue(&self.lives, &self.clocks, now)
             .or_else(|| self.flows.owed(&self.lives, now))
             .or_else(|| {
-                // A member that is half in reach for good may never acknowledge, and never be taken for dead.
+                // A member that is half in reach for good may never acknowledge, and never be taken for dead; and it may hold what others wait for.
                 let whole = self.lives.core.is_none();
-                whole.then(|| self.flows.unsettled(&self.lives, now))?
+                whole.then(|| {
+                    let waiting = self.flows.never_ended(&self.lives, now);
+                    waiting.or_else(|| self.flows.unsettled(&self.lives, now))
+                })?
             })
     }
 

@@ -67,11 +67,10 @@ pub(crate) struct End {
     pub(crate) closing: bool,
     /// Since when nothing can be heard from the other end.
     silent_since: Option<Time>,
-    /// What is under way to this end.
-    control: Pipe,
-    data: Pipe,
-    /// Data bytes handed in at this end and not yet reported as taken on.
-    pub(crate) unwritten: usize,
+    /// What is under way to this end, in the order of [`Class::ALL`].
+    pipes: [Pipe; 3],
+    /// Bytes of each class handed in at this end and not yet reported as taken on; of control, none are counted.
+    pub(crate) unwritten: [usize; 3],
     writing: bool,
 }
 
@@ -198,18 +197,14 @@ impl End {
             up_at,
             closing: false,
             silent_since: None,
-            control: Pipe::default(),
-            data: Pipe::default(),
-            unwritten: 0,
+            pipes: Default::default(),
+            unwritten: [0; 3],
             writing: false,
         }
     }
 
     fn pipe(&mut self, class: Class) -> &mut Pipe {
-        match class {
-            Class::Control => &mut self.control,
-            Class::Data => &mut self.data,
-        }
+        &mut self.pipes[class as usize]
     }
 }
 

@@ -173,7 +173,7 @@ fn kind_of(class: Option<Class>, says: &str) -> &'static str {
         None => "datagram",
         Some(Class::Control) if says.starts_with("Membership") => "gossip",
         Some(Class::Control) => "control",
-        Some(Class::Data) => "data",
+        Some(Class::Data | Class::Bulk) => "data",
     }
 }
 
@@ -255,6 +255,29 @@ fn mark(names: &Names, recorded: &Recorded) -> Option<Mark> {
             );
             ("delivered", said)
         }
+        Observation::Announced { flow, length } => (
+            "sent",
+            format!(
+                "announces the large payload of flow {}, of {length:?} bytes",
+                flow.0
+            ),
+        ),
+        Observation::Ended { flow, complete } => (
+            "sent",
+            format!(
+                "ends the large payload of flow {} (complete: {complete})",
+                flow.0
+            ),
+        ),
+        Observation::LargeEnded {
+            origin, flow, end, ..
+        } => (
+            "delivered",
+            format!(
+                "sees {}'s large payload of flow {} end: {end:?}",
+                origin.node, flow.0
+            ),
+        ),
         Observation::Gapped { gap, .. } => ("gap", lost(gap)),
         Observation::Calls(calling) => ("call", format!("makes call {}", calling.call.0)),
         Observation::Cancels { call } => ("call", format!("gives up call {}", call.0)),

@@ -106,6 +106,23 @@ fn asked(scenario: &Scenario, operation: &Operation) -> String {
                 "n{node} multicasts {messages} of {bytes} bytes to {to} ({spreads:?}, {order:?}{safe})"
             )
         }
+        Ask::Large {
+            role: to,
+            dissemination,
+            chunks,
+            bytes,
+            pause_us,
+            announced,
+            complete,
+        } => {
+            let length = if announced { "known" } else { "unknown" };
+            let end = if complete { "" } else { ", and breaks off" };
+            format!(
+                "n{node} multicasts a large payload of {length} length in {chunks} chunks of {bytes} bytes, one every {}, to {} ({dissemination:?}){end}",
+                Lasting(pause_us),
+                role(to)
+            )
+        }
         Ask::Gather {
             role: to,
             within_us,

@@ -55,6 +55,23 @@ pub enum Ask {
         /// The length of each payload in bytes.
         bytes: u32,
     },
+    /// Send a large payload to all holders, chunk by chunk.
+    Large {
+        /// To whom.
+        role: RoleIndex,
+        /// How it spreads.
+        dissemination: Dissemination,
+        /// How many chunks.
+        chunks: u8,
+        /// The length of each chunk in bytes.
+        bytes: u32,
+        /// How long after one chunk the next one follows.
+        pause_us: u64,
+        /// Whether its length is announced.
+        announced: bool,
+        /// Whether it is sent to its end, and not broken off.
+        complete: bool,
+    },
     /// Ask all holders.
     Gather {
         /// Whom.
@@ -238,6 +255,31 @@ impl Draw {
             }
         }
         self.role_moves(from_us, window_us, operations);
+        self.larges(from_us, window_us, operations);
+    }
+
+    /// Now and then a node sends large payloads, beside everything else.
+    fn larges(&mut self, from_us: u64, window_us: u64, operations: &mut Vec<Operation>) {
+        // With dice of their own, so that the rest is what it would be without them.
+        let place = 1_000_000 + u64::from(self.node);
+        self.stream = Stream::new(self.draft.seed, Purpose::Workload, place);
+        if !self.stream.percent(30) {
+            return;
+        }
+        for _ in 0..self.stream.magnitude(1, 6) {
+            let at_us = from_us + self.stream.between(0, window_us);
+            let chunk = u64::from(self.draft.bytes_max.min(LARGE_CHUNK_BYTES_MAX));
+            let ask = Ask::Large {
+                role: self.role(),
+                dissemination: self.mode().dissemination,
+                chunks: u8::try_from(self.stream.between(0, 12)).expect("below 256"),
+                bytes: u32::try_from(self.stream.magnitude(1, chunk)).expect("below bytes_max"),
+                pause_us: self.stream.magnitude(1, 300_000),
+                announced: self.stream.percent(60),
+                complete: self.stream.percent(85),
+            };
+            operations.push(self.operation(at_us, ask));
+        }
     }
 
     /// Roles are dropped and taken up in the middle of traffic.
@@ -367,6 +409,8 @@ impl Draw {
     }
 }
 
+/// The longest chunk of a large payload, so that a run stays small.
+const LARGE_CHUNK_BYTES_MAX: u32 = 2 << 10;
 /// Ways to mix multicasts, gathers, anycasts, unicasts and cancels.
 const EVERYTHING: [[u64; 5]; 7] = [
     [1, 0, 0, 0, 0],

@@ -4,6 +4,7 @@
 
 mod applications;
 mod faults;
+mod larges;
 mod links;
 mod outputs;
 mod places;
@@ -82,6 +83,8 @@ pub(crate) enum Happening {
     Answer { process: ProcessId, number: u32 },
     /// An application sends what waited for room.
     Retry { process: ProcessId, flow: FlowId },
+    /// An application sends the next chunk of a large payload.
+    Feed { process: ProcessId, flow: FlowId },
     /// A process that was told to leave goes.
     Depart(ProcessId),
     /// A process stops, as its engine told it to.
@@ -166,8 +169,7 @@ impl<'a> World<'a> {
             roles,
             #[cfg(feature = "canaries")]
             canary: scenario.canary.as_deref().and_then(crate::canary::named),
-            ghost: Ghost::with_window(scenario.limits.flow_window_bytes)
-                .with_core(scenario.core.clone()),
+            ghost: Ghost::with_limits(&scenario.limits).with_core(scenario.core.clone()),
             trace: Trace::new(sink),
             record: record.then(Vec::new),
             film,
@@ -294,6 +296,7 @@ impl<'a> World<'a> {
             Happening::Take { process, inbox } => self.take(now, process, inbox),
             Happening::Answer { process, number } => self.answer(now, process, number),
             Happening::Retry { process, flow } => self.retry(now, process, flow),
+            Happening::Feed { process, flow } => self.feed(now, process, flow),
             Happening::Depart(process) => self.depart(now, process),
             Happening::Stop(process) => self.end_process(now, process),
             Happening::Probe => self.probe(now),
@@ -307,6 +310,7 @@ impl<'a> World<'a> {
             | Happening::Take { process, .. }
             | Happening::Answer { process, .. }
             | Happening::Retry { process, .. }
+            | Happening::Feed { process, .. }
             | Happening::Depart(process)
             | Happening::Stop(process) => Some(process),
             Happening::Arrive { end, .. }

@@ -106,7 +106,7 @@ async fn transport_fanout(receivers: usize, size: usize, span: Duration) -> Resu
         for event in happened.drain(..) {
             match event {
                 TransportEvent::LinkUp { link, .. } => links.push((link, 0)),
-                TransportEvent::Written { id, bytes } => {
+                TransportEvent::Written { id, bytes, .. } => {
                     if let Some((_, ahead)) = links.iter_mut().find(|(link, _)| link.id() == id) {
                         *ahead -= bytes;
                     }

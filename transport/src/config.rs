@@ -67,6 +67,8 @@ pub struct Limits {
     pub data_frame_bytes_max: usize,
     /// Bytes of received data frames that wait for the driver, over all links; beyond it peers are held back.
     pub data_queue_bytes: usize,
+    /// Bytes of received bulk frames that wait for the driver, over all links; beyond it peers are held back.
+    pub bulk_queue_bytes: usize,
     /// Bytes of received control frames that wait for the driver, over all links; beyond it peers are held back.
     pub control_queue_bytes: usize,
     /// Incoming connections that are still shaking hands; beyond it more are refused and counted.
@@ -79,6 +81,7 @@ impl Default for Limits {
             control_frame_bytes_max: 1 << 20,
             data_frame_bytes_max: (16 << 20) + (64 << 10),
             data_queue_bytes: 2 << 20,
+            bulk_queue_bytes: 2 << 20,
             control_queue_bytes: 2 << 20,
             handshakes_max: 256,
         }

@@ -15,13 +15,20 @@ use crate::readers::Readers;
 use crate::shared::Shared;
 use crate::sync::lock;
 
-/// Which of a link's reliable streams: control never waits behind data.
+/// Which of a link's reliable streams: control never waits behind data, nor data behind bulk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// Small and urgent.
     Control,
     /// Everything that carries payload, and what must stay in order with it.
     Data,
+    /// What is large and can wait.
+    Bulk,
+}
+
+impl Class {
+    /// All of them, the more urgent ones first.
+    pub const ALL: [Class; 3] = [Class::Control, Class::Data, Class::Bulk];
 }
 
 /// What happened.
@@ -73,12 +80,14 @@ pub enum TransportEvent {
         /// What was sent.
         bytes: Bytes,
     },
-    /// QUIC has taken on so many more of the data-class bytes given to [`Link::send_frame`] (heads and bodies).
+    /// QUIC has taken on so many more of the bytes of one class, data or bulk, given to [`Link::send_frame`] (heads and bodies).
     ///
     /// The driver is woken for it when 64 KiB have come together, over all links; less is told with whatever happens next.
     Written {
         /// Which link.
         id: u64,
+        /// Which class.
+        class: Class,
         /// How many bytes more.
         bytes: usize,
     },
@@ -190,8 +199,8 @@ pub enum RefusalReason {
 
 /// Where a driver hears what happened.
 ///
-/// One receiver for all links: what is urgent (everything but data frames) comes before data frames, and a link's `LinkUp` before anything else of it.
-/// Data frames that are not taken hold their senders back through QUIC's flow control.
+/// One receiver for all links: what is urgent (everything but data and bulk frames) comes before data frames, these before bulk frames, of which only a few come at a time, and a link's `LinkUp` before anything else of it.
+/// Frames that are not taken hold their senders back through QUIC's flow control.
 ///
 /// Links are read whenever events are asked for, by the task that asks; so ask soon after each turn.
 /// Dropping it closes every link, since nobody would read any more.
@@ -206,7 +215,7 @@ impl Events {
         Events { shared, readers }
     }
 
-    /// Waits until something has happened and appends it: first everything urgent, then at most `data_frames_max` data frames (and ends of links).
+    /// Waits until something has happened and appends it: first everything urgent, then at most `data_frames_max` data frames (and ends of links), then a few bulk frames.
     ///
     /// Returns `false`, with nothing appended, when the transport has been closed and all has been taken.
     /// Cancel safe: nothing is lost when the future is dropped.

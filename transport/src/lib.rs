@@ -1,7 +1,7 @@
 //! QUIC links between nodes, and the trust that they stand on.
 //!
 //! A [`Transport`] is one UDP socket with one QUIC endpoint on it.
-//! Between two nodes it keeps one connection, whoever dialled it, and shows it to its driver as a [`Link`]: two ordered sequences of frames ([`Class::Control`] before [`Class::Data`]) and unreliable datagrams.
+//! Between two nodes it keeps one connection, whoever dialled it, and shows it to its driver as a [`Link`]: three ordered sequences of frames ([`Class::Control`] before [`Class::Data`] before [`Class::Bulk`]) and unreliable datagrams.
 //! What happens comes out of one place, [`Events`], in bulk.
 //!
 //! Nothing here knows what the frames mean.

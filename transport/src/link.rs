@@ -41,12 +41,8 @@ struct Inner {
 /// What waits for the link's writer.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    pub(crate) control: VecDeque<Frame>,
-    pub(crate) data: VecDeque<Frame>,
-    /// How many bytes these are.
-    pub(crate) bytes: usize,
-    /// How many of them are of control frames.
-    pub(crate) control_bytes: usize,
+    /// In the order of [`Class::ALL`].
+    pub(crate) waiting: [Waiting; 3],
     /// The writer's task, while it waits.
     pub(crate) writer: Option<Waker>,
     /// The link is among those that are flushed next.
@@ -58,32 +54,39 @@ pub(crate) struct Outbox {
     pub(crate) ended: bool,
 }
 
+/// Frames of one class that wait for the link's writer.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    pub(crate) frames: VecDeque<Frame>,
+    /// How many bytes these are.
+    pub(crate) bytes: usize,
+}
+
 impl Outbox {
     /// Queues a frame, unless the link has ended or is to be closed.
     fn push(&mut self, class: Class, frame: Frame) -> bool {
         if self.ended || self.closing.is_some() {
             return false;
         }
-        let bytes = frame.0.len() + frame.1.len();
-        self.bytes += bytes;
-        match class {
-            Class::Control => {
-                self.control_bytes += bytes;
-                self.control.push_back(frame);
-            }
-            Class::Data => self.data.push_back(frame),
-        }
+        let waiting = &mut self.waiting[class as usize];
+        waiting.bytes += frame.0.len() + frame.1.len();
+        waiting.frames.push_back(frame);
         true
+    }
+
+    /// How many bytes wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.waiting.iter().map(|waiting| waiting.bytes).sum()
     }
 
     /// Whether the peer leaves more urgent frames unread than anybody has to keep for it.
     fn overflows(&self) -> bool {
-        self.control_bytes > CONTROL_BYTES_MAX
+        self.waiting[Class::Control as usize].bytes > CONTROL_BYTES_MAX
     }
 }
 
 /// Bytes of control frames that wait for one peer at most.
-/// Of data frames the driver hands over no more than the writer reports as taken on.
+/// Of other frames the driver hands over no more than the writer reports as taken on.
 const CONTROL_BYTES_MAX: usize = 8 << 20;
 
 /// A frame to be sent: the second part follows the first.
@@ -151,7 +154,7 @@ impl Link {
     /// Queues one frame, whose bytes are `head` followed by `body`; the peer gets them joined.
     ///
     /// Frames of one class arrive in order.
-    /// The caller bounds what it hands in, by [`Written`](crate::TransportEvent::Written) for data.
+    /// The caller bounds what it hands in, by [`Written`](crate::TransportEvent::Written) for data and bulk.
     /// A frame larger than the peer's limit for its class makes the peer close the link.
     pub fn send_frame(&self, class: Class, head: Bytes, body: Bytes) {
         let mut outbox = self.outbox();
@@ -211,7 +214,7 @@ impl Link {
     }
 
     /// Gives the link its streams; `preface` precedes all frames on the control stream.
-    pub(crate) fn open(&self, sends: [SendStream; 2], preface: Bytes) {
+    pub(crate) fn open(&self, sends: [SendStream; 3], preface: Bytes) {
         *lock(&self.0.writer) = Some(Writer::new(sends, preface));
     }
 
@@ -254,7 +257,7 @@ impl Link {
     pub(crate) fn bury(&self) -> Option<LinkEnd> {
         let mut outbox = self.outbox();
         outbox.ended = true;
-        let waiting = (mem::take(&mut outbox.control), mem::take(&mut outbox.data));
+        let waiting = mem::take(&mut outbox.waiting);
         let writer = outbox.writer.take();
         let why = outbox.closed_here.take();
         drop(outbox);

@@ -246,11 +246,11 @@ const PACKET_BYTES_MAX: u16 = 6500;
 /// The largest packet that every network carries (RFC 9000, section 14).
 const PACKET_BYTES_SAFE: u16 = 1200;
 /// One stream a class.
-const STREAMS: u32 = 2;
+const STREAMS: u32 = 3;
 /// How far a peer may be ahead of the driver on one stream, in bytes.
 const STREAM_WINDOW: u32 = 8 << 20;
-/// Larger than a stream's, so that a data stream that is not read leaves room for control.
-const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW + (1 << 20);
+/// Larger than all streams' but one, so that streams that are not read leave room for the others.
+const CONNECTION_WINDOW: u32 = 3 * STREAM_WINDOW + (1 << 20);
 /// Bytes of datagrams kept in each direction; older ones are dropped for newer ones.
 const DATAGRAM_BUFFER: usize = 256 << 10;
 /// What a socket should hold: the stock 208 KiB lose packets on loopback.

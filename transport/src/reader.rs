@@ -1,4 +1,4 @@
-//! What comes in over a link: datagrams, control and data, read by one future.
+//! What comes in over a link: datagrams, control, data and bulk, read by one future.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -30,14 +30,22 @@ pub(crate) async fn read_link(link: &Link, control: RecvStream, shared: &Shared)
         Source::Open(control),
     );
     let mut data = Lane::new(Class::Data, limits.data_frame_bytes_max, Source::Awaited);
+    let mut bulk = Lane::new(Class::Bulk, limits.data_frame_bytes_max, Source::Awaited);
     let mut datagrams = pin!(connection.read_datagram());
+    // Streams are accepted in the order in which the peer opened them, whichever of them carried something first.
     let mut accept = pin!(connection.accept_uni());
     let end = poll_fn(|cx| {
         sink.poll_datagrams(cx, connection, datagrams.as_mut());
         let control = control.poll(cx, &sink, accept.as_mut())?;
-        let data = data.poll(cx, &sink, accept.as_mut())?;
-        // What arrived before the connection was lost is in one lane or the other: both are read to the end.
-        Poll::Ready(Ok(ready!(control).or(ready!(data))))
+        let data_end = data.poll(cx, &sink, accept.as_mut())?;
+        let bulk_end = match data.source {
+            Source::Awaited => Poll::Pending,
+            _ => bulk.poll(cx, &sink, accept.as_mut())?,
+        };
+        // What arrived before the connection was lost is in one lane or another: all are read to the end.
+        Poll::Ready(Ok(ready!(control)
+            .or(ready!(data_end))
+            .or(ready!(bulk_end))))
     })
     .await;
     match end {
@@ -94,7 +102,11 @@ impl Lane {
                 Err(lost) => Source::Ended(Some(lost)),
             };
         }
-        for _ in 0..ROUNDS {
+        let rounds = match self.class {
+            Class::Control | Class::Data => ROUNDS,
+            Class::Bulk => BULK_ROUNDS,
+        };
+        for _ in 0..rounds {
             if let Source::Ended(why) = &self.source {
                 return Poll::Ready(Ok(why.clone()));
             }
@@ -178,5 +190,7 @@ impl Sink<'_> {
 const CHUNKS: usize = 32;
 /// How often a lane reads before it lets other tasks run.
 const ROUNDS: usize = 8;
+/// As [`ROUNDS`], of a lane behind which nothing small shall wait.
+const BULK_ROUNDS: usize = 1;
 /// How many datagrams are read before other tasks may run.
 const DATAGRAMS: usize = 64;

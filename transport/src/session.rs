@@ -20,7 +20,7 @@ use crate::writer::write_link;
 pub(crate) struct Session {
     shared: Arc<Shared>,
     link: Link,
-    sends: [SendStream; 2],
+    sends: [SendStream; 3],
     control: RecvStream,
     /// What this end must say first on the control stream, if it has not yet.
     preface: Option<Preface>,
@@ -31,7 +31,7 @@ impl Session {
     pub(crate) fn announce(
         setup: &Setup,
         link: Link,
-        sends: [SendStream; 2],
+        sends: [SendStream; 3],
         control: RecvStream,
         preface: Option<Preface>,
     ) -> Self {

@@ -60,16 +60,17 @@ impl Setup {
         }
         let control = self.connection.open_uni().await?;
         let data = self.connection.open_uni().await?;
-        control
-            .set_priority(CONTROL_PRIORITY)
-            .map_err(WriteError::from)?;
+        let bulk = self.connection.open_uni().await?;
+        for (stream, priority) in [(&control, CONTROL_PRIORITY), (&bulk, BULK_PRIORITY)] {
+            stream.set_priority(priority).map_err(WriteError::from)?;
+        }
         let decides = lock(&self.shared.peers).decides(peer);
         if peer == self.shared.node_id {
             Err(self.meet_oneself(control).await)
         } else if decides {
-            self.decide(peer, [control, data]).await
+            self.decide(peer, [control, data, bulk]).await
         } else {
-            self.follow(peer, [control, data]).await
+            self.follow(peer, [control, data, bulk]).await
         }
     }
 
@@ -77,7 +78,7 @@ impl Setup {
     async fn decide(
         &self,
         peer: NodeId,
-        sends: [SendStream; 2],
+        sends: [SendStream; 3],
     ) -> Result<Option<Session>, Problem> {
         let mut control = self.connection.accept_uni().await?;
         let theirs = Preface::read(&mut control).await?;
@@ -110,7 +111,7 @@ impl Setup {
     async fn follow(
         &self,
         peer: NodeId,
-        mut sends: [SendStream; 2],
+        mut sends: [SendStream; 3],
     ) -> Result<Option<Session>, Problem> {
         let proposed = Proposed::new(&self.shared, peer);
         self.preface(proposed.proposal).write(&mut sends[0]).await?;
@@ -210,3 +211,5 @@ fn peer_of(connection: &Connection) -> Result<NodeId, Problem> {
 
 /// Control goes first; data has QUIC's default, 0.
 const CONTROL_PRIORITY: i32 = 1;
+/// Bulk gets what room the others leave in a packet.
+const BULK_PRIORITY: i32 = -1;

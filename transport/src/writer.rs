@@ -1,4 +1,4 @@
-//! What goes out over a link: frames are handed to QUIC, control before data, by the driver's task as far as QUIC takes them on, and by a task of the link's own when QUIC was blocked or somebody else sends.
+//! What goes out over a link: frames are handed to QUIC, control before data and data before bulk, by the driver's task as far as QUIC takes them on, and by a task of the link's own when QUIC was blocked or somebody else sends.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -11,9 +11,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use quinn::{SendStream, WriteError};
 use tokio::time::timeout;
 
-use crate::event::LinkEnd;
+use crate::event::{Class, LinkEnd};
 use crate::frames::PREFIX;
-use crate::link::{Frame, Link};
+use crate::link::{Frame, Link, Waiting};
 use crate::shared::Shared;
 use crate::sync::lock;
 use crate::timing::LINGER;
@@ -45,7 +45,7 @@ pub(crate) fn flush_link(link: &Link, shared: &Shared) {
     let Some(task) = outbox.writer.take() else {
         return;
     };
-    let bulk = outbox.bytes > BULK_BYTES_MIN;
+    let bulk = outbox.bytes() > BULK_BYTES_MIN;
     drop(outbox);
     if bulk {
         task.wake();
@@ -87,11 +87,12 @@ async fn finish(link: &Link, shared: &Shared) -> Result<(), WriteError> {
     let Some(mut writer) = taken else {
         return Ok(());
     };
-    for lane in [&mut writer.control, &mut writer.data] {
+    for lane in &mut writer.lanes {
         lane.stream.finish()?;
     }
-    writer.control.stream.stopped().await?;
-    writer.data.stream.stopped().await?;
+    for lane in &mut writer.lanes {
+        lane.stream.stopped().await?;
+    }
     Ok(())
 }
 
@@ -106,8 +107,8 @@ impl Drop for End<'_> {
 
 /// Carries frames from a link's outbox to its streams.
 pub(crate) struct Writer {
-    control: Lane,
-    data: Lane,
+    /// In the order of [`Class::ALL`].
+    lanes: [Lane; 3],
 }
 
 /// When a writer has done what it was asked to.
@@ -120,11 +121,14 @@ enum Until {
 }
 
 impl Writer {
-    /// A writer to the streams for control and for data; `preface` precedes all frames on the former.
-    pub(crate) fn new([control, data]: [SendStream; 2], preface: Bytes) -> Self {
+    /// A writer to the streams of the classes; `preface` precedes all frames on that for control.
+    pub(crate) fn new([control, data, bulk]: [SendStream; 3], preface: Bytes) -> Self {
         Writer {
-            control: Lane::new(control, preface),
-            data: Lane::new(data, Bytes::new()),
+            lanes: [
+                Lane::new(control, preface),
+                Lane::new(data, Bytes::new()),
+                Lane::new(bulk, Bytes::new()),
+            ],
         }
     }
 
@@ -144,26 +148,23 @@ impl Writer {
                 if outbox.ended {
                     return Poll::Ready(Err(WriteError::ClosedStream));
                 }
-                self.control.take(&mut outbox.control);
-                if outbox.control.is_empty() {
-                    outbox.control_bytes = 0;
-                }
-                self.data.take(&mut outbox.data);
-                if outbox.control.is_empty() && outbox.data.is_empty() {
-                    outbox.bytes = 0;
+                for (lane, waiting) in self.lanes.iter_mut().zip(&mut outbox.waiting) {
+                    lane.take(waiting);
                 }
                 outbox.writer = Some(cx.waker().clone());
             }
-            if until == Until::Empty && self.control.is_empty() && self.data.is_empty() {
+            if until == Until::Empty && self.lanes.iter().all(Lane::is_empty) {
                 return Poll::Ready(Ok(()));
             }
-            let control = self.control.progress(cx)?;
-            let data = self.data.progress(cx)?;
-            let written = mem::take(&mut self.data.taken_on);
-            if written > 0 {
-                shared.queue.push_written(link.id(), written);
+            let mut more = false;
+            for (lane, class) in self.lanes.iter_mut().zip(Class::ALL) {
+                more |= lane.progress(cx)?;
+                let written = mem::take(&mut lane.taken_on);
+                if written > 0 && class != Class::Control {
+                    shared.queue.push_written(link.id(), class, written);
+                }
             }
-            if !control && !data {
+            if !more {
                 return Poll::Pending;
             }
         }
@@ -209,9 +210,10 @@ impl Lane {
     }
 
     /// Takes over what is queued, unless there is enough to do already.
-    fn take(&mut self, queued: &mut VecDeque<Frame>) {
+    fn take(&mut self, waiting: &mut Waiting) {
         if self.frames.is_empty() {
-            mem::swap(&mut self.frames, queued);
+            mem::swap(&mut self.frames, &mut waiting.frames);
+            waiting.bytes = 0;
         }
     }
 

@@ -33,7 +33,7 @@ pub(crate) struct Tally {
     /// The fewest holders that took a message, and the most to whom one went.
     acknowledged_min: usize,
     holders_max: usize,
-    /// How many messages each lost holder did not acknowledge.
+    /// How many messages each holder did not acknowledge that was lost, or refused.
     lost: BTreeMap<NodeId, u64>,
 }
 
@@ -88,14 +88,15 @@ impl Acknowledgements {
 
 impl Tally {
     fn add(&mut self, outcome: &Outcome) {
-        let holders = outcome.acknowledged + outcome.lost.len();
+        let missing = || outcome.lost.iter().chain(&outcome.too_large);
+        let holders = outcome.acknowledged + missing().count();
         self.acknowledged_min = match self.settled {
             0 => outcome.acknowledged,
             _ => self.acknowledged_min.min(outcome.acknowledged),
         };
         self.holders_max = self.holders_max.max(holders);
         self.settled += 1;
-        for node in &outcome.lost {
+        for node in missing() {
             *self.lost.entry(*node).or_default() += 1;
         }
     }

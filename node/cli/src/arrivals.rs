@@ -1,6 +1,7 @@
 //! What comes out of inboxes: shown as it comes, and answered.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use futures_util::stream::{BoxStream, SelectAll, StreamExt as _, select_all, unfold};
 use rolecast::{Gap, Inbox, InboxItem, Message, NodeId, Responder, RoleName};
@@ -9,6 +10,7 @@ use serde::Serialize;
 use crate::answerer::Answerer;
 use crate::failure::Failure;
 use crate::human;
+use crate::larges::{Larges, Read};
 use crate::output::{Output, to_json};
 use crate::style::{BAD, DIM, NAME};
 
@@ -35,6 +37,7 @@ pub(crate) struct Arrivals<'a> {
     output: &'a Output,
     answerer: Answerer,
     role_width: usize,
+    larges: Larges,
     hex: HexOfLast,
     text: String,
 }
@@ -46,9 +49,53 @@ impl<'a> Arrivals<'a> {
             output,
             answerer,
             role_width,
+            larges: Larges::new(None),
             hex: HexOfLast::default(),
             text: String::new(),
         }
+    }
+
+    /// Writes large payloads into files in this directory, instead of counting their bytes.
+    pub(crate) fn into_files(mut self, dir: Option<PathBuf>) -> Self {
+        self.larges = Larges::new(dir);
+        self
+    }
+
+    /// The next large payload that has been read to its end. Cancel safe.
+    pub(crate) async fn next_large(&mut self) -> Read {
+        self.larges.next().await
+    }
+
+    /// Shows what came of a large payload.
+    pub(crate) fn show_large(&mut self, read: &Read) -> Result<(), Failure> {
+        let unix_ms = human::unix_ms();
+        self.text.clear();
+        if self.output.is_json() {
+            let line = serde_json::json!({
+                "event": "large", "role": read.role.as_str(),
+                "origin": read.origin.to_hex(), "epoch": read.epoch, "seq": read.seq,
+                "bytes": read.bytes, "file": read.file, "problem": read.problem, "unix_ms": unix_ms,
+            });
+            self.text.push_str(&to_json(&line)?);
+            self.text.push('\n');
+            return self.output.text(&self.text);
+        }
+        let style = if read.problem.is_some() { BAD } else { DIM };
+        self.write_start(unix_ms, "large", style, &read.role);
+        let seq = read.seq.map_or_else(String::new, |seq| format!("#{seq}"));
+        let bytes = human::count(read.bytes);
+        let what = match (&read.problem, &read.file) {
+            (Some(problem), _) => format!("{bytes} bytes, and no more: {problem}"),
+            (None, Some(file)) => format!("{bytes} bytes in {}", file.display()),
+            (None, None) => format!("{bytes} bytes, which were not kept; --dir keeps them"),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            self.text,
+            "{NAME}{}{NAME:#}  {DIM}{seq:<6}{DIM:#}  {what}",
+            read.origin
+        );
+        self.output.text(&self.text)
     }
 
     /// Shows a batch with one write, and passes its requests on to be answered.
@@ -64,6 +111,7 @@ impl<'a> Arrivals<'a> {
                         requests.push(message);
                     }
                 }
+                InboxItem::Large(large) => self.larges.read(large),
                 InboxItem::Gap(gap) => self.write_gap(unix_ms, &role, &gap)?,
                 InboxItem::Closed(reason) => {
                     self.output.text(&self.text)?;

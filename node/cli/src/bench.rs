@@ -16,6 +16,7 @@ mod progress;
 mod publish;
 mod result;
 mod roundtrip;
+mod stream;
 mod subscribe;
 mod table;
 mod usage;
@@ -27,6 +28,7 @@ use rolecast::Dissemination;
 use crate::bench::plan::{Plan, Promise, Scenario, System};
 use crate::bench::progress::Progress;
 use crate::bench::result::{Measured, compare};
+use crate::bytes_text::parse_bytes;
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -65,8 +67,22 @@ enum ScenarioArgs {
         /// Seconds
         #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=86_400))]
         secs: u64,
+        /// Send payloads of this size beside them, one after the other, at least 17M; such as 100M
+        #[arg(long, value_name = "BYTES", value_parser = parse_transfer, conflicts_with_all = ["system", "against"])]
+        beside: Option<u64>,
         #[command(flatten)]
         run: RunArgs,
+    },
+    /// Send one large payload to all subscribers, which read it as it comes: how fast, and in how much memory
+    Stream {
+        #[command(flatten)]
+        group: GroupArgs,
+        /// Bytes of the payload, such as 100M or 1G
+        #[arg(long, value_name = "BYTES", default_value = "1G", value_parser = parse_bytes)]
+        size: u64,
+        /// Worker threads of each process; 0 keeps everything in the main thread
+        #[arg(long, value_name = "T", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=64))]
+        threads: u32,
     },
     /// Send requests from one process to another: how long until the reply
     Reqrep {
@@ -157,6 +173,7 @@ pub(crate) fn run(args: BenchArgs, output: &Output) -> Result<(), Failure> {
             size,
             rate,
             secs,
+            beside,
             run,
         } => {
             let (subs, promise) = group.settle();
@@ -165,8 +182,23 @@ pub(crate) fn run(args: BenchArgs, output: &Output) -> Result<(), Failure> {
                 rate,
                 secs,
                 promise,
+                beside: beside.unwrap_or(0),
             };
             (scenario, size, run)
+        }
+        ScenarioArgs::Stream {
+            group,
+            size,
+            threads,
+        } => {
+            let (subs, promise) = group.settle();
+            let plan = Plan {
+                system: System::Rolecast,
+                scenario: Scenario::Stream { subs, promise },
+                size: usize::try_from(size).map_err(|_| Failure::usage("it is too large"))?,
+                threads: threads as usize,
+            };
+            return finish(plan, None, output);
         }
         ScenarioArgs::Reqrep {
             size,
@@ -184,11 +216,17 @@ pub(crate) fn run(args: BenchArgs, output: &Output) -> Result<(), Failure> {
         size: size as usize,
         threads: run.threads as usize,
     };
+    finish(plan, Some(run), output)
+}
+
+/// Measures, and prints what came of it.
+fn finish(plan: Plan, run: Option<RunArgs>, output: &Output) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("the runtime cannot be started: {error}")))?;
-    let measured = runtime.block_on(carry_out(plan, run))?;
+    let pairs = run.and_then(|run| run.against.map(|_| run.pairs));
+    let measured = runtime.block_on(carry_out(plan, pairs))?;
     show(&measured, output)
 }
 
@@ -210,21 +248,20 @@ impl GroupArgs {
     }
 }
 
-/// Measures once, or in pairs.
-async fn carry_out(plan: Plan, run: RunArgs) -> Result<Measured, Failure> {
+/// Measures once, or in so many pairs.
+async fn carry_out(plan: Plan, pairs_wanted: Option<u32>) -> Result<Measured, Failure> {
     let mut progress = Progress::new();
-    if run.against.is_none() {
+    let Some(pairs_wanted) = pairs_wanted else {
         progress.title(format!("{} {}", plan.system_name(), plan.scenario_name()));
         return measure::measure(plan, &progress).await;
-    }
+    };
     let mut pairs = Vec::new();
-    for pair in 1..=run.pairs {
+    for pair in 1..=pairs_wanted {
         let title = |plan: Plan| {
             format!(
-                "{} {}, pair {pair} of {}",
+                "{} {}, pair {pair} of {pairs_wanted}",
                 plan.system_name(),
                 plan.scenario_name(),
-                run.pairs
             )
         };
         let ceiling = Plan {
@@ -251,6 +288,15 @@ fn show(measured: &Measured, output: &Output) -> Result<(), Failure> {
         lost => Err(Failure::failed(format!(
             "{lost} messages were lost, which must not happen; please report it"
         ))),
+    }
+}
+
+/// The size of the payloads beside which messages are measured.
+fn parse_transfer(text: &str) -> Result<u64, String> {
+    let bytes = parse_bytes(text)?;
+    match bytes >= mesh::TRANSFER_BYTES_MIN {
+        true => Ok(bytes),
+        false => Err("a transfer has at least 17M".to_owned()),
     }
 }
 

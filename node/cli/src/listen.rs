@@ -1,5 +1,7 @@
 //! `rolecast listen`: hold a role, show what arrives, answer requests.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use futures_util::StreamExt as _;
 use rolecast::{Inbox, Node, RegisterError, RoleName};
@@ -25,6 +27,9 @@ pub(crate) struct ListenArgs {
     /// Answer every request with what `sh -c CMD` writes; the request is its input, and a command that fails refuses it
     #[arg(long, value_name = "CMD")]
     reply_with: Option<String>,
+    /// Write every large payload into a file of its own in this directory
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
     #[command(flatten)]
     node: NodeOptions,
 }
@@ -42,12 +47,18 @@ pub(crate) fn run(args: ListenArgs, output: &Output) -> Result<(), Failure> {
     with_node(settings, OnInterrupt::Done, output, async |node| {
         let inbox = take_up(node, &role).await?;
         announce(node, &role, alone, output)?;
-        let mut arrivals = Arrivals::new(output, answerer, 0);
+        let mut arrivals = Arrivals::new(output, answerer, 0).into_files(args.dir);
         let mut batches = batches(vec![inbox]);
-        while let Some(batch) = batches.next().await {
-            arrivals.take(batch).await?;
+        loop {
+            tokio::select! {
+                biased;
+                batch = batches.next() => match batch {
+                    Some(batch) => arrivals.take(batch).await?,
+                    None => return Err(Failure::failed("the node is closed")),
+                },
+                read = arrivals.next_large() => arrivals.show_large(&read)?,
+            }
         }
-        Err(Failure::failed("the node is closed"))
     })
 }
 
@@ -91,5 +102,7 @@ const EXAMPLES: &str = "Examples:
   rolecast listen upper --reply-with 'tr a-z A-Z' ...
       answers each request with what the command makes of it
       (the command sees ROLECAST_ROLE and ROLECAST_ORIGIN in its environment)
+  rolecast listen films --dir . ...
+      writes each file that is sent with `rolecast send films --file` into this directory
   rolecast listen chat --json ... | jq -r .payload
       one JSON object for every message, request and gap";

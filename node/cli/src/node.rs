@@ -79,6 +79,7 @@ pub(crate) fn run(args: NodeArgs, output: &Output) -> Result<(), Failure> {
                     None => return Err(Failure::failed("the node is closed")),
                 },
                 Some(batch) = batches.next() => arrivals.take(batch).await?,
+                read = arrivals.next_large() => arrivals.show_large(&read)?,
             }
         }
     })

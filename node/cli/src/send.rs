@@ -1,5 +1,6 @@
 //! `rolecast send` and `rolecast broadcast`: messages without a reply.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -8,7 +9,7 @@ use rolecast::{Channel, Order, RoleName};
 use crate::acknowledgements::Acknowledgements;
 use crate::duration::parse_duration;
 use crate::failure::Failure;
-use crate::messages::Messages;
+use crate::messages::{Messages, send_problem};
 use crate::node_options::{NodeOptions, Part};
 use crate::output::Output;
 use crate::session::{OnInterrupt, parse_role, with_node};
@@ -23,6 +24,9 @@ pub(crate) struct SendArgs {
     role: String,
     /// The message; without it, every line of the standard input is one
     message: Option<String>,
+    /// Send this file as one message, of whatever length, to every holder
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["message", "anycast", "to"])]
+    file: Option<PathBuf>,
     /// Send to every holder of the role (the default)
     #[arg(long, group = "mode")]
     multicast: bool,
@@ -71,6 +75,7 @@ pub(crate) struct SendPatience {
 struct Sending {
     role: RoleName,
     message: Option<String>,
+    file: Option<PathBuf>,
     mode: Mode,
     order: Order,
     k_safe: u8,
@@ -97,6 +102,7 @@ pub(crate) fn run(args: SendArgs, output: &Output) -> Result<(), Failure> {
     let sending = Sending {
         role: parse_role(&args.role)?,
         message: args.message,
+        file: args.file,
         mode,
         order: match args.unordered {
             true => Order::Unordered,
@@ -113,6 +119,7 @@ pub(crate) fn run_broadcast(args: BroadcastArgs, output: &Output) -> Result<(), 
     let sending = Sending {
         role: RoleName::everyone(),
         message: args.message,
+        file: None,
         mode: Mode::Multicast,
         order: Order::default(),
         k_safe: 1,
@@ -135,6 +142,9 @@ impl Sending {
             let role = self.role.as_str();
             let members = find_holders(&mut view, role, &seeds, self.patience.wait).await?;
             let timeout = self.patience.timeout;
+            if let Some(path) = &self.file {
+                return send_file(&node.channel(role), path, &self.role, timeout, output).await;
+            }
             let messages = Messages::new(self.message, self.role.clone());
             let channel = node.channel(role).order(self.order).k_safe(self.k_safe);
             match self.mode {
@@ -151,6 +161,34 @@ impl Sending {
             }
         })
     }
+}
+
+/// Sends a file to every holder as it is read, and reports who has taken all of it.
+async fn send_file(
+    channel: &Channel,
+    path: &Path,
+    role: &RoleName,
+    patience: Duration,
+    output: &Output,
+) -> Result<(), Failure> {
+    let unreadable = |error: std::io::Error| {
+        Failure::usage(format!("{} cannot be read: {error}", path.display()))
+    };
+    let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+    let metadata = file.metadata().await.map_err(unreadable)?;
+    let start = Instant::now();
+    let stream = channel.multicast_reader(file);
+    // A pipe has no length.
+    let sent = match metadata.is_file() {
+        true => stream.length(metadata.len()).await,
+        false => stream.await,
+    };
+    let receipt = sent.map_err(|error| Failure::failed(send_problem(role, &error)))?;
+    let acknowledgements = Acknowledgements::collect();
+    acknowledgements.expect(receipt, patience).await?;
+    let tally = acknowledgements.finish(patience).await;
+    tally.report(role, start.elapsed(), output)?;
+    tally.verdict(role, patience)
 }
 
 /// Sends every message to every holder, and reports who acknowledged them.
@@ -203,6 +241,8 @@ const SEND_EXAMPLES: &str = "Examples:
       sends one message to every holder, and says who acknowledged it
   tail -f app.log | rolecast send logs ...
       sends every line, as fast as the slowest holder takes them
+  rolecast send films --file holiday.mp4 ...
+      sends a file of any length, without reading it into memory
   rolecast send jobs 'resize 17' --anycast ...
       sends to any one holder
   rolecast send chat 'psst' --to 3fa2 ...

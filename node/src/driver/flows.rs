@@ -11,6 +11,7 @@ use super::Driver;
 use crate::error::NotSent;
 use crate::outbox::{Content, Gather, Outbox, Parcel};
 use crate::simulation::Sight;
+use crate::upload::Announcement;
 
 /// The flows that are open.
 #[derive(Default)]
@@ -193,6 +194,10 @@ impl Driver {
         let mut any = false;
         while let Some(id) = self.flows.writable.pop_first() {
             any = true;
+            if id.is_large() {
+                self.resume_upload(id);
+                continue;
+            }
             self.send_parcels(id);
             if let Some(flow) = self.flows.flows.get_mut(&id)
                 && !flow.full
@@ -210,6 +215,7 @@ impl Driver {
             let refused = match content {
                 Content::Batch(batch) => self.send_batch(id, batch, cost),
                 Content::Gather(gather) => self.send_gather(id, gather, cost),
+                Content::Large(announcement) => self.send_large(id, announcement, cost),
             };
             if let Some(content) = refused {
                 self.flows.put_back(id, Parcel { content, cost });
@@ -241,6 +247,48 @@ impl Driver {
                 flow.outbox.refuse(why);
                 flow.outbox.close();
                 flow.parcels.clear();
+            }
+        }
+        None
+    }
+
+    /// Announces a large payload; gives it back if there is no room.
+    fn send_large(
+        &mut self,
+        id: FlowId,
+        announcement: Announcement,
+        cost: usize,
+    ) -> Option<Content> {
+        let flow = self.flows.flows.get_mut(&id)?;
+        let upload = Arc::clone(&announcement.0);
+        if !upload.begin() {
+            flow.skip(cost, 1);
+            return None;
+        }
+        self.witnessed.saw(&self.engine, || Sight::Asks);
+        match self.engine.open_large(self.now, id, upload.length) {
+            Ok((large, accepted)) => {
+                flow.taken(cost, &accepted);
+                let sight = || Sight::Announced {
+                    flow: id,
+                    role: &flow.outbox.role.name,
+                    mode: flow.outbox.mode,
+                    accepted: &accepted,
+                    large,
+                    length: upload.length,
+                };
+                self.witnessed.saw(&self.engine, sight);
+                self.counters.messages_sent.increment(1);
+                self.begin_upload(large, &upload, &accepted);
+            }
+            Err(MulticastError::Full) => {
+                upload.put_off();
+                return Some(Content::Large(announcement));
+            }
+            Err(error) => {
+                flow.skip(cost, 1);
+                let role = flow.outbox.role.name.as_str();
+                upload.not_sent(NotSent::from_multicast(error, role));
             }
         }
         None

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::Driver;
 use crate::error::{ClosedReason, RegisterError};
-use crate::inbox::{Arrival, Inbox, InboxQueue, refuse};
+use crate::inbox::{Announced, Arrival, Inbox, InboxQueue, refuse};
 use crate::queue::Queue;
 use crate::simulation::Sight;
 
@@ -40,7 +40,61 @@ impl Inboxes {
 
 impl Driver {
     pub(super) fn deliver(&mut self, inbox: InboxId, delivery: Delivery) {
-        match &delivery {
+        let sight = || Sight::Delivered {
+            inbox,
+            delivery: &delivery,
+        };
+        self.witnessed.saw(&self.engine, sight);
+        let arrival = match delivery {
+            Delivery::Chunk {
+                origin,
+                flow,
+                chunk,
+                ticket,
+            } => return self.take_chunk((inbox, origin, flow), chunk, ticket),
+            Delivery::LargeEnd { origin, flow, end } => {
+                return self.end_download((inbox, origin, flow), end);
+            }
+            Delivery::Large {
+                origin,
+                seq,
+                large,
+                length,
+                ticket,
+                ..
+            } => {
+                self.counters.messages_delivered.increment(1);
+                let download = self.downloads.announced((inbox, origin, large));
+                Arrival::Large(Announced {
+                    origin,
+                    seq,
+                    length,
+                    download,
+                    ticket,
+                })
+            }
+            other => {
+                self.count(&other);
+                Arrival::Delivery(other)
+            }
+        };
+        let left = match self.inboxes.queues.get(&inbox) {
+            Some(queue) => queue.push(arrival),
+            None => Err(arrival),
+        };
+        if let Err(arrival) = left {
+            let everyone = inbox == self.inboxes.everyone;
+            let refusal = if everyone {
+                Refusal::Dropped
+            } else {
+                Refusal::NotHolder
+            };
+            refuse(&self.shared, arrival, refusal);
+        }
+    }
+
+    fn count(&self, delivery: &Delivery) {
+        match delivery {
             Delivery::Messages { batch, .. } => {
                 self.counters
                     .messages_delivered
@@ -59,25 +113,8 @@ impl Driver {
                 self.counters.gaps.increment(1);
                 tracing::warn!(?gap, "messages are lost to an inbox");
             }
-        }
-        let sight = || Sight::Delivered {
-            inbox,
-            delivery: &delivery,
-        };
-        self.witnessed.saw(&self.engine, sight);
-        let arrival = Arrival::Delivery(delivery);
-        let left = match self.inboxes.queues.get(&inbox) {
-            Some(queue) => queue.push(arrival),
-            None => Err(arrival),
-        };
-        if let Err(arrival) = left {
-            let everyone = inbox == self.inboxes.everyone;
-            let refusal = if everyone {
-                Refusal::Dropped
-            } else {
-                Refusal::NotHolder
-            };
-            refuse(&self.shared, arrival, refusal);
+            // They go their own ways.
+            Delivery::Large { .. } | Delivery::Chunk { .. } | Delivery::LargeEnd { .. } => {}
         }
     }
 
@@ -113,6 +150,7 @@ impl Driver {
         // What the engine has delivered to it is in it before it closes.
         self.carry_out();
         if let Some(queue) = self.inboxes.queues.remove(&inbox) {
+            self.downloads.close(inbox);
             if inbox != self.inboxes.everyone {
                 self.witnessed.saw(&self.engine, || Sight::Drops { inbox });
                 self.engine.drop_role(self.now, inbox);

@@ -15,23 +15,18 @@ use crate::simulation::Sight;
 impl Driver {
     pub(super) fn on_transport(&mut self, event: TransportEvent) {
         let input = match event {
-            TransportEvent::Frame { id, class, bytes } => {
-                let class = match class {
-                    Stream::Control => Class::Control,
-                    Stream::Data => Class::Data,
-                };
-                Input::Frame {
-                    link: LinkId(id),
-                    class,
-                    bytes,
-                }
-            }
+            TransportEvent::Frame { id, class, bytes } => Input::Frame {
+                link: LinkId(id),
+                class: class_of(class),
+                bytes,
+            },
             TransportEvent::Datagram { id, bytes } => Input::Datagram {
                 link: LinkId(id),
                 bytes,
             },
-            TransportEvent::Written { id, bytes } => Input::Written {
+            TransportEvent::Written { id, class, bytes } => Input::Written {
                 link: LinkId(id),
+                class: class_of(class),
                 bytes,
             },
             TransportEvent::LinkUp {
@@ -79,6 +74,7 @@ impl Driver {
         let class = match class {
             Class::Control => Stream::Control,
             Class::Data => Stream::Data,
+            Class::Bulk => Stream::Bulk,
         };
         // What is sent over a link that is gone is sent again over the next one.
         if let Some(link) = self.links.get(&link) {
@@ -139,6 +135,15 @@ impl Driver {
         if let Some(link) = self.links.get(&link) {
             link.close(code, text);
         }
+    }
+}
+
+/// The engine's word for one of the transport's streams.
+fn class_of(stream: Stream) -> Class {
+    match stream {
+        Stream::Control => Class::Control,
+        Stream::Data => Class::Data,
+        Stream::Bulk => Class::Bulk,
     }
 }
 

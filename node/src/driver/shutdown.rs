@@ -68,6 +68,7 @@ impl Driver {
     pub(super) fn finished(&mut self) -> Option<ClosedReason> {
         if let Phase::Emptying { reason, until } = self.phase
             && self.flows.is_empty()
+            && self.uploads.are_taken()
             && self.calls.are_answered()
         {
             self.phase = Phase::Draining { reason, until };
@@ -102,6 +103,8 @@ impl Driver {
         self.shared.close(reason);
         self.calls.close(&self.engine, reason);
         self.inboxes.close(reason);
+        self.downloads.close_all();
+        self.uploads.close(reason);
         for queue in std::mem::take(&mut self.watchers) {
             tell(&queue, MeshEvent::Closed(reason));
             queue.close();

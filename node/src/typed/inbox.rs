@@ -3,8 +3,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use futures_core::Stream;
 use rolecast_membership::{Epoch, NodeId, RoleName};
 use rolecast_protocol::{Gap, Seq};
@@ -14,7 +16,8 @@ use serde::de::DeserializeOwned;
 use super::codec::{DecodeError, decode};
 use crate::error::{ClosedReason, ReplyError};
 use crate::inbox::{Inbox, InboxItem};
-use crate::message::Message;
+use crate::large::{Gathering, LargeMessage, PayloadError};
+use crate::message::{Message, Source};
 
 /// What comes out of a [`TypedInbox`].
 ///
@@ -52,6 +55,13 @@ pub enum TypedItem<T> {
         message: Message,
         /// What is wrong with it.
         error: DecodeError,
+    },
+    /// A value so large that it came in parts, of which the last ones did not come.
+    Incomplete {
+        /// Who sent it.
+        origin: NodeId,
+        /// Why they did not come.
+        error: PayloadError,
     },
     /// Messages that were meant for this inbox and will never come.
     Gap(Gap),
@@ -353,6 +363,8 @@ impl Message {
 /// ```
 pub struct TypedInbox<T> {
     pub(super) inbox: Inbox,
+    /// The item that comes next, if it is large: whatever comes after it waits until it is whole.
+    pub(super) large: Option<Large>,
     pub(super) marker: PhantomData<fn() -> T>,
 }
 
@@ -409,16 +421,63 @@ impl<T: DeserializeOwned> Stream for TypedInbox<T> {
     type Item = TypedItem<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<TypedItem<T>>> {
-        Pin::new(&mut self.inbox).poll_next(cx).map(|item| {
-            Some(match item? {
-                InboxItem::Message(message) => match decode(message.payload()) {
-                    Ok(value) => TypedItem::Message(TypedMessage { value, message }),
-                    Err(error) => TypedItem::Undecodable { message, error },
-                },
-                InboxItem::Gap(gap) => TypedItem::Gap(gap),
-                InboxItem::Closed(reason) => TypedItem::Closed(reason),
-            })
-        })
+        loop {
+            if let Some(large) = &mut self.large {
+                let gathered = ready!(large.gathering.poll(cx));
+                let large = self.large.take().expect("it was just found");
+                return Poll::Ready(Some(large.into_item(gathered)));
+            }
+            return Poll::Ready(match ready!(Pin::new(&mut self.inbox).poll_next(cx)) {
+                None => None,
+                Some(InboxItem::Message(message)) => Some(decoded(message)),
+                Some(InboxItem::Large(large)) => {
+                    self.large = Some(Large::new(large));
+                    continue;
+                }
+                Some(InboxItem::Gap(gap)) => Some(TypedItem::Gap(gap)),
+                Some(InboxItem::Closed(reason)) => Some(TypedItem::Closed(reason)),
+            });
+        }
+    }
+}
+
+fn decoded<T: DeserializeOwned>(message: Message) -> TypedItem<T> {
+    match decode(message.payload()) {
+        Ok(value) => TypedItem::Message(TypedMessage { value, message }),
+        Err(error) => TypedItem::Undecodable { message, error },
+    }
+}
+
+/// A large value that has not wholly come.
+pub(super) struct Large {
+    gathering: Gathering,
+    source: Arc<Source>,
+    seq: Option<Seq>,
+}
+
+impl Large {
+    fn new(large: LargeMessage) -> Self {
+        Large {
+            gathering: Gathering::new(large.reader, large.length),
+            source: large.source,
+            seq: large.seq,
+        }
+    }
+
+    fn into_item<T: DeserializeOwned>(self, gathered: Result<Bytes, PayloadError>) -> TypedItem<T> {
+        let Large { source, seq, .. } = self;
+        match gathered {
+            Ok(payload) => decoded(Message {
+                payload,
+                source,
+                seq,
+                responder: None,
+            }),
+            Err(error) => TypedItem::Incomplete {
+                origin: source.origin().node,
+                error,
+            },
+        }
     }
 }
 

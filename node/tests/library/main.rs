@@ -3,6 +3,7 @@
 mod answers;
 mod crash;
 mod flow;
+mod large;
 mod lifecycle;
 mod mesh;
 mod misuse;

@@ -116,7 +116,7 @@ async fn names_and_payloads_are_checked() {
         });
         let payload = vec![0; 100_001];
         assert_eq!(
-            channel.multicast(payload.clone()).await.expect_err("large"),
+            channel.anycast(payload.clone()).await.expect_err("large"),
             too_large
         );
         assert_eq!(

@@ -83,7 +83,7 @@ impl Engine {
             .get(origin)
             .and_then(|peer| peer.session.as_ref());
         // Frames that overtook the hello could not be acknowledged when they came.
-        if !acks.is_empty() || session.is_some_and(|session| session.received() > 0) {
+        if !acks.is_empty() || session.is_some_and(|session| session.received() != [0, 0]) {
             self.send_acks(origin, acks, Vec::new());
         }
     }

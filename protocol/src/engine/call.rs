@@ -13,7 +13,7 @@ use crate::api::{
 use crate::calls::{Kind, One};
 use crate::canary::planted;
 use crate::error::{CallError, ReplyError};
-use crate::session::Cargo;
+use crate::session::{Cargo, LaneName};
 use crate::wire::{DataHead, WireAnswer};
 
 /// What an inbox accounts for a call besides its payload, in bytes.
@@ -43,7 +43,7 @@ impl Engine {
             .choose(&target, &BTreeSet::new())
             .ok_or(CallError::NoHolder)?;
         let session = self.peers.get(at.0).and_then(|peer| peer.session.as_ref());
-        let waiting = session.map_or(0, |session| session.bytes());
+        let waiting = session.map_or(0, |session| session.lane(LaneName::Data).bytes());
         if waiting > 0 && waiting + bytes > self.limits.session_bytes_max {
             return Err(CallError::Full);
         }
@@ -180,7 +180,7 @@ impl Engine {
             session.filter(|session| session.peer_epoch == epoch),
             one.frame,
         ) {
-            (Some(session), Some(frame)) => session.withdraw(frame),
+            (Some(session), Some(frame)) => session.lane_mut(LaneName::Data).withdraw(frame),
             _ => false,
         }
     }
@@ -373,7 +373,7 @@ impl Engine {
             .peers
             .get(to.origin.node)
             .and_then(|peer| peer.session.as_ref());
-        let waiting = session.map_or(0, |session| session.bytes());
+        let waiting = session.map_or(0, |session| session.lane(LaneName::Data).bytes());
         if waiting > 0 && waiting + bytes > self.limits.session_bytes_max {
             self.questions.note_full(to.origin.node);
             return Err(ReplyError::Full);

@@ -11,10 +11,11 @@ use std::time::Duration;
 use rolecast_membership::{Epoch, NodeId, Time};
 
 use super::Engine;
+use crate::api::FlowId;
 use crate::canary::planted;
 use crate::flow_in::FlowIn;
 use crate::retained::{DIGEST_DELAY, RetainedBatch};
-use crate::session::{Cargo, OutFrame};
+use crate::session::{Cargo, LaneName, OutFrame};
 use crate::spread;
 use crate::wire::{Control, DestMember, FlowDigest, FlowKey, Pull, SEQ_MAX};
 
@@ -29,6 +30,10 @@ const RETAINED_BYTES_MAX: usize = 512 << 20;
 
 /// After so long, a flow of which nothing is known is asked for again.
 const ASK_PATIENCE: Duration = Duration::from_millis(100);
+/// How long a large payload, or its next chunk, may take from its origin before it is fetched from another member.
+const LARGE_PATIENCE: Duration = Duration::from_millis(500);
+/// How long it is remembered that a large payload was heard of, if nothing of it comes.
+const HEARD_MAX: Duration = Duration::from_secs(10);
 /// Flows of which nothing is known that are asked for at one time.
 const ASKED_MAX: usize = 1_024;
 
@@ -39,6 +44,8 @@ pub(super) struct DueDigests {
     due: BTreeSet<(Time, FlowKey)>,
     /// Flows of which nothing was known, with when they were asked for.
     asked: BTreeMap<FlowKey, Time>,
+    /// Large payloads of which nothing was known, with when they were heard of first.
+    heard: BTreeMap<FlowKey, Time>,
 }
 
 impl DueDigests {
@@ -50,6 +57,15 @@ impl DueDigests {
     /// Forgets what was asked for too long ago.
     fn expire(&mut self, now: Time) {
         self.asked.retain(|_, at| now < *at + ASK_PATIENCE);
+        self.heard.retain(|_, at| now < *at + HEARD_MAX);
+    }
+
+    /// Whether what is heard of a flow should have come by itself by this time.
+    fn is_due(&mut self, now: Time, key: FlowKey) -> bool {
+        if !key.flow.is_large() || self.heard.len() >= ASKED_MAX && !self.heard.contains_key(&key) {
+            return true;
+        }
+        now >= *self.heard.entry(key).or_insert(now) + LARGE_PATIENCE
     }
 
     /// Whether a flow of which nothing is known may be asked for; notes that it is.
@@ -247,12 +263,24 @@ impl Engine {
 
     /// What a member is to know that keeps messages which no batch is following.
     fn answer_as_origin(&self, digest: &FlowDigest) -> Option<FlowDigest> {
-        let flow = self.flows_out.get(&digest.key.flow)?;
+        let present = digest.key.epoch == self.me.epoch;
+        let Some(flow) = self.flows_out.get(&digest.key.flow) else {
+            let over = digest.key.flow.is_large() && digest.key.flow.0 <= self.last_large_flow();
+            // Of a large payload that is over, everybody has everything.
+            return (present && over && digest.aged > 0).then(|| FlowDigest {
+                key: digest.key,
+                upto: 0,
+                aged: 0,
+                floor: SEQ_MAX,
+                claim: None,
+                heard: Vec::new(),
+            });
+        };
         let claim = flow.safety.as_ref().map(|own| own.safety.claim());
         // Whoever gives a digest of what is to be safe may wait for what this node knows.
         let waits = claim.is_some() && digest.aged > 0;
         let more = digest.floor < flow.settled() || waits;
-        (digest.key.epoch == self.me.epoch && more).then(|| FlowDigest {
+        (present && more).then(|| FlowDigest {
             key: digest.key,
             upto: 0,
             aged: 0,
@@ -260,6 +288,10 @@ impl Engine {
             claim,
             heard: Vec::new(),
         })
+    }
+
+    fn last_large_flow(&self) -> u32 {
+        FlowId::large(self.last_large).map_or(u32::MAX, |flow| flow.0)
     }
 
     /// Learns how far another one has a flow, and asks it for what is missing here; gives what that one is to know.
@@ -295,7 +327,7 @@ impl Engine {
         let first = flow.held() + 1;
         let last = flow.missing_upto(digest.aged);
         let missed = flow.missing_for(now).unwrap_or_default();
-        if first <= last && missed >= DIGEST_DELAY && flow.retained.begin_pull(now, first) {
+        if first <= last && missed >= patience(digest.key) && flow.retained.begin_pull(now, first) {
             self.pull(node, digest.key, first, last);
         }
         let flow = self.flows_in.get(&digest.key)?;
@@ -317,11 +349,13 @@ impl Engine {
 
     /// Asks for a flow of which this node has not heard, because its origin did not get so far.
     fn pull_unknown(&mut self, now: Time, node: NodeId, digest: &FlowDigest) {
-        if digest.aged == 0 || self.forgotten.contains(digest.key) {
+        let key = digest.key;
+        let over = self.forgotten.contains(key) || self.finished.contains(key);
+        if digest.aged == 0 || over || !self.digests.is_due(now, key) {
             return;
         }
-        if self.digests.may_ask(now, digest.key) {
-            self.pull(node, digest.key, 1, digest.aged);
+        if self.digests.may_ask(now, key) {
+            self.pull(node, key, 1, digest.aged);
         }
     }
 
@@ -357,7 +391,8 @@ impl Engine {
         }
         // However often it asks: no more is put on its way than others may have on theirs.
         let bytes_max = self.limits.session_bytes_max / 2;
-        let waits = waiting.is_some_and(|session| session.bytes() >= bytes_max);
+        let lane = LaneName::of_flow(pull.key.flow);
+        let waits = waiting.is_some_and(|session| session.lane(lane).bytes() >= bytes_max);
         if waits || planted!(PullUnanswered) {
             return Ok(());
         }
@@ -407,10 +442,21 @@ impl Engine {
         };
         let (head, body) = (batch.head, batch.body);
         let frame = OutFrame { head, body, cargo };
+        let to = (to.0, to.1, LaneName::of_flow(key.flow));
         let pushed = self.peers.push(self.me.epoch, to, frame, &mut self.out);
         if pushed.is_some() {
             self.relayed += batch.last + 1 - batch.first;
         }
+    }
+}
+
+/// How long what another member has may yet come from the origin, which sends it too.
+///
+/// Large payloads are what makes links slow, and what is fetched of one costs most.
+fn patience(key: FlowKey) -> Duration {
+    match key.flow.is_large() {
+        true => LARGE_PATIENCE,
+        false => DIGEST_DELAY,
     }
 }
 

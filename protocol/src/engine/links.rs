@@ -9,7 +9,7 @@ use super::receive::BatchNumbers;
 use super::{ACK_DELAY, Engine};
 use crate::api::{CallId, Class, CloseReason, Event, FlowId, LinkId, Origin, Output, ReplyTo};
 use crate::canary::planted;
-use crate::session::{Cargo, OutFrame};
+use crate::session::{Cargo, LaneName, OutFrame};
 use crate::wire::{
     Acks, Control, DataHead, Hello, decode_control, decode_data, encode_control, encode_head,
 };
@@ -108,8 +108,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_written(&mut self, link: LinkId, bytes: usize) {
-        if let Some(node) = self.peers.on_written(link, bytes)
+    pub(super) fn on_written(&mut self, link: LinkId, class: Class, bytes: usize) {
+        if let Some(node) = self.peers.on_written(link, class, bytes)
             && !planted!(PumpForgotten)
         {
             self.peers.pump(self.me.epoch, node, &mut self.out);
@@ -120,9 +120,9 @@ impl Engine {
         let Some(node) = self.peers.node_of(link) else {
             return;
         };
-        let result = match class {
-            Class::Control => self.on_control(now, node, frame),
-            Class::Data => self.on_data(now, node, frame),
+        let result = match LaneName::of(class) {
+            None => self.on_control(now, node, frame),
+            Some(lane) => self.on_data(now, node, lane, frame),
         };
         if let Err(what) = result {
             self.event(Event::Violation { peer: node, what });
@@ -207,14 +207,22 @@ impl Engine {
         }
     }
 
-    fn on_data(&mut self, now: Time, node: NodeId, frame: &Bytes) -> Result<(), &'static str> {
+    fn on_data(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        lane: LaneName,
+        frame: &Bytes,
+    ) -> Result<(), &'static str> {
         let (head, body) = decode_data(frame).ok_or("a malformed data frame")?;
         if let DataHead::Resume { from, to, first } = head {
-            return self.on_resume(now, node, from, to, first);
+            return self.on_resume(now, (node, lane), (from, to), first);
         }
         let peer = self.peers.get_mut(node).expect("a frame came from it");
         let link = peer.link.as_mut().expect("a frame came over it");
-        let (Some(repeated), Some(session)) = (&mut link.receiving, &mut peer.session) else {
+        let (Some(repeated), Some(session)) =
+            (&mut link.lane_mut(lane).receiving, &mut peer.session)
+        else {
             return Ok(());
         };
         let count = match &head {
@@ -229,14 +237,15 @@ impl Engine {
         if again == count {
             return Ok(());
         }
-        session.on_received(count - again, frame.len());
         let origin = Origin {
             node,
             epoch: session.peer_epoch,
         };
-        let ack_now = session.unacknowledged_bytes() >= ACK_BYTES;
+        let received = session.lane_mut(lane);
+        received.on_received(count - again, frame.len());
+        let ack_now = received.unacknowledged_bytes() >= ACK_BYTES;
         self.acks.peers.insert(node);
-        self.on_head(now, origin, head, body, frame)?;
+        self.on_head(now, (origin, lane), head, body, frame)?;
         if ack_now {
             self.send_acks_to(node);
         } else {
@@ -248,9 +257,8 @@ impl Engine {
     fn on_resume(
         &mut self,
         now: Time,
-        node: NodeId,
-        from: Epoch,
-        to: Epoch,
+        (node, lane): (NodeId, LaneName),
+        (from, to): (Epoch, Epoch),
         first: u64,
     ) -> Result<(), &'static str> {
         if first == 0 || first > FRAME_NUMBER_MAX {
@@ -260,11 +268,11 @@ impl Engine {
         self.on_life_ended(now, node, from, ended);
         let own = self.me.epoch;
         let repeated = match self.peers.session(node, from) {
-            Some(session) if to == own => Some(session.resume_received(first)),
+            Some(session) if to == own => Some(session.lane_mut(lane).resume_received(first)),
             _ => None,
         };
         if let Some(link) = self.peers.get_mut(node).and_then(|peer| peer.link.as_mut()) {
-            link.receiving = repeated;
+            link.lane_mut(lane).receiving = repeated;
         }
         Ok(())
     }
@@ -272,11 +280,14 @@ impl Engine {
     fn on_head(
         &mut self,
         now: Time,
-        from: Origin,
+        (from, lane): (Origin, LaneName),
         head: DataHead,
         body: Bytes,
         frame: &Bytes,
     ) -> Result<(), &'static str> {
+        if lane_of(&head).is_some_and(|right| right != lane) {
+            return Err("a frame on the wrong stream");
+        }
         match head {
             DataHead::Resume { .. } => {}
             DataHead::DestSet(set) => self.on_dest_set(now, set, frame)?,
@@ -315,6 +326,11 @@ impl Engine {
                 origin: from,
                 call: CallId(call),
             }),
+            DataHead::Finished {
+                flow,
+                tenure,
+                refused,
+            } => self.on_finished(from, flow, tenure, refused),
         }
         Ok(())
     }
@@ -322,7 +338,7 @@ impl Engine {
     /// Whether a linked peer leaves more unacknowledged than its share and this node's own.
     fn owes_acknowledgements(&self, node: NodeId) -> bool {
         let session = self.peers.get(node).and_then(|peer| peer.session.as_ref());
-        session.is_some_and(|session| session.bytes() > 2 * self.limits.session_bytes_max)
+        session.is_some_and(|session| session.bytes_max() > 2 * self.limits.session_bytes_max)
     }
 
     fn on_acks(&mut self, now: Time, node: NodeId, acks: Acks) {
@@ -420,6 +436,20 @@ impl Engine {
             body,
             cargo,
         };
+        let to = (to.0, to.1, LaneName::Data);
         self.peers.push(self.me.epoch, to, frame, &mut self.out)
+    }
+}
+
+/// The lane in which a frame belongs, if that is not either.
+fn lane_of(head: &DataHead) -> Option<LaneName> {
+    match head {
+        DataHead::Resume { .. } | DataHead::Skipped { .. } => None,
+        DataHead::DestSet(set) => Some(LaneName::of_flow(set.key.flow)),
+        DataHead::Batch { key, .. } => Some(LaneName::of_flow(key.flow)),
+        DataHead::Call { .. }
+        | DataHead::Answer { .. }
+        | DataHead::Cancel { .. }
+        | DataHead::Finished { .. } => Some(LaneName::Data),
     }
 }

@@ -150,6 +150,7 @@ impl Engine {
             self.peers.outlive(id, epoch);
         }
         self.acks = super::DueAcks::default();
+        self.cut_all_short();
         for flow in self.flows_in.values_mut() {
             flow.close_inbox();
         }
@@ -236,6 +237,7 @@ impl Engine {
         let flows: Vec<FlowId> = flows.map(|(_, &flow)| flow).collect();
         for flow in flows {
             self.refresh_flow(flow);
+            self.refresh_larges_of(flow);
         }
         self.event(Event::Holders(role.clone()));
     }

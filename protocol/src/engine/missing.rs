@@ -10,7 +10,7 @@ use crate::wire::FlowKey;
 
 impl Engine {
     /// Whether a live member that is out of reach may hold what is missing of a dead origin's flow, and there is time to wait for it.
-    fn may_come_yet(&self, now: Time, flow: &FlowIn) -> bool {
+    pub(super) fn may_come_yet(&self, now: Time, flow: &FlowIn) -> bool {
         let forgotten_soon = flow
             .dead_since
             .is_none_or(|since| since + self.limits.forget_after <= now + 2 * TICK);
@@ -33,6 +33,8 @@ impl Engine {
         let keys: Vec<FlowKey> = self
             .flows_in
             .values()
+            // Of a large payload, what follows a missing part is of no use.
+            .filter(|flow| flow.large.is_none())
             .filter(|flow| overdue(flow) && !self.may_come_yet(now, flow))
             .map(|flow| flow.key)
             .collect();
@@ -92,9 +94,16 @@ impl Engine {
             }
         }
         for key in forgotten {
-            while self.give_up_first(now, key) || self.give_up_held(now, key, None) {}
+            if key.flow.is_large() {
+                self.cut_short(key);
+            } else {
+                while self.give_up_first(now, key) || self.give_up_held(now, key, None) {}
+            }
             if let Some(flow) = self.flows_in.remove(&key) {
-                self.forgotten.insert(key, flow.watermark());
+                match key.flow.is_large() {
+                    true => self.forgotten.insert_life(key.origin, key.epoch),
+                    false => self.forgotten.insert(key, flow.watermark()),
+                }
             }
             self.peers.forget_flow(key);
         }

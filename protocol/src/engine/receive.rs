@@ -7,9 +7,10 @@ use rolecast_membership::{Epoch, NodeId, Time};
 
 use super::{Engine, FLOWS_IN_MAX};
 use crate::api::{Delivery, FlowId, InboxId, Mode, Origin, Refusal, Seq, Ticket, TicketKind};
-use crate::batch::Batch;
+use crate::batch::{Batch, Note};
 use crate::canary::planted;
 use crate::flow_in::{Arrival, FlowIn, Ready};
+use crate::large::Stage;
 use crate::wire::{DestMember, DestSet, FlowKey, Owed, SEQ_MAX};
 
 /// Of a window, the part after which an acknowledgement is sent at once.
@@ -40,9 +41,16 @@ impl Engine {
         if !set.is_well_formed() || set.members.iter().any(impossible) {
             return Err("a malformed destination set");
         }
-        let key = set.key;
+        self.check_large(&set)?;
+        let (key, large) = (set.key, set.large);
         if key.origin == self.me.id || self.forgotten.contains(key) {
             return Ok(());
+        }
+        if let Some(large) = &large {
+            self.finished.raise(key, large.oldest);
+            if self.finished.contains(key) {
+                return Ok(());
+            }
         }
         let own = set.member(self.me.id).cloned();
         if let Some(member) = &own {
@@ -62,6 +70,10 @@ impl Engine {
         };
         if (flow.own_epoch(), flow.tenure()) == (member.epoch, member.tenure) {
             flow.bind(inbox);
+        }
+        if let Some(large) = large {
+            self.on_large_announced(now, key, large.length);
+            return Ok(());
         }
         if inbox.is_some() {
             for owed in &member.owed {
@@ -180,6 +192,15 @@ impl Engine {
             };
         }
         let batch = Batch::parse(count, body.clone()).ok_or("a malformed batch")?;
+        self.check_chunk(from, key, first, &batch)?;
+        let flow = self.flows_in.get_mut(&key).expect("it was just found");
+        if flow
+            .large
+            .as_ref()
+            .is_some_and(|large| large.stage != Stage::Open)
+        {
+            return Ok(());
+        }
         if first <= flow.held() + 1 {
             flow.forget_dest_sets_before(version);
         }
@@ -233,6 +254,10 @@ impl Engine {
     }
 
     pub(super) fn deliver_ready(&mut self, now: Time, key: FlowKey) {
+        if key.flow.is_large() {
+            self.deliver_chunks(now, key);
+            return;
+        }
         while let Some(flow) = self.flows_in.get_mut(&key)
             && let Some(Ready {
                 first,
@@ -257,15 +282,32 @@ impl Engine {
                             bytes,
                         },
                     };
+                    let announced = batch.noted().copied();
                     let (flow, first) = (key.flow, Seq(first));
-                    let delivery = Delivery::Messages {
-                        origin,
-                        flow,
-                        first,
-                        batch,
-                        ticket,
+                    let delivery = match batch.noted() {
+                        Some(&Note::Large {
+                            flow: large,
+                            length,
+                        }) => Delivery::Large {
+                            origin,
+                            flow,
+                            seq: first,
+                            large,
+                            length,
+                            ticket,
+                        },
+                        _ => Delivery::Messages {
+                            origin,
+                            flow,
+                            first,
+                            batch,
+                            ticket,
+                        },
                     };
                     self.deliver(inbox, delivery);
+                    if let Some(Note::Large { flow, length }) = announced {
+                        self.expect_large(now, key, FlowKey { flow, ..key }, length);
+                    }
                 }
                 None => self.refuse_questions(origin, batch),
             }
@@ -275,7 +317,7 @@ impl Engine {
 
     /// Answers the questions in a batch that no inbox takes.
     fn refuse_questions(&mut self, origin: Origin, batch: Batch) {
-        for call in batch.into_messages().filter_map(|message| message.call) {
+        for call in batch.questions() {
             self.refuse(origin, call, Refusal::NotHolder);
         }
     }
@@ -289,6 +331,7 @@ impl Engine {
             if much {
                 self.send_acks_to(key.origin);
             }
+            self.report_finished(key);
         }
     }
 
@@ -302,6 +345,11 @@ impl Engine {
         let closed: Vec<FlowKey> = into
             .map(|flow| {
                 flow.close_inbox();
+                if let Some(large) = &mut flow.large
+                    && large.stage == Stage::Open
+                {
+                    large.stage = Stage::Closed;
+                }
                 flow.key
             })
             .collect();

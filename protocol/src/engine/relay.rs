@@ -5,10 +5,11 @@ use rolecast_membership::{NodeId, Time};
 
 use super::Engine;
 use super::receive::BatchNumbers;
+use crate::api::FlowId;
 use crate::canary::planted;
 use crate::flow_in::KnownDestSet;
 use crate::retained::RetainedBatch;
-use crate::session::{Cargo, OutFrame};
+use crate::session::{Cargo, LaneName, OutFrame};
 use crate::spread;
 use crate::wire::{FlowKey, SEQ_MAX};
 
@@ -85,11 +86,9 @@ impl Engine {
                 body: body.clone(),
                 cargo,
             };
-            if self
-                .peers
-                .push(self.me.epoch, to, frame, &mut self.out)
-                .is_some()
-            {
+            let to = (to.0, to.1, LaneName::of_flow(key.flow));
+            let pushed = self.peers.push(self.me.epoch, to, frame, &mut self.out);
+            if pushed.is_some() {
                 awaited_peers += u32::from(awaited);
                 self.relayed += last + 1 - first;
             }
@@ -107,6 +106,7 @@ impl Engine {
         if let Some(flow) = self.flows_in.get_mut(&key) {
             flow.on_relayed(upto);
             self.ack_later(now, key);
+            self.report_finished(key);
         }
     }
 
@@ -125,17 +125,18 @@ impl Engine {
             .peers
             .get_mut(node)
             .and_then(|peer| peer.session.as_mut());
-        let Some(session) = session.filter(|session| session.bytes() > bytes_max) else {
+        let Some(session) = session.filter(|session| session.bytes_max() > bytes_max) else {
             return;
         };
         let flows = &self.flows_out;
         let acknowledged = |flow| {
+            // Of a large payload that is over, nobody needs anything.
+            let unknown = if FlowId::is_large(flow) { u64::MAX } else { 0 };
             flows
                 .get(&flow)
-                .map_or(0, |flow| flow.acknowledged_by(node))
+                .map_or(unknown, |flow| flow.acknowledged_by(node))
         };
-        // Half of it goes, so that this is done seldom.
-        for (key, upto) in session.skip(bytes_max / 2, acknowledged) {
+        for (key, upto) in session.bound(bytes_max, acknowledged) {
             if let Some(flow) = self.flows_in.get_mut(&key) {
                 flow.on_relayed(upto);
                 self.acks.flows.insert(key);

@@ -57,7 +57,9 @@ impl Engine {
             own.safety
                 .advance(|node, epoch| is_alive(me, membership, node, epoch));
         }
-        if let Some(upto) = flow.take_stable() {
+        if let Some(upto) = flow.take_stable()
+            && !id.is_large()
+        {
             let upto = Seq(upto);
             self.event(Event::Stable { flow: id, upto });
         }

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, Time};
 
 use super::{Accepted, Engine};
-use crate::api::{CallId, Delivery, Event, FlowId, Origin, Seq, Ticket, TicketKind};
-use crate::batch::Batch;
+use crate::api::{CallId, Delivery, Event, FlowId, LargeEnd, Origin, Seq, Ticket, TicketKind};
+use crate::batch::{Batch, Note};
 use crate::canary::planted;
 use crate::error::MulticastError;
 use crate::flow_out::LostMember;
-use crate::session::{Cargo, OutFrame};
+use crate::session::{Cargo, LaneName, OutFrame};
 use crate::wire::{DataHead, FlowKey};
 
 impl Engine {
@@ -32,6 +32,11 @@ impl Engine {
     ) -> Result<Accepted, MulticastError> {
         self.check_room(id, batch.len_bytes())?;
         self.check_holders(id)?;
+        Ok(self.spread(now, id, batch))
+    }
+
+    /// Numbers a batch of an open flow for which there is room, and puts it into the session of every member.
+    pub(super) fn spread(&mut self, now: Time, id: FlowId, batch: Batch) -> Accepted {
         let key = self.own_key(id);
         let flow = self.flows_out.get_mut(&id).expect("it was just found");
         let count = batch.count();
@@ -65,19 +70,22 @@ impl Engine {
                     upto: last,
                 },
             };
-            self.peers.push(self.me.epoch, member, frame, &mut self.out);
+            let to = (member.0, member.1, LaneName::of_flow(id));
+            self.peers.push(self.me.epoch, to, frame, &mut self.out);
         }
         let waits = self.await_safety(now, id, (first, last), &batch);
+        let large = self.flows_out.get(&id).and_then(|flow| flow.large.as_ref());
+        let refused = large.is_some_and(|large| large.refused_here);
         if members.is_empty() {
             self.settle_flow(id);
-        } else if !waits && members.iter().any(|(node, _)| *node == self.me.id) {
+        } else if !waits && !refused && members.iter().any(|(node, _)| *node == self.me.id) {
             self.deliver_own(id, first, last, batch);
         }
-        Ok(Accepted {
+        Accepted {
             first: Seq(first),
             last: Seq(last),
             members: members.len(),
-        })
+        }
     }
 
     /// Notes that a batch has to become safe, if it has to; says whether that is so.
@@ -120,34 +128,51 @@ impl Engine {
         }
         let max = self.limits.payload_bytes_max;
         let batch_bytes_max = self.batch_bytes_max();
-        let Some(flow) = self.flows_out.get_mut(&id) else {
+        if !self.flows_out.contains_key(&id) {
             return Err(MulticastError::UnknownFlow);
-        };
+        }
         if bytes > batch_bytes_max {
             return Err(MulticastError::TooLarge { bytes, max });
         }
+        if self.has_room(id) {
+            Ok(())
+        } else {
+            Err(MulticastError::Full)
+        }
+    }
+
+    /// Whether a flow takes another batch; if not, it says so when it does.
+    pub(super) fn has_room(&mut self, id: FlowId) -> bool {
+        let Some(flow) = self.flows_out.get(&id) else {
+            return false;
+        };
         let members: Vec<NodeId> = flow.members().map(|(node, _)| node).collect();
         let told = members.iter().filter_map(|&node| self.peers.get(node));
         let told = told.filter_map(|peer| peer.window_bytes);
         let window = told.min().unwrap_or(usize::MAX);
         let window = window.min(self.limits.flow_window_bytes);
         let has_room = flow.has_room(window) || planted!(WindowIgnored);
-        if has_room && members.into_iter().all(|node| self.session_has_room(node)) {
-            return Ok(());
+        let lane = LaneName::of_flow(id);
+        if has_room
+            && members
+                .into_iter()
+                .all(|node| self.session_has_room(node, lane))
+        {
+            return true;
         }
         self.flows_out
             .get_mut(&id)
             .expect("it was just found")
             .refused = true;
-        Err(MulticastError::Full)
+        false
     }
 
-    /// Whether a session has room for another batch, if need be after dropping what may be dropped.
-    fn session_has_room(&mut self, node: NodeId) -> bool {
+    /// Whether a lane of a session has room for another batch, if need be after dropping what may be dropped.
+    fn session_has_room(&mut self, node: NodeId, lane: LaneName) -> bool {
         let max = self.limits.session_bytes_max;
         self.bound_session(node, max);
         let session = self.peers.get(node).and_then(|peer| peer.session.as_ref());
-        session.is_none_or(|session| session.bytes() <= max)
+        session.is_none_or(|session| session.lane(lane).bytes() <= max)
     }
 
     /// Makes sure that a peer knows a destination set before it gets a batch that refers to it.
@@ -163,8 +188,8 @@ impl Engine {
         {
             let (head, body, cargo) = (announcement.clone(), Bytes::new(), Cargo::Plain);
             let frame = OutFrame { head, body, cargo };
-            self.peers
-                .push(self.me.epoch, (node, epoch), frame, &mut self.out);
+            let to = (node, epoch, LaneName::of_flow(key.flow));
+            self.peers.push(self.me.epoch, to, frame, &mut self.out);
         }
     }
 
@@ -186,22 +211,45 @@ impl Engine {
             node: self.me.id,
             epoch: self.me.epoch,
         };
-        self.deliver(
-            inbox,
-            Delivery::Messages {
+        let delivery = match batch.noted() {
+            Some(&Note::Large { flow, length }) => Delivery::Large {
+                origin,
+                flow: id,
+                seq: Seq(first),
+                large: flow,
+                length,
+                ticket,
+            },
+            Some(&Note::End { complete }) => Delivery::LargeEnd {
+                origin,
+                flow: id,
+                end: match complete {
+                    true => LargeEnd::Complete,
+                    false => LargeEnd::CutShort,
+                },
+            },
+            None if id.is_large() => Delivery::Chunk {
+                origin,
+                flow: id,
+                chunk: batch.into_chunk(),
+                ticket,
+            },
+            None => Delivery::Messages {
                 origin,
                 flow: id,
                 first: Seq(first),
                 batch,
                 ticket,
             },
-        );
+        };
+        self.deliver(inbox, delivery);
     }
 
     /// The application has taken messages that this node sent to itself.
     pub(super) fn on_own_taken(&mut self, id: FlowId, upto: u64) {
         let (node, epoch) = (self.me.id, self.me.epoch);
         if let Some(flow) = self.flows_out.get_mut(&id)
+            && let upto = flow.with_end(upto)
             && let Some(tenure) = flow.tenure_of(node)
             && flow.acknowledge(node, epoch, tenure, upto)
         {
@@ -241,8 +289,12 @@ impl Engine {
         if planted!(DestSetStale) && self.flows_out[&id].next() > 1 {
             return;
         }
-        let holders = self.holders_of(&self.flows_out[&id].role);
+        let mut holders = self.holders_of(&self.flows_out[&id].role);
         let flow = self.flows_out.get_mut(&id).expect("it was just found");
+        if flow.large.is_some() {
+            // Who came after its announcement does not know of it.
+            holders.retain(|holder| flow.names(holder.node, holder.epoch, holder.tenure));
+        }
         let lost = flow.set_holders(&holders);
         self.report_lost(id, lost);
         self.announce_debts(id);
@@ -257,6 +309,7 @@ impl Engine {
         for id in self.flows_out.keys().copied().collect::<Vec<_>>() {
             let own = (self.me.id, self.me.epoch);
             let flow = self.flows_out.get_mut(&id).expect("it is there");
+            let former = flow.epoch();
             let (lost, unstable) = (flow.renew(own), flow.abandon());
             if let Some((first, upto)) = unstable {
                 let (first, upto) = (Seq(first), Seq(upto));
@@ -267,6 +320,10 @@ impl Engine {
                 });
             }
             self.report_lost(id, lost);
+            if id.is_large() {
+                self.abandon_large(id, former);
+                continue;
+            }
             self.announce_debts(id);
             self.settle_flow(id);
         }
@@ -300,6 +357,10 @@ impl Engine {
     }
 
     pub(super) fn settle_flow(&mut self, id: FlowId) {
+        if id.is_large() {
+            self.settle_large(id);
+            return;
+        }
         let Some(flow) = self.flows_out.get_mut(&id) else {
             return;
         };
@@ -325,11 +386,12 @@ impl Engine {
         }
     }
 
-    fn wake_refused_flow(&mut self, id: FlowId) {
+    pub(super) fn wake_refused_flow(&mut self, id: FlowId) {
         if !self.flows_out.get(&id).is_some_and(|flow| flow.refused) {
             return;
         }
-        if self.check_room(id, 0).is_ok() {
+        // A large payload that has begun may go on while the node leaves.
+        if (id.is_large() || !self.draining) && self.has_room(id) {
             self.flows_out
                 .get_mut(&id)
                 .expect("it was just found")

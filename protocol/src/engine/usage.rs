@@ -8,7 +8,7 @@ use crate::flow_in::FlowIn;
 /// What is kept at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes kept for the peer for which most is kept.
+    /// Bytes of one class kept for the peer for which most is kept.
     /// Bounded by [`Limits::session_bytes_max`], above which relayed batches are dropped, plus what this node's own flows may have on the way.
     pub session_bytes_max: usize,
     /// Bytes kept for all peers.
@@ -41,7 +41,7 @@ impl Engine {
         let most = |of: fn(&FlowIn) -> usize| self.flows_in.values().map(of).max().unwrap_or(0);
         let inboxes = self.inboxes.values();
         Usage {
-            session_bytes_max: sessions().map(|session| session.bytes()).max().unwrap_or(0),
+            session_bytes_max: sessions().map(|s| s.bytes_max()).max().unwrap_or(0),
             session_bytes: sessions().map(|session| session.bytes()).sum(),
             early_bytes_max: most(FlowIn::early_bytes),
             retained_bytes_max: most(|flow| flow.retained.bytes()),

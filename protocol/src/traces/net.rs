@@ -11,7 +11,7 @@ use rolecast_membership::{
     Epoch, Event as MembershipEvent, Identity, NodeId, Profile, Record, Time,
 };
 
-use crate::api::{Class, Config, Event, InboxId, Input, Limits, LinkId, Output, ReplyTo};
+use crate::api::{Class, Config, Event, FlowId, InboxId, Input, Limits, LinkId, Output, ReplyTo};
 use crate::engine::Engine;
 
 /// A few engines, joined by links with one millisecond of latency.
@@ -36,6 +36,9 @@ pub(super) struct Net {
     pub(super) asked: BTreeMap<String, ReplyTo>,
     pub(super) window_bytes: usize,
     pub(super) session_bytes: usize,
+    pub(super) large_bytes: u64,
+    /// The large payload that each node began last.
+    pub(super) larges: BTreeMap<u8, FlowId>,
     pub(super) lines: String,
 }
 
@@ -52,6 +55,7 @@ impl Net {
         Net {
             window_bytes: 4 << 20,
             session_bytes: 64 << 20,
+            large_bytes: 1 << 20,
             ..Net::default()
         }
     }
@@ -65,6 +69,7 @@ impl Net {
         let limits = Limits {
             flow_window_bytes: self.window_bytes,
             session_bytes_max: self.session_bytes,
+            large_bytes_max: self.large_bytes,
             ..Limits::default()
         };
         let config = Config {
@@ -247,9 +252,10 @@ impl Net {
                     body,
                 } => {
                     let bytes: Bytes = [&head[..], &body[..]].concat().into();
-                    if class == Class::Data {
+                    if class != Class::Control {
                         let written = Input::Written {
                             link,
+                            class,
                             bytes: bytes.len(),
                         };
                         self.at(Duration::ZERO, Due::Input(node, written));

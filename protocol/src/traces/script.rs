@@ -60,6 +60,7 @@ impl Net {
             "limits" => {
                 self.window_bytes = words.number(1) as usize;
                 self.session_bytes = words.number(2) as usize;
+                self.large_bytes = words.number_or(3, self.large_bytes);
             }
             "start" => {
                 let (node, epoch) = (words.node(1), words.number_or(2, 1));
@@ -96,6 +97,9 @@ impl Net {
                 let rest = Words(words.0[1..].to_vec());
                 self.multicast(&rest, mode);
             }
+            "large" => self.large(&words),
+            "chunk" => self.chunk(&words),
+            "end" => self.end_large(&words),
             "ask" => self.call(&words, CallKind::Request),
             "tell" => self.call(&words, CallKind::OneWay),
             "ask-all" => self.ask_all(&words),
@@ -163,6 +167,49 @@ impl Net {
         self.drain(words.node(1));
     }
 
+    /// Begins a large payload, which is the one that later lines speak of.
+    fn large(&mut self, words: &Words<'_>) {
+        let flow = self.flow(words, Dissemination::Digest);
+        let length = (words.0.len() > 3).then(|| words.number(3));
+        let opened = self.act(words.node(1), |engine, now| {
+            engine.open_large(now, flow, length)
+        });
+        match opened {
+            Ok((large, accepted)) => {
+                self.larges.insert(words.node(1), large);
+                let (seq, members) = (accepted.first.0, accepted.members);
+                self.say(&format!("accepted #{seq} for {members}"));
+            }
+            Err(error) => self.say(&format!("error: {error}")),
+        }
+        self.drain(words.node(1));
+    }
+
+    fn chunk(&mut self, words: &Words<'_>) {
+        let large = self.larges[&words.node(1)];
+        for index in 2..words.0.len() {
+            let sent = self.act(words.node(1), |engine, now| {
+                engine.send_chunk(now, large, words.payload(index))
+            });
+            if let Err(error) = sent {
+                self.say(&format!("error: {error}"));
+            }
+        }
+        self.drain(words.node(1));
+    }
+
+    fn end_large(&mut self, words: &Words<'_>) {
+        let large = self.larges[&words.node(1)];
+        let complete = words.text(2) == "complete";
+        let ended = self.act(words.node(1), |engine, now| {
+            engine.end_large(now, large, complete)
+        });
+        if let Err(error) = ended {
+            self.say(&format!("error: {error}"));
+        }
+        self.drain(words.node(1));
+    }
+
     fn call(&mut self, words: &Words<'_>, kind: CallKind) {
         let target = Target::Any(words.role(2), Pick::RoundRobin);
         let placed = self.act(words.node(1), |engine, now| {
@@ -199,6 +246,7 @@ impl Net {
         let (a, b) = (words.node(1), words.node(2));
         let class = match words.text(3) {
             "control" => Class::Control,
+            "bulk" => Class::Bulk,
             _ => Class::Data,
         };
         let bytes = words.0[4..].iter();

@@ -53,6 +53,29 @@ impl Net {
                     Some(ticket),
                 )
             }
+            Delivery::Large {
+                origin,
+                seq,
+                length,
+                ticket,
+                ..
+            } => {
+                let from = name(origin.node);
+                let length =
+                    length.map_or_else(|| "unknown length".into(), |l| format!("{l} bytes"));
+                let place = format!("{from}@{} #{}", origin.epoch, seq.0);
+                (
+                    format!("{node} gets {place}: a large payload of {length}"),
+                    Some(ticket),
+                )
+            }
+            Delivery::Chunk { chunk, ticket, .. } => {
+                let text = String::from_utf8_lossy(&chunk).into_owned();
+                (format!("{node} gets a chunk: {text}"), Some(ticket))
+            }
+            Delivery::LargeEnd { end, .. } => {
+                (format!("{node} sees a large payload end: {end:?}"), None)
+            }
             Delivery::Gap(Gap::Range {
                 origin,
                 first,
@@ -111,6 +134,10 @@ impl Net {
                 let lost = name(*lost);
                 format!("{node} lost {lost} after #{} of #{}", after.0, upto.0)
             }
+            Event::LargeRefused { node: by, .. } => {
+                format!("{node} hears that {} refuses a large payload", name(*by))
+            }
+            Event::LargeOver { .. } => format!("{node} is done with a large payload"),
             Event::Writable(_) => format!("{node} may send again"),
             Event::Cancelled(_) => format!("{node} hears that the answer is not wanted"),
             Event::Answerable(to) => format!("{node} may answer {} again", name(*to)),
@@ -128,11 +155,11 @@ impl Net {
                 Some(Control::Hello(hello)) => {
                     let known = hello
                         .known
-                        .map(|(epoch, received)| format!(" has {received} of @{epoch}"));
+                        .map(|(epoch, received)| format!(" has {} of @{epoch}", lanes(received)));
                     format!("hello @{}{}", hello.epoch, known.unwrap_or_default())
                 }
                 Some(Control::Acks(acks)) => {
-                    let mut text = format!("acks {}", acks.received);
+                    let mut text = format!("acks {}", lanes(acks.received));
                     for ack in &acks.flows {
                         write!(text, " #{}", ack.upto).expect("a string");
                     }
@@ -149,7 +176,7 @@ impl Net {
                 Some(Control::Pull(pull)) => format!("pull of {}", pull_text(&pull)),
                 Some(Control::Gone(pull)) => format!("gone are {}", pull_text(&pull)),
             },
-            Class::Data => match decode_data(bytes) {
+            Class::Data | Class::Bulk => match decode_data(bytes) {
                 Some((head, _)) => Self::data_text(&head),
                 None => "rubbish".to_owned(),
             },
@@ -186,7 +213,17 @@ impl Net {
             DataHead::Call { role, .. } => format!("call {role}"),
             DataHead::Answer { answer, .. } => format!("answer {answer:?}"),
             DataHead::Cancel { .. } => "cancel".to_owned(),
+            DataHead::Finished { refused: true, .. } => "refuses a large payload".to_owned(),
+            DataHead::Finished { .. } => "has all of a large payload".to_owned(),
         }
+    }
+}
+
+/// How many frames of data were received, and of bulk, if there were any.
+fn lanes([data, bulk]: [u64; 2]) -> String {
+    match bulk {
+        0 => data.to_string(),
+        bulk => format!("{data}+{bulk}"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Bounds: no queue of an engine ever passes its limit.
 
-use rolecast_protocol::{Limits, Usage};
+use rolecast_protocol::{LARGE_OPEN_MAX, Limits, Usage};
 
 use crate::workload::MODES;
 
@@ -25,7 +25,9 @@ impl Bounds {
     pub fn new(limits: &Limits, roles: usize) -> Self {
         // A flow takes one more batch as long as its window is not full; each role has a flow for each mode that workloads draw.
         let batch_bytes_max = limits.payload_bytes_max + BATCH_BYTES_MORE;
-        let own_flows = (limits.flow_window_bytes + batch_bytes_max) * MODES * roles;
+        // Of large payloads there are several for each flow, in a lane of their own.
+        let own_flows =
+            (limits.flow_window_bytes + batch_bytes_max) * MODES * roles * LARGE_OPEN_MAX;
         Bounds {
             session_bytes: limits.session_bytes_max + batch_bytes_max + own_flows,
             early_bytes: limits.flow_window_bytes + batch_bytes_max,

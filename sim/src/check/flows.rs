@@ -5,6 +5,7 @@
 //!
 //! Agreement and validity are relative to the destination set that the sender's engine saw when it accepted the message, and speak of lives: a life is *correct* if it lasts to the end and nobody ever declared it down.
 
+mod larges;
 mod owed;
 mod receipts;
 
@@ -17,6 +18,7 @@ use rolecast_protocol::{Batch, CallId, FlowId, Gap, InboxId, Mode, Order, Origin
 
 use super::lives::{Holder, LifeId, Lives, ProcessId, SeatId};
 use super::violation::{Broken, MessageName};
+use larges::Large;
 use receipts::Receipt;
 
 /// A batch that an engine accepted.
@@ -78,6 +80,8 @@ struct Flow {
     /// Up to where the sender was told that enough members hold what it sent, and what of it was given up.
     stable: u64,
     unstable: Vec<(u64, u64)>,
+    /// If it is the flow of a large payload, what is true of that.
+    large: Option<Large>,
 }
 
 /// How far one inbox has come in one flow.
@@ -92,6 +96,8 @@ struct Cursor {
     /// The application has taken everything up to here, or of a flow without order the batches that end here.
     consumed: u64,
     consumed_ends: BTreeSet<u64>,
+    /// Of a large payload, the position of its end, if that was delivered.
+    end: Option<u64>,
 }
 
 /// All flows of a run.
@@ -99,8 +105,12 @@ struct Cursor {
 pub(crate) struct Flows {
     flows: BTreeMap<(LifeId, FlowId), Flow>,
     receipts: BTreeMap<(ProcessId, FlowId), Receipt>,
+    /// Large payloads of which no chunk was sent yet.
+    announced: BTreeMap<(LifeId, FlowId), Large>,
     /// How much of a flow may be on the way, if that is known.
     pub(crate) window_bytes: Option<usize>,
+    /// The longest large payload that a node takes, if that is known.
+    pub(crate) large_bytes_max: Option<u64>,
 }
 
 /// What a delivery was made of, for figures.
@@ -137,6 +147,7 @@ impl Flows {
                 cursors: BTreeMap::new(),
                 stable: 0,
                 unstable: Vec::new(),
+                large: self.announced.remove(&(origin, sending.flow)),
             });
         let receipt = self.receipts.entry((process, sending.flow)).or_default();
         let (first, last) = (sending.first.0, sending.last.0);
@@ -150,7 +161,8 @@ impl Flows {
             });
         }
         receipt.last = last;
-        receipt.pass(last, sending.batch.len_bytes(), self.window_bytes)?;
+        let window = self.window_bytes.filter(|_| !flow.is_ending());
+        receipt.pass(last, sending.batch.len_bytes(), window)?;
         if receipt.lives.last() != Some(&origin) {
             receipt.lives.push(origin);
         }
@@ -289,6 +301,7 @@ impl Flows {
         if let Some(cursor) = flow.and_then(|flow| flow.cursors.get_mut(&seat)) {
             cursor.consumed = cursor.consumed.max(upto);
             cursor.consumed_ends.insert(upto);
+            cursor.take_end();
         }
     }
 }
@@ -345,6 +358,7 @@ impl Flow {
                 role: role.clone(),
             });
         }
+        self.check_chunk(lives, seat, seq)?;
         let cursor = self.cursors.get(&seat);
         let passed = cursor.map_or(0, |cursor| cursor.passed);
         let came = cursor.is_some_and(|cursor| cursor.came.contains(&seq));

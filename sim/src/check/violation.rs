@@ -273,6 +273,66 @@ pub enum Broken {
         flow: u32,
     },
     /// A call delivered that nobody made.
+    #[error("large payloads: {message} was delivered after its reader was told how it ended")]
+    AfterEnd {
+        /// Which message: a chunk.
+        message: MessageName,
+    },
+    /// The end of a large payload was told more than once.
+    #[error("large payloads: the reader of flow {flow} of {origin} was told twice how it ended")]
+    EndedTwice {
+        /// Its flow.
+        flow: u32,
+        /// Who sent it.
+        origin: Name,
+    },
+    /// The end of a large payload is not what it was.
+    #[error(
+        "large payloads: the reader of flow {flow} of {origin} was told {told}, having {got} of {sent} chunks, although {truth}"
+    )]
+    EndWrong {
+        /// Its flow.
+        flow: u32,
+        /// Who sent it.
+        origin: Name,
+        /// What it was told.
+        told: String,
+        /// How many chunks it got, the end counted.
+        got: u64,
+        /// How many were sent, the end counted.
+        sent: u64,
+        /// What was the case.
+        truth: &'static str,
+    },
+    /// Nobody said how a large payload ended.
+    #[error("large payloads: the reader of flow {flow} of {origin} was never told how it ended")]
+    NeverEnded {
+        /// Its flow.
+        flow: u32,
+        /// Who sent it.
+        origin: Name,
+    },
+    /// A sender was told of a refusal that was none.
+    #[error("large payloads: {by} was said to have refused flow {flow}, but did not")]
+    NeverRefused {
+        /// Its flow.
+        flow: u32,
+        /// Who.
+        by: String,
+    },
+    /// A large payload was over for its sender too early.
+    #[error(
+        "receipts: the large payload of flow {flow} was said to be over, with {settled} of {sent} chunks settled"
+    )]
+    OverEarly {
+        /// Its flow.
+        flow: u32,
+        /// How many chunks were settled.
+        settled: u64,
+        /// How many were sent.
+        sent: u64,
+    },
+    /// A call was delivered that nobody made.
     #[error("no creation: a call was delivered that nobody made: {what}")]
     CallFromNowhere {
         /// What the delivery said of itself.

@@ -105,9 +105,10 @@ impl Network {
         self.drain(now, from, to);
         let entry = self.end_mut(end);
         let before = std::mem::replace(&mut entry.state, EndState::Down);
-        entry.control.frames.clear();
-        entry.data.frames.clear();
-        entry.unwritten = 0;
+        for pipe in &mut entry.pipes {
+            pipe.frames.clear();
+        }
+        entry.unwritten = [0; 3];
         let parties = pair(entry.party.process, self.end(end.other()).party.process);
         let both = self.end(end.other()).state == EndState::Down;
         if both && self.current.get(&parties) == Some(&end.link) {

@@ -47,16 +47,12 @@ impl Network {
         let (from_slot, to) = (sender.party.slot, from.other());
         let (to_slot, up_at) = (self.end(to).party.slot, self.end(to).up_at);
         if self.end(to).state == EndState::Down {
-            if class == Class::Data {
-                self.note_unwritten(schedule, from, bytes.len(), now);
-            }
+            self.note_unwritten(schedule, from, (class, bytes.len()), now);
             return;
         }
         let joined = self.end_mut(to).pipe(class).joined(now);
         let through = self.squeezed(now, (from_slot, to_slot), bytes.len());
-        if class == Class::Data {
-            self.note_unwritten(schedule, from, bytes.len(), through);
-        }
+        self.note_unwritten(schedule, from, (class, bytes.len()), through);
         let due = match joined {
             // What is sent together travels together.
             Some(due) => due.max(through),
@@ -135,8 +131,8 @@ impl Network {
         arrivals.iter().flatten().count()
     }
 
-    /// The bytes that this end's transport has taken on since it last said so.
-    pub(crate) fn written(&mut self, end: EndId) -> Option<(LinkId, usize)> {
+    /// The bytes of each class that this end's transport has taken on since it last said so.
+    pub(crate) fn written(&mut self, end: EndId) -> Option<(LinkId, [usize; 3])> {
         let (from, to) = (self.end(end).party.slot, self.end(end.other()).party.slot);
         let held = self.is_cut(from, to) && !self.links[end.link as usize].cushioned;
         let entry = self.end_mut(end);
@@ -144,7 +140,7 @@ impl Network {
         let EndState::Up(link) = entry.state else {
             return None;
         };
-        if held || entry.unwritten == 0 {
+        if held || entry.unwritten == [0; 3] {
             return None;
         }
         Some((link, std::mem::take(&mut entry.unwritten)))
@@ -152,29 +148,27 @@ impl Network {
 
     /// Loses all but a prefix of what is under way to this end.
     pub(crate) fn truncate(&mut self, end: EndId) {
-        let (control, data) = (
-            self.end(end).control.frames.len(),
-            self.end(end).data.frames.len(),
-        );
+        let lengths = self.end(end).pipes.each_ref().map(|pipe| pipe.frames.len());
         let (from, to) = self.way_to(end);
         let chance = self.chance(from, to);
-        let keep = [control, data].map(|len| if len == 0 { 0 } else { chance.index(len + 1) });
-        let entry = self.end_mut(end);
-        entry.control.frames.truncate(keep[0]);
-        entry.data.frames.truncate(keep[1]);
+        let keep = lengths.map(|len| if len == 0 { 0 } else { chance.index(len + 1) });
+        for (pipe, keep) in self.end_mut(end).pipes.iter_mut().zip(keep) {
+            pipe.frames.truncate(keep);
+        }
     }
 
     /// Whether something is under way to this end.
     pub(crate) fn is_carrying(&self, end: EndId) -> bool {
-        let entry = self.end(end);
-        !entry.control.frames.is_empty() || !entry.data.frames.is_empty()
+        let mut pipes = self.end(end).pipes.iter();
+        pipes.any(|pipe| !pipe.frames.is_empty())
     }
 
     /// When the last of what is under way to this end is due.
     pub(crate) fn last_due(&self, end: EndId) -> Time {
         let entry = self.end(end);
         let last = |pipe: &Pipe| pipe.frames.back().map_or(Time::ZERO, |packet| packet.due);
-        last(&entry.control).max(last(&entry.data)).max(entry.up_at)
+        let last = entry.pipes.iter().map(last).max();
+        last.map_or(entry.up_at, |last| last.max(entry.up_at))
     }
 
     /// What waited at this end for its path moves again.
@@ -184,7 +178,7 @@ impl Network {
         let (from, to) = self.way_to(end);
         let delay_us = self.chance(from, to).between(0, 300_000);
         let again = schedule.now() + Duration::from_micros(if jam { 0 } else { delay_us });
-        for class in [Class::Control, Class::Data] {
+        for class in Class::ALL {
             let pipe = self.end_mut(end).pipe(class);
             if !pipe.waiting && !pipe.frames.is_empty() {
                 pipe.waiting = true;
@@ -196,8 +190,8 @@ impl Network {
             }
         }
         let sender = end.other();
-        if self.end(sender).unwritten > 0 {
-            self.note_unwritten(schedule, sender, 0, schedule.now());
+        if self.end(sender).unwritten != [0; 3] {
+            self.note_unwritten(schedule, sender, (Class::Data, 0), schedule.now());
         }
     }
 
@@ -205,7 +199,7 @@ impl Network {
     pub(crate) fn widen(&mut self, schedule: &mut Schedule<Happening>, end: EndId) {
         let (from, to) = self.way_to(end);
         let soon = schedule.now() + self.latency(from, to);
-        for class in [Class::Control, Class::Data] {
+        for class in Class::ALL {
             let pipe = self.end_mut(end).pipe(class);
             if pipe.last_due <= soon || pipe.frames.is_empty() {
                 continue;
@@ -229,14 +223,17 @@ impl Network {
         &mut self,
         schedule: &mut Schedule<Happening>,
         end: EndId,
-        bytes: usize,
+        (class, bytes): (Class, usize),
         through: Time,
     ) {
+        if class == Class::Control {
+            return;
+        }
         let (to, from) = self.way_to(end);
         let written_us = self.shape.written_us;
         let delay = self.chance(from, to).micros(0, written_us);
         let entry = self.end_mut(end);
-        entry.unwritten += bytes;
+        entry.unwritten[class as usize] += bytes;
         if !entry.writing {
             entry.writing = true;
             schedule.put(

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rolecast::{
-    Channel, Inbox, InboxItem, Message, Node, NodeId, NotSent, Pick, RegisterError, SendError,
+    Channel, CutShort, Inbox, InboxItem, LargeMessage, Message, Node, NodeId, NotSent, Pick,
+    RegisterError, SendError,
 };
 use rolecast_membership::RoleName;
 use rolecast_protocol::{Mode, Origin};
@@ -167,6 +168,26 @@ impl Program {
                 let role = world.role(role);
                 self.spawn(|this| this.multicast(role, mode, count, bytes, mark));
             }
+            Ask::Large {
+                role,
+                dissemination,
+                chunks,
+                bytes,
+                pause_us,
+                announced,
+                complete,
+            } => {
+                let chunks = (0..chunks).map(|n| payload(mark << 8 | u64::from(n), bytes));
+                let large = LargeCast {
+                    role: world.role(role),
+                    dissemination,
+                    chunks: chunks.collect(),
+                    pause: Duration::from_micros(pause_us),
+                    announced,
+                    complete,
+                };
+                self.spawn(|this| this.multicast_large(large));
+            }
             Ask::Gather {
                 role,
                 mode,
@@ -250,6 +271,72 @@ impl Program {
             }
             // That the node is closed before is all that may come between.
             let _ = receipt.acked().await;
+        }
+    }
+
+    async fn multicast_large(self, large: LargeCast) {
+        let LargeCast {
+            role,
+            dissemination,
+            chunks,
+            pause,
+            announced,
+            complete,
+        } = large;
+        let channel = channel(&self.0.node, &role, dissemination.into());
+        let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        self.spawn(|_| async move {
+            for chunk in chunks {
+                if sender.send(Ok(chunk)).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(pause).await;
+            }
+            if !complete {
+                let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+                // Nobody may wait for it any more.
+                let _ = sender.send(Err(broken)).await;
+            }
+        });
+        let multicast = channel.multicast_stream(Chunks(receiver));
+        let sent = match announced {
+            true => multicast.length(length).await,
+            false => multicast.await,
+        };
+        match sent {
+            Ok(receipt) => {
+                // That the node is closed before is all that may come between.
+                let _ = receipt.acked().await;
+            }
+            Err(SendError::NotSent(_) | SendError::CutShort(CutShort::Closed(_))) => {}
+            Err(SendError::CutShort(CutShort::Source { .. })) if !complete => {}
+            Err(why) => self.complain(format!("a large multicast to {role:?}: {why}")),
+        }
+    }
+
+    /// Reads a large payload at the program's pace, and compares what it reads with what came.
+    async fn read(self, role: RoleName, large: LargeMessage) {
+        let origin = Origin {
+            node: large.origin(),
+            epoch: large.epoch(),
+        };
+        let seq = large.seq();
+        let mut reader = large.into_reader();
+        let mut bytes = Vec::new();
+        let complete = loop {
+            match reader.chunk().await {
+                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+                Ok(None) => break true,
+                Err(_) => break false,
+            }
+            self.delay().await;
+        };
+        let read = (&bytes[..], complete);
+        if let Some(seq) = seq
+            && let Err(why) = self.0.journal.read(&role, origin, seq, read)
+        {
+            self.complain(format!("a large payload to {role:?}: {why}"));
         }
     }
 
@@ -367,6 +454,14 @@ impl Program {
                     None => Entry::Call(origin, payload, asks),
                 }
             }
+            InboxItem::Large(large) => {
+                let origin = Origin {
+                    node: large.origin(),
+                    epoch: large.epoch(),
+                };
+                let seq = large.seq().map_or(0, |seq| seq.0);
+                Entry::Large(origin, seq, large.length())
+            }
             InboxItem::Gap(gap) => Entry::Gap(*gap),
             _ => return,
         };
@@ -375,10 +470,13 @@ impl Program {
                 "the inbox of {role:?} gave {taken:?} where its engine had delivered {next:?}"
             ));
         }
-        if let InboxItem::Message(message) = item
-            && message.is_request()
-        {
-            self.think(message);
+        match item {
+            InboxItem::Message(message) if message.is_request() => self.think(message),
+            InboxItem::Large(large) => {
+                let role = role.clone();
+                self.spawn(|this| this.read(role, large));
+            }
+            _ => {}
         }
     }
 
@@ -427,6 +525,30 @@ impl Program {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A large payload to be sent chunk by chunk.
+struct LargeCast {
+    role: RoleName,
+    dissemination: rolecast_protocol::Dissemination,
+    chunks: Vec<Bytes>,
+    pause: Duration,
+    announced: bool,
+    complete: bool,
+}
+
+/// What another task puts in, chunk by chunk.
+struct Chunks(tokio::sync::mpsc::Receiver<std::io::Result<Bytes>>);
+
+impl futures_core::Stream for Chunks {
+    type Item = std::io::Result<Bytes>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        self.0.poll_recv(cx)
     }
 }
 

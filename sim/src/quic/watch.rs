@@ -103,7 +103,7 @@ impl Watch {
         (record, filmed): (bool, bool),
     ) -> Self {
         let limits = &scenario.limits;
-        let ghost = Ghost::with_window(limits.flow_window_bytes).with_core(scenario.core.clone());
+        let ghost = Ghost::with_limits(limits).with_core(scenario.core.clone());
         Watch(Arc::new(Inner {
             network: network.clone(),
             seen: Mutex::new(Seen {

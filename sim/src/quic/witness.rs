@@ -11,11 +11,12 @@ use rolecast::simulation::{Sight, Witness};
 use rolecast_membership::{Event as MembershipEvent, NodeId, RoleName, Tenure, Time};
 use rolecast_protocol::{
     Accepted, Batch, Class, Delivery, Engine, Event, FlowId, InboxId, Input, LinkId, Mode, Origin,
-    Output, Ticket,
+    Output, Seq, Ticket,
 };
 
 use super::journal::Journal;
 use super::watch::Watch;
+use crate::application::{announcement, end};
 use crate::check::{
     Broken, Called, Callee, Calling, Holder, Name, Observation, ProcessId, Receiving, Sending,
 };
@@ -37,6 +38,10 @@ pub(crate) struct ProcessWitness {
     /// Multicasts that were delivered and not taken: up to which position of which flow.
     tickets: Vec<(Ticket, InboxId, Origin, FlowId, u64)>,
     drained: bool,
+    /// The large payloads that are being sent: to whom, and how many chunks were.
+    larges: BTreeMap<FlowId, Sending>,
+    /// How many chunks came of each large payload.
+    chunks: BTreeMap<(InboxId, Origin, FlowId), u64>,
     journal: Journal,
     /// How many outputs the driver has asked for.
     polled: usize,
@@ -59,6 +64,8 @@ impl ProcessWitness {
             inboxes: BTreeMap::new(),
             tickets: Vec::new(),
             drained: false,
+            larges: BTreeMap::new(),
+            chunks: BTreeMap::new(),
             journal: journal.clone(),
             polled: 0,
             asked: 0,
@@ -172,11 +179,66 @@ impl ProcessWitness {
                 wants_reply: *wants_reply,
                 payload: payload.clone(),
             })),
+            Delivery::Large {
+                origin,
+                flow,
+                seq,
+                large,
+                ticket,
+                ..
+            } => {
+                self.tickets.push((*ticket, inbox, *origin, *flow, seq.0));
+                self.observe(Observation::Delivered(Receiving {
+                    inbox,
+                    origin: *origin,
+                    flow: *flow,
+                    first: *seq,
+                    batch: announcement(*large),
+                }));
+            }
+            Delivery::Chunk {
+                origin,
+                flow,
+                chunk,
+                ticket,
+            } => {
+                let count = self.chunks.entry((inbox, *origin, *flow)).or_default();
+                *count += 1;
+                let first = Seq(*count);
+                self.tickets.push((*ticket, inbox, *origin, *flow, first.0));
+                self.observe(Observation::Delivered(Receiving {
+                    inbox,
+                    origin: *origin,
+                    flow: *flow,
+                    first,
+                    batch: Batch::single(chunk.clone(), None),
+                }));
+            }
+            Delivery::LargeEnd { origin, flow, end } => self.observe(Observation::LargeEnded {
+                inbox,
+                origin: *origin,
+                flow: *flow,
+                end: *end,
+            }),
             Delivery::Gap(gap) => {
                 self.watch.count(|statistics| statistics.gaps += 1);
                 self.observe(Observation::Gapped { inbox, gap: *gap });
             }
         }
+    }
+
+    /// The engine took the next chunk of a large payload, or its end.
+    fn sent_of_large(&mut self, flow: FlowId, batch: Batch) {
+        let Some(sending) = self.larges.get_mut(&flow) else {
+            return;
+        };
+        sending.first.0 += 1;
+        sending.last = sending.first;
+        let sending = Sending {
+            batch,
+            ..sending.clone()
+        };
+        self.done(Observation::Sent(sending));
     }
 
     fn consumed(&mut self, engine: &Engine, ticket: Ticket) {
@@ -289,6 +351,38 @@ impl Witness for ProcessWitness {
                 accepted,
                 batch,
             } => self.accepted(engine, (flow, role, mode), accepted, batch),
+            Sight::Announced {
+                flow,
+                role,
+                mode,
+                accepted,
+                large,
+                length,
+            } => {
+                let batch = announcement(large);
+                self.accepted(engine, (flow, role, mode), accepted, &batch);
+                let sending = Sending {
+                    flow: large,
+                    role: role.clone(),
+                    mode: mode.dissemination.into(),
+                    first: Seq(0),
+                    last: Seq(0),
+                    members: accepted.members,
+                    holders: holders(engine, role),
+                    batch,
+                };
+                self.larges.insert(large, sending);
+                let flow = large;
+                self.done(Observation::Announced { flow, length });
+            }
+            Sight::SentChunk { flow, chunk } => {
+                self.sent_of_large(flow, Batch::single(chunk.clone(), None));
+            }
+            Sight::SentEnd { flow, complete } => {
+                self.done(Observation::Ended { flow, complete });
+                self.sent_of_large(flow, end(complete));
+                self.larges.remove(&flow);
+            }
             Sight::Gathers {
                 call,
                 role,

@@ -101,6 +101,9 @@ fn draw_limits(stream: &mut Stream) -> Limits {
     let flow_window_bytes = usize_from(stream.magnitude(1 << 10, 64 << 10));
     Limits {
         payload_bytes_max: flow_window_bytes,
+        large_bytes_min: normal.large_bytes_min,
+        // A workload's large payloads have up to 24 KiB.
+        large_bytes_max: 2 * flow_window_bytes as u64,
         flow_window_bytes,
         session_bytes_max: flow_window_bytes * usize_from(stream.magnitude(16, 256)),
         link_bytes_max: usize_from(stream.magnitude(2 << 10, 256 << 10)),

@@ -20,6 +20,8 @@ pub(super) enum ProfileData {
 #[serde(default)]
 pub(super) struct LimitsData {
     payload_bytes_max: usize,
+    large_bytes_min: usize,
+    large_bytes_max: u64,
     flow_window_bytes: usize,
     session_bytes_max: usize,
     link_bytes_max: usize,
@@ -69,6 +71,8 @@ impl LimitsData {
         let data = <LimitsData as Deserialize>::deserialize(deserializer)?;
         Ok(Limits {
             payload_bytes_max: data.payload_bytes_max,
+            large_bytes_min: data.large_bytes_min,
+            large_bytes_max: data.large_bytes_max,
             flow_window_bytes: data.flow_window_bytes,
             session_bytes_max: data.session_bytes_max,
             link_bytes_max: data.link_bytes_max,
@@ -85,6 +89,8 @@ impl From<&Limits> for LimitsData {
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         LimitsData {
             payload_bytes_max: limits.payload_bytes_max,
+            large_bytes_min: limits.large_bytes_min,
+            large_bytes_max: limits.large_bytes_max,
             flow_window_bytes: limits.flow_window_bytes,
             session_bytes_max: limits.session_bytes_max,
             link_bytes_max: limits.link_bytes_max,

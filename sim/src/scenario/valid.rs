@@ -134,6 +134,12 @@ fn is_possible(operation: &Operation, nodes: Slot, roles: u8) -> bool {
     known
         && match operation.ask {
             Ask::Multicast { role, bytes, .. } => fits(role, bytes, 0),
+            Ask::Large {
+                role,
+                bytes,
+                pause_us,
+                ..
+            } => fits(role, bytes, pause_us),
             Ask::Gather {
                 role,
                 bytes,

@@ -182,6 +182,18 @@ fn smallest(ask: &mut Ask) -> bool {
             (*mode, *count, *bytes) = small;
             changed
         }
+        Ask::Large {
+            dissemination,
+            chunks,
+            bytes,
+            pause_us,
+            ..
+        } => {
+            let small = (Dissemination::Eager, (*chunks).min(2), SMALL, 0);
+            let changed = (*dissemination, *chunks, *bytes, *pause_us) != small;
+            (*dissemination, *chunks, *bytes, *pause_us) = small;
+            changed
+        }
         Ask::Gather { bytes, .. } | Ask::Anycast { bytes, .. } | Ask::Unicast { bytes, .. } => {
             replace(bytes, SMALL)
         }

@@ -49,6 +49,7 @@ impl World<'_> {
                     None => Ok(()),
                 }
             }
+            Ask::Large { .. } => self.begin_large(now, process, &operation.ask, mark),
             Ask::Gather {
                 role,
                 mode,
@@ -258,7 +259,7 @@ impl World<'_> {
         }
     }
 
-    fn flow(
+    pub(super) fn flow(
         &mut self,
         now: Time,
         process: ProcessId,
@@ -370,7 +371,7 @@ impl World<'_> {
         self.carry_out(now, process)
     }
 
-    fn sending(
+    pub(super) fn sending(
         &mut self,
         process: ProcessId,
         flow: FlowId,
@@ -457,11 +458,16 @@ impl World<'_> {
         ))
     }
 
-    fn role(&self, role: RoleIndex) -> RoleName {
+    pub(super) fn role(&self, role: RoleIndex) -> RoleName {
         self.roles[usize::from(role)].clone()
     }
 
-    fn complain(&self, now: Time, process: ProcessId, what: String) -> Result<(), Violation> {
+    pub(super) fn complain(
+        &self,
+        now: Time,
+        process: ProcessId,
+        what: String,
+    ) -> Result<(), Violation> {
         Err(self.violation(now, process, Broken::Command { what }))
     }
 }

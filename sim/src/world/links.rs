@@ -220,7 +220,14 @@ impl World<'_> {
     pub(super) fn written(&mut self, now: Time, end: EndId) -> Result<(), Violation> {
         let process = self.network.end(end).party.process;
         match self.network.written(end) {
-            Some((link, bytes)) => self.input(now, process, Input::Written { link, bytes }),
+            Some((link, written)) => {
+                for (class, bytes) in Class::ALL.into_iter().zip(written) {
+                    if bytes > 0 {
+                        self.input(now, process, Input::Written { link, class, bytes })?;
+                    }
+                }
+                Ok(())
+            }
             None => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use rolecast_membership::{Event as MembershipEvent, Time};
 use rolecast_protocol::{Class, Delivery, Event, Gap, InboxId, Input, Output, ReplyTo};
 
 use super::{Happening, World};
-use crate::application::Item;
+use crate::application::{Item, announcement};
 use crate::check::{Called, Observation, ProcessId, Receiving, Violation, check_link};
 use crate::probe::sometimes;
 
@@ -44,7 +44,7 @@ impl World<'_> {
                 body,
             } => {
                 self.count_frame(class, &head, &body);
-                if class == Class::Data {
+                if class != Class::Control {
                     self.busy_at = now;
                 }
                 if let Some(&end) = self.processes[process.0 as usize].links.get(&link) {
@@ -53,8 +53,10 @@ impl World<'_> {
                     let stamp = self.film.leaves(now, (process, to), Some(class), &bytes);
                     self.network
                         .send(&mut self.schedule, end, class, (bytes, stamp));
-                    check_link(self.network.end(end).unwritten, &self.bounds)
-                        .map_err(|broken| self.violation(now, process, broken))?;
+                    for unwritten in self.network.end(end).unwritten {
+                        check_link(unwritten, &self.bounds)
+                            .map_err(|broken| self.violation(now, process, broken))?;
+                    }
                 }
             }
             Output::Deliver { inbox, delivery } => self.deliver(now, process, inbox, delivery)?,
@@ -66,7 +68,7 @@ impl World<'_> {
     fn count_frame(&mut self, class: Class, head: &Bytes, body: &Bytes) {
         self.statistics.frames += 1;
         self.statistics.frame_bytes += (head.len() + body.len()) as u64;
-        if class == Class::Data {
+        if class != Class::Control {
             self.statistics.payload_bytes_sent += body.len() as u64;
         }
     }
@@ -130,6 +132,38 @@ impl World<'_> {
                     }),
                 )
             }
+            Delivery::Large {
+                origin,
+                flow,
+                seq,
+                large,
+                ticket,
+                ..
+            } => {
+                self.note_way(process, origin);
+                let item = Item {
+                    ticket: Some(ticket),
+                    upto: Some((origin, flow, seq.0)),
+                    requests: Vec::new(),
+                };
+                let receiving = Receiving {
+                    inbox,
+                    origin,
+                    flow,
+                    first: seq,
+                    batch: announcement(large),
+                };
+                (item, Observation::Delivered(receiving))
+            }
+            Delivery::Chunk {
+                origin,
+                flow,
+                chunk,
+                ticket,
+            } => self.chunk(process, (inbox, origin, flow), chunk, ticket),
+            Delivery::LargeEnd { origin, flow, end } => {
+                return self.large_end(now, process, (inbox, origin, flow), end);
+            }
             Delivery::Gap(gap) => {
                 self.statistics.gaps += 1;
                 self.reached.note_gap(&gap);
@@ -165,6 +199,13 @@ impl World<'_> {
                 }
             }
             Event::Holders(_) => entry.forget_destinations(),
+            Event::Writable(flow) if flow.is_large() => {
+                let (process, flow) = (process, *flow);
+                self.schedule.put(now, Happening::Feed { process, flow });
+            }
+            Event::LargeOver { flow } => {
+                entry.app.larges.remove(flow);
+            }
             Event::Writable(flow) => {
                 let retry = Happening::Retry {
                     process,
@@ -194,8 +235,13 @@ impl World<'_> {
             Input::LinkDown { link } => (11, link.0, &[][..]),
             Input::DialFailed { addr } => (12, u64::from(addr.port()), &[][..]),
             Input::Datagram { link, bytes } => (13, link.0, &bytes[..]),
-            Input::Frame { link, class, bytes } => (14 + *class as u8, link.0, &bytes[..]),
-            Input::Written { link, bytes } => (16, link.0 << 32 | *bytes as u64, &[][..]),
+            Input::Frame { link, class, bytes } => {
+                (number_of_class(14, *class), link.0, &bytes[..])
+            }
+            Input::Written { link, class, bytes } => {
+                let class = u64::from(*class == Class::Bulk);
+                (16, class << 60 ^ link.0 << 32 | *bytes as u64, &[][..])
+            }
             Input::Consumed { .. } => (17, 0, &[][..]),
             Input::Timeout => (18, 0, &[][..]),
         };
@@ -214,7 +260,7 @@ impl World<'_> {
             Output::Datagram { link, bytes } => (32, link.0, &bytes[..]),
             Output::Frame {
                 link, class, head, ..
-            } => (33 + *class as u8, link.0, &head[..]),
+            } => (number_of_class(33, *class), link.0, &head[..]),
             Output::Deliver { inbox, delivery } => {
                 (35, inbox.0 << 40 ^ number_of(delivery), &[][..])
             }
@@ -242,12 +288,26 @@ fn joined(head: Bytes, body: Bytes) -> Bytes {
     }
 }
 
+/// Control, data and bulk have a number each, of which the first two follow each other.
+fn number_of_class(first: u8, class: Class) -> u8 {
+    match class {
+        Class::Control => first,
+        Class::Data => first + 1,
+        Class::Bulk => first + 40,
+    }
+}
+
 fn number_of(delivery: &Delivery) -> u64 {
     match delivery {
         Delivery::Messages {
             flow, first, batch, ..
         } => u64::from(flow.0) << 32 ^ first.0 << 8 ^ u64::from(batch.count()),
         Delivery::Call { from, .. } => from.call.0,
+        Delivery::Large { seq, large, .. } => 1 << 39 ^ u64::from(large.0) << 8 ^ seq.0,
+        Delivery::Chunk { flow, chunk, .. } => {
+            1 << 38 ^ u64::from(flow.0) ^ (chunk.len() as u64) << 8
+        }
+        Delivery::LargeEnd { flow, end, .. } => 1 << 37 ^ u64::from(flow.0) ^ (*end as u64) << 34,
         Delivery::Gap(Gap::Range { first, last, .. }) => first.0 << 20 ^ last.0,
         Delivery::Gap(Gap::DeclaredDown { epoch }) => epoch.0,
     }
@@ -265,6 +325,8 @@ fn number_of_event(event: &Event) -> u64 {
         Event::Lost { flow, upto, .. } => 6 ^ u64::from(flow.0) << 8 ^ upto.0 << 32,
         Event::Cancelled(to) => 7 ^ to.call.0 << 8,
         Event::Drained => 8,
+        Event::LargeRefused { flow, .. } => 10 ^ u64::from(flow.0) << 8,
+        Event::LargeOver { flow } => 11 ^ u64::from(flow.0) << 8,
         _ => 9,
     }
 }

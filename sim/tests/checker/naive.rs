@@ -100,6 +100,10 @@ impl<'a> History<'a> {
             | Observation::Cancels { .. }
             | Observation::Replies { .. }
             | Observation::Told(_) => BTreeSet::new(),
+            // No history that is drawn for the comparison has large payloads.
+            Observation::Announced { .. }
+            | Observation::Ended { .. }
+            | Observation::LargeEnded { .. } => BTreeSet::from(["large payloads"]),
         }
     }
 

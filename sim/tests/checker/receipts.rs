@@ -35,7 +35,10 @@ fn receipts_say_what_is() {
 #[test]
 fn a_window_that_is_full_takes_nothing_more() {
     let run = |window| {
-        let mut ghost = Ghost::with_window(window);
+        let mut ghost = Ghost::with_limits(&rolecast_protocol::Limits {
+            flow_window_bytes: window,
+            ..rolecast_protocol::Limits::default()
+        });
         timed(history()).into_iter().try_for_each(
             |Recorded {
                  at,

@@ -36,22 +36,25 @@ async fn frames_of_all_sizes_arrive_in_order_in_both_classes() {
     for (salt, &size) in sizes.iter().enumerate() {
         let (head, body) = (pattern(size / 3, salt), pattern(size - size / 3, salt + 1));
         to_b.send_frame(Class::Data, head.clone(), body.clone());
+        to_b.send_frame(Class::Bulk, head.clone(), body.clone());
         if size <= 1 << 20 {
             to_b.send_frame(Class::Control, head, body);
         }
     }
-    let (mut control, mut data) = (Vec::new(), Vec::new());
-    let expected = sizes.len() + sizes.iter().filter(|&&size| size <= 1 << 20).count();
+    let (mut control, mut data, mut bulk) = (Vec::new(), Vec::new(), Vec::new());
+    let expected = 2 * sizes.len() + sizes.iter().filter(|&&size| size <= 1 << 20).count();
     b.until(|event| {
         if let TransportEvent::Frame { class, bytes, .. } = event {
             match class {
                 Class::Control => control.push(bytes.clone()),
                 Class::Data => data.push(bytes.clone()),
+                Class::Bulk => bulk.push(bytes.clone()),
             }
         }
-        (control.len() + data.len() == expected).then_some(())
+        (control.len() + data.len() + bulk.len() == expected).then_some(())
     })
     .await;
+    assert!(bulk == data, "bulk and data frames were the same");
     let mut control = control.into_iter();
     for ((salt, size), frame) in sizes.into_iter().enumerate().zip(data) {
         let whole = [pattern(size / 3, salt), pattern(size - size / 3, salt + 1)].concat();
@@ -306,6 +309,36 @@ async fn control_does_not_wait_behind_data_that_nobody_takes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_does_not_wait_behind_bulk() {
+    let (_a, to_b, mut b, _to_a) = linked().await;
+    let megabyte = pattern(1 << 20, 0);
+    for _ in 0..64 {
+        to_b.send_frame(Class::Bulk, Bytes::new(), megabyte.clone());
+    }
+    to_b.send_frame(Class::Data, Bytes::new(), Bytes::from_static(b"small"));
+    let (mut bulk, mut before) = (0, None);
+    b.until(|event| {
+        match event {
+            TransportEvent::Frame {
+                class: Class::Bulk,
+                bytes,
+                ..
+            } => {
+                assert_eq!(bytes.len(), 1 << 20);
+                bulk += 1;
+            }
+            TransportEvent::Frame { .. } => before = Some(bulk),
+            _ => {}
+        }
+        (bulk == 64).then_some(())
+    })
+    .await;
+    let before = before.expect("the small frame came");
+    // What QUIC had taken on before it is at most a window.
+    assert!(before <= 16, "{before} of 64 bulk frames came first");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn written_accounts_for_every_byte() {
     let (mut a, to_b, mut b, to_a) = linked().await;
     let mut handed = 0;
@@ -321,7 +354,7 @@ async fn written_accounts_for_every_byte() {
     let count = async {
         let mut written = 0;
         a.until(|event| {
-            if let TransportEvent::Written { bytes, id } = event {
+            if let TransportEvent::Written { bytes, id, .. } = event {
                 assert_eq!(*id, to_b.id());
                 written += bytes;
             }

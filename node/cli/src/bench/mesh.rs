@@ -11,7 +11,7 @@ use crate::bench::part::Desk;
 use crate::bench::payload::Stray;
 use crate::bench::plan::{Plan, Scenario};
 use crate::bench::words::{Access, Job, Part, Word};
-use crate::bench::{publish, roundtrip, subscribe};
+use crate::bench::{publish, roundtrip, stream, subscribe};
 use crate::failure::Failure;
 
 /// Takes part as a node.
@@ -24,6 +24,9 @@ pub(crate) async fn run(job: &Job, desk: &mut Desk) -> Result<(), Failure> {
             desk.say(&Word::Listening(node.addr()))?;
             match job.plan.scenario {
                 Scenario::Reqrep { .. } => roundtrip::answer(ends, desk).await?,
+                Scenario::Stream { .. } => {
+                    stream::subscribe(&mut ends.inbox, &job.plan, desk).await?;
+                }
                 _ => subscribe::run(&mut ends, &job.plan, desk).await?,
             }
             // The role has to be held until the coordinator ends all processes: what others have not acknowledged is still relayed.
@@ -60,8 +63,34 @@ async fn publisher(node: &Node, plan: &Plan, desk: &mut Desk) -> Result<(), Fail
     let promise = plan.promise().unwrap_or_default();
     let channel = channel.dissemination(promise.dissemination);
     let channel = channel.k_safe(promise.k_safe);
+    if let Scenario::Stream { .. } = plan.scenario {
+        return stream::publish(&channel, plan, desk).await;
+    }
+    let transfers = transfer(channel.clone(), plan.beside());
     let last = None;
-    publish::run(&mut MeshSink { channel, last }, plan, desk).await
+    let mut sink = MeshSink { channel, last };
+    tokio::select! {
+        biased;
+        published = publish::run(&mut sink, plan, desk) => published,
+        failed = transfers => failed,
+    }
+}
+
+/// Sends large payloads one after the other; never returns unless that fails.
+async fn transfer(channel: Channel, bytes: u64) -> Result<(), Failure> {
+    if bytes == 0 {
+        return std::future::pending().await;
+    }
+    // In a task, as a program would have it.
+    let sending = tokio::spawn(async move {
+        loop {
+            stream::send(&channel, bytes).await?;
+        }
+    });
+    match sending.await {
+        Ok(failed) => failed,
+        Err(error) => Err(Failure::failed(error.to_string())),
+    }
 }
 
 async fn hold_role(node: &Node) -> Result<MeshEnd, Failure> {
@@ -136,6 +165,18 @@ impl Source for MeshEnd {
             match item {
                 InboxItem::Message(message) => each(message.payload())
                     .map_err(|stray| Failure::failed(format!("a promise was broken: {stray}")))?,
+                InboxItem::Large(large) => match large.length() {
+                    Some(bytes) if bytes >= TRANSFER_BYTES_MIN => {
+                        tokio::spawn(stream::drain(large.into_reader(), bytes));
+                    }
+                    _ => {
+                        let payload = large.into_bytes().await;
+                        let payload = payload.map_err(|e| Failure::failed(e.to_string()))?;
+                        each(&payload).map_err(|stray| {
+                            Failure::failed(format!("a promise was broken: {stray}"))
+                        })?;
+                    }
+                },
                 InboxItem::Closed(reason) => return Err(Failure::failed(reason.to_string())),
                 // What is missing shows in the numbers of what follows, or at the end.
                 _ => {}
@@ -173,6 +214,8 @@ impl Replier for MeshEnd {
 
 /// What all subscribers hold.
 const ROLE: &str = "bench:subscriber";
+/// What has so many bytes or more is no message of the measurement, but a transfer beside them.
+pub(crate) const TRANSFER_BYTES_MIN: u64 = 17 << 20;
 /// How many messages are taken out of the inbox at once.
 const ITEMS_AT_ONCE: usize = 256;
 /// How long the nodes may take to find each other.

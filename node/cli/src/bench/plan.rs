@@ -39,7 +39,11 @@ pub(crate) enum Scenario {
         rate: u64,
         secs: u64,
         promise: Promise,
+        /// Large payloads of so many bytes are sent beside them, one after the other; none if 0.
+        beside: u64,
     },
+    /// One publisher sends one payload to all subscribers, which read it as it comes.
+    Stream { subs: usize, promise: Promise },
     /// One process sends `count` requests to another, with `inflight` of them on the way at once.
     Reqrep { count: u64, inflight: usize },
 }
@@ -67,6 +71,7 @@ impl Plan {
         match self.scenario {
             Scenario::Fanout { .. } => "fanout",
             Scenario::Latency { .. } => "latency",
+            Scenario::Stream { .. } => "stream",
             Scenario::Reqrep { .. } => "reqrep",
         }
     }
@@ -102,7 +107,9 @@ impl Plan {
 
     pub(crate) fn promise(&self) -> Option<Promise> {
         match self.scenario {
-            Scenario::Fanout { promise, .. } | Scenario::Latency { promise, .. } => Some(promise),
+            Scenario::Fanout { promise, .. }
+            | Scenario::Latency { promise, .. }
+            | Scenario::Stream { promise, .. } => Some(promise),
             Scenario::Reqrep { .. } => None,
         }
     }
@@ -110,7 +117,9 @@ impl Plan {
     /// How many processes receive.
     pub(crate) fn subs(&self) -> usize {
         match self.scenario {
-            Scenario::Fanout { subs, .. } | Scenario::Latency { subs, .. } => subs,
+            Scenario::Fanout { subs, .. }
+            | Scenario::Latency { subs, .. }
+            | Scenario::Stream { subs, .. } => subs,
             Scenario::Reqrep { .. } => 1,
         }
     }
@@ -120,6 +129,7 @@ impl Plan {
         match self.scenario {
             Scenario::Fanout { count, .. } | Scenario::Reqrep { count, .. } => count,
             Scenario::Latency { rate, secs, .. } => rate * secs,
+            Scenario::Stream { .. } => 1,
         }
     }
 
@@ -128,10 +138,19 @@ impl Plan {
         let count = match self.scenario {
             Scenario::Fanout { count, .. } => count / 10,
             Scenario::Latency { rate, .. } => rate / 2,
+            Scenario::Stream { .. } => 1,
             Scenario::Reqrep { .. } => WARM_UP_REQUESTS,
         };
         let by_bytes = WARM_UP_BYTES_MAX / (self.size as u64 + 1);
         count.clamp(1, by_bytes.max(1))
+    }
+
+    /// How many bytes the large payloads have that are sent beside the messages; 0 if none are.
+    pub(crate) fn beside(&self) -> u64 {
+        match self.scenario {
+            Scenario::Latency { beside, .. } => beside,
+            _ => 0,
+        }
     }
 
     /// Whether payloads carry the time at which they were sent.

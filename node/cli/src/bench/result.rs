@@ -29,6 +29,9 @@ pub(crate) struct Measured {
     pub(crate) cpu_s: f64,
     pub(crate) cpu_us_per_delivery: f64,
     pub(crate) peak_rss_kb: u64,
+    /// The same of each process, the publisher last, if that is what was to be measured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) peak_rss_kb_each: Vec<u64>,
     #[serde(flatten)]
     pub(crate) comparison: Option<Comparison>,
 }
@@ -39,6 +42,7 @@ pub(crate) struct Measured {
 pub(crate) enum Pace {
     Rate { rate: u64, secs: u64 },
     Inflight { inflight: usize },
+    Beside { rate: u64, secs: u64, beside: u64 },
 }
 
 /// How many deliveries, or answered requests, there were in a second.
@@ -116,6 +120,10 @@ impl Measured {
                 .map(|tally| tally.usage.peak_rss_kb)
                 .max()
                 .unwrap_or(0),
+            peak_rss_kb_each: match plan.scenario {
+                Scenario::Stream { .. } => all().map(|tally| tally.usage.peak_rss_kb).collect(),
+                _ => Vec::new(),
+            },
             comparison: None,
         }
     }
@@ -174,8 +182,16 @@ fn median(mut numbers: Vec<f64>) -> f64 {
 
 fn pace(scenario: Scenario) -> Option<Pace> {
     match scenario {
-        Scenario::Fanout { .. } => None,
-        Scenario::Latency { rate, secs, .. } => Some(Pace::Rate { rate, secs }),
+        Scenario::Fanout { .. } | Scenario::Stream { .. } => None,
+        Scenario::Latency {
+            rate,
+            secs,
+            beside: 0,
+            ..
+        } => Some(Pace::Rate { rate, secs }),
+        Scenario::Latency {
+            rate, secs, beside, ..
+        } => Some(Pace::Beside { rate, secs, beside }),
         Scenario::Reqrep { inflight, .. } => Some(Pace::Inflight { inflight }),
     }
 }

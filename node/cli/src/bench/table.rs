@@ -26,11 +26,20 @@ pub(crate) fn table(measured: &Measured) -> String {
 fn title(measured: &Measured) -> String {
     let count = grouped(measured.count as f64, 0);
     let what = match measured.pace {
+        None if measured.scenario == "stream" => {
+            format!("a payload of {} bytes", grouped(measured.size as f64, 0))
+        }
         None => format!("{count} messages of {} bytes", measured.size),
         Some(Pace::Rate { rate, secs }) => format!(
             "{} messages of {} bytes a second, for {secs} s",
             grouped(rate as f64, 0),
             measured.size
+        ),
+        Some(Pace::Beside { rate, secs, beside }) => format!(
+            "{} messages of {} bytes a second, for {secs} s, beside large payloads of {} bytes",
+            grouped(rate as f64, 0),
+            measured.size,
+            grouped(beside as f64, 0)
         ),
         Some(Pace::Inflight { inflight }) => format!(
             "{count} requests of {} bytes, {inflight} at once",
@@ -76,6 +85,15 @@ fn rows(measured: &Measured) -> Vec<(&'static str, String)> {
             grouped(measured.peak_rss_kb as f64 * 1_024.0 / 1e6, 1),
         ),
     ]);
+    if let Some((publisher, subscribers)) = measured.peak_rss_kb_each.split_last() {
+        let megabytes = |kb: &u64| grouped(*kb as f64 * 1_024.0 / 1e6, 1);
+        rows.push(("publisher's memory, MB", megabytes(publisher)));
+        rows.extend(
+            subscribers
+                .iter()
+                .map(|kb| ("a subscriber's, MB", megabytes(kb))),
+        );
+    }
     if let Some(comparison) = &measured.comparison {
         rows.push(("ratio to bare QUIC", grouped(comparison.ratio, 3)));
     }

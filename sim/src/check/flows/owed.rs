@@ -47,6 +47,9 @@ impl Flow {
                     continue;
                 }
                 seen.push(seat);
+                if self.was_refused(seat) {
+                    continue;
+                }
                 if let Some(broken) = self.owed_to(lives, seat, lost) {
                     return Some((seat, broken));
                 }

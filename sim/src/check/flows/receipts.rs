@@ -31,6 +31,12 @@ impl Flows {
         node: NodeId,
         range: (Seq, Seq),
     ) -> Result<(), Broken> {
+        if flow.is_large() {
+            // It gets nothing more of it either.
+            let receipt = self.receipts.entry((process, flow)).or_default();
+            receipt.excuse(node);
+            return Ok(());
+        }
         let receipt = self.receipt(process, flow, range.1)?;
         receipt
             .lost
@@ -137,6 +143,16 @@ impl Flows {
 }
 
 impl Receipt {
+    /// This node refused all of it.
+    pub(super) fn excuse(&mut self, node: NodeId) {
+        self.lost.entry(node).or_default().push((0, u64::MAX));
+    }
+
+    /// No more is sent; gives how far it is settled, and how much was sent.
+    pub(super) fn end(&self) -> (u64, u64) {
+        (self.settled, self.last)
+    }
+
     /// Another batch goes on its way, which it may as long as the window is not full.
     pub(super) fn pass(
         &mut self,

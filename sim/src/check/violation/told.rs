@@ -20,6 +20,7 @@ impl Broken {
     fn names(&self) -> Vec<Name> {
         match self {
             Broken::NeverSent { message, .. }
+            | Broken::AfterEnd { message }
             | Broken::Altered { message }
             | Broken::Duplicated { message }
             | Broken::DeliveredAfterGap { message }
@@ -35,6 +36,9 @@ impl Broken {
                 message, deliverer, ..
             } => vec![message.origin, *deliverer],
             Broken::SettledEarly { message, holder } => vec![message.origin, *holder],
+            Broken::EndedTwice { origin, .. }
+            | Broken::EndWrong { origin, .. }
+            | Broken::NeverEnded { origin, .. } => vec![*origin],
             Broken::CallAltered { call }
             | Broken::CallMisrouted { call }
             | Broken::CallTwice { call }

@@ -340,6 +340,9 @@ fn change(observation: &mut Observation, stream: &mut Stream) {
         Observation::ClockSet { .. }
         | Observation::Started { .. }
         | Observation::Resumed
+        | Observation::Announced { .. }
+        | Observation::Ended { .. }
+        | Observation::LargeEnded { .. }
         | Observation::AtRest => {}
     }
 }
