@@ -17,7 +17,7 @@ use rolecast_protocol::{
     CallId, Event, FlowId, Gap, InboxId, LargeEnd, Limits, Origin, Refusal, ReplyTo,
 };
 
-pub use bounds::{Bounds, check_link, check_usage};
+pub use bounds::{Bounds, check_link, check_usage, left_over};
 pub use calls::{Called, Callee, Calling};
 pub use flows::{Delivered, Receiving, Sending};
 pub use lives::{Holder, ProcessId};

@@ -31,6 +31,10 @@ pub struct Statistics {
     pub payload_bytes_delivered: u64,
     /// Payload bytes sent for each payload byte delivered.
     pub payload_redundancy: f64,
+    /// Frames handed to links for each message put into an inbox.
+    pub frames_per_delivery: f64,
+    /// Over how many links a message came that came over most; only at the level of engines.
+    pub last_hop_max: u64,
     /// Bytes handed to links for each node.
     pub bytes_per_node: u64,
     /// From a multicast's acceptance to its deliveries.

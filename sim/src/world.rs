@@ -228,6 +228,10 @@ impl<'a> World<'a> {
         statistics.latency = self.latencies.quantiles();
         let nodes = u64::from(self.scenario.nodes.max(1));
         statistics.bytes_per_node = (statistics.frame_bytes + statistics.datagram_bytes) / nodes;
+        if statistics.deliveries > 0 {
+            statistics.frames_per_delivery =
+                statistics.frames as f64 / statistics.deliveries as f64;
+        }
         if statistics.payload_bytes_delivered > 0 {
             statistics.payload_redundancy =
                 statistics.payload_bytes_sent as f64 / statistics.payload_bytes_delivered as f64;

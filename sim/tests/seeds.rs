@@ -2,6 +2,7 @@
 //!
 //! The seeds are dealt out to several tests, so that they run on several cores.
 
+use rolecast_sim::probe::Probe;
 use rolecast_sim::{Family, Outcome, Scenario, regressions, replay, run, run_recorded};
 
 fn hold(seeds: impl IntoIterator<Item = u64>) {
@@ -91,4 +92,22 @@ fn what_was_recorded_passes_when_it_is_checked_again() {
             "seed {seed}"
         );
     }
+}
+
+#[test]
+fn what_was_passed_on_came_over_more_than_one_link() {
+    let family = Family::named("eager").expect("there is one");
+    let mut passed_on = 0;
+    for seed in 0..20 {
+        let outcome = run(&Scenario::draw_from(family, seed, None));
+        let (statistics, relayed) = (
+            &outcome.statistics,
+            outcome.reached.count(Probe::RelayFirst) > 0,
+        );
+        assert_eq!(statistics.last_hop_max > 1, relayed, "seed {seed}");
+        let frames = statistics.frames_per_delivery * statistics.deliveries as f64;
+        assert_eq!(frames.round() as u64, statistics.frames, "seed {seed}");
+        passed_on += u32::from(relayed);
+    }
+    assert!(passed_on > 5, "{passed_on}");
 }

@@ -94,6 +94,31 @@ pub fn check_usage(usage: &Usage, bounds: &Bounds) -> Result<(), Broken> {
     }
 }
 
+/// What an engine keeps although every program has taken what came, and every call has ended.
+///
+/// What is kept for others is not looked at: who is gone may be known to some and not to all, and what is kept then goes with the flow.
+#[must_use]
+pub fn left_over(usage: &Usage) -> Option<&'static str> {
+    let kept = [
+        (
+            "messages count as not taken that were",
+            usage.untaken_bytes_max,
+        ),
+        ("calls count as open that have ended", usage.calls),
+        // All calls are over, and every holder that did not answer heard of it.
+        (
+            "a holder believes that an answer of its is awaited, and it is not",
+            usage.questions,
+        ),
+        (
+            "calls count as waiting in an inbox that were taken",
+            usage.inbox_bytes_max,
+        ),
+    ];
+    let (what, _) = kept.into_iter().find(|(_, used)| *used > 0)?;
+    Some(what)
+}
+
 /// What a batch may have above its largest payload: small messages are gathered up to this.
 pub(crate) const BATCH_BYTES_MORE: usize = 64 << 10;
 /// The most flows that an engine receives.
@@ -121,6 +146,11 @@ mod tests {
             limit: 3,
         };
         assert_eq!(check_usage(&usage(4), &bounds), Err(broken));
+        assert_eq!(left_over(&usage(0)), None);
+        assert_eq!(
+            left_over(&usage(1)),
+            Some("calls count as open that have ended")
+        );
         assert_eq!(check_link(bounds.link_bytes, &bounds), Ok(()));
         assert!(check_link(bounds.link_bytes + 1, &bounds).is_err());
     }

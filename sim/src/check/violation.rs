@@ -192,6 +192,16 @@ pub enum Broken {
         /// What happened instead.
         how: Instead,
     },
+    /// A message that one member was told is lost, and another one was not.
+    #[error(
+        "once or Gap: {message} was neither delivered here nor named in a Gap, although {told} was told that it is lost, and both stayed up"
+    )]
+    Untold {
+        /// Which.
+        message: MessageName,
+        /// Who was told.
+        told: Name,
+    },
     /// A message of a sender that stays up, not delivered.
     #[error("validity: {message} was {how} here, although its sender stayed up")]
     Validity {

@@ -200,12 +200,14 @@ impl<'a> World<'a> {
         let reached = self.reached();
         let trace = self.network.trace();
         let nodes = u64::from(self.scenario.nodes.max(1));
+        let seen = self.watch.statistics();
         let statistics = Statistics {
+            frames_per_delivery: seen.frames as f64 / seen.deliveries.max(1) as f64,
             datagrams: trace.datagrams,
             datagram_bytes: trace.bytes,
             bytes_per_node: trace.bytes / nodes,
             virtual_us: self.network.now().as_micros(),
-            ..self.watch.statistics()
+            ..seen
         };
         let faults = self.scenario.plan.faults.iter();
         let kinds = faults.map(crate::plan::Fault::kinds);
@@ -497,6 +499,11 @@ impl<'a> World<'a> {
                 let what = "a program does not come to an end with its work";
                 return Some(self.violation(name, Broken::Livelock { what }));
             }
+        }
+        let kept = |program: &Program| Some((program.id(), self.watch.left_over(program.id())?));
+        if !excused && let Some((id, what)) = programs.iter().find_map(kept) {
+            let name = self.watch.ask(|ghost| ghost.name(id));
+            return Some(self.violation(name, Broken::Livelock { what }));
         }
         for program in &programs {
             // A node that is paused does not answer, and the world stands still as long as it is waited for.

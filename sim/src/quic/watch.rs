@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::network::Network;
 use super::traffic::Traffic;
 use crate::check::{
-    Bounds, Broken, Ghost, Observation, ProcessId, Recorded, Violation, check_usage,
+    Bounds, Broken, Ghost, Observation, ProcessId, Recorded, Violation, check_usage, left_over,
 };
 use crate::film::Passage;
 use crate::probe::{Probe, Reached};
@@ -43,6 +43,8 @@ struct Seen {
     reached: Reached,
     sightings: Sightings,
     traffic: Traffic,
+    /// What each engine kept when it was last at rest.
+    left_over: BTreeMap<ProcessId, Option<&'static str>>,
 }
 
 /// What was seen of processes and calls, so that what follows is known for what it is.
@@ -118,6 +120,7 @@ impl Watch {
                 reached: Reached::default(),
                 sightings: Sightings::default(),
                 traffic: Traffic::new(filmed),
+                left_over: BTreeMap::new(),
             }),
             broken: Notify::new(),
         }))
@@ -265,8 +268,16 @@ impl Watch {
         count(&mut self.seen().statistics);
     }
 
+    /// What the engine of a process keeps although nobody needs it any more, if nothing travels.
+    pub(crate) fn left_over(&self, process: ProcessId) -> Option<&'static str> {
+        self.seen().left_over.get(&process).copied().flatten()
+    }
+
     pub(crate) fn check_usage(&self, process: ProcessId, engine: &Engine) {
-        let checked = check_usage(&engine.usage(), &self.seen().bounds);
+        let usage = engine.usage();
+        let left = left_over(&usage);
+        self.seen().left_over.insert(process, left);
+        let checked = check_usage(&usage, &self.seen().bounds);
         if let Err(broken) = checked {
             self.complain(process, broken);
         }

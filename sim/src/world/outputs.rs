@@ -89,6 +89,7 @@ impl World<'_> {
                 ticket,
             } => {
                 self.note_way(process, origin);
+                self.note_hop(process, origin, flow);
                 let upto = (origin, flow, first.0 + u64::from(batch.count()) - 1);
                 let calls = batch
                     .clone()

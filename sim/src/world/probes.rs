@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rolecast_membership::{Event as MembershipEvent, NodeId};
-use rolecast_protocol::{Answer, CallId, Event, Origin, ReplyTo};
+use rolecast_protocol::{Answer, CallId, Event, FlowId, Origin, ReplyTo};
 
 use super::World;
 use crate::check::{Delivered, ProcessId};
@@ -15,6 +15,8 @@ use crate::process::State;
 pub(super) struct Sightings {
     /// The calls that some holder got.
     calls: BTreeSet<(NodeId, CallId)>,
+    /// Over how many links what a process last got of a flow came to it.
+    hops: BTreeMap<(NodeId, FlowId, ProcessId), u64>,
     /// How many replies each call got.
     replies: BTreeMap<(ProcessId, CallId), u32>,
 }
@@ -48,6 +50,22 @@ impl World<'_> {
         let to = self.name(process).slot;
         let cut = !dead && self.network.is_cut(from, to);
         sometimes!(self.reached, RelayAroundCut, if cut);
+    }
+
+    /// Messages of this flow came out of the frame that is being handled: over how many links?
+    pub(super) fn note_hop(&mut self, process: ProcessId, origin: Origin, flow: FlowId) {
+        let hops = &mut self.sightings.hops;
+        let hop = self.hearing.map_or(0, |end| {
+            let from = self.network.end(end.other()).party;
+            let before = hops.get(&(origin.node, flow, from.process));
+            match from.node == origin.node {
+                true => 1,
+                false => before.map_or(2, |before| before + 1),
+            }
+        });
+        hops.insert((origin.node, flow, process), hop);
+        let most = &mut self.statistics.last_hop_max;
+        *most = hop.max(*most);
     }
 
     /// A call was put into an inbox.

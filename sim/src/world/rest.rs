@@ -5,7 +5,7 @@ use std::time::Duration;
 use rolecast_membership::Time;
 
 use super::{Happening, World};
-use crate::check::{Broken, ProcessId, Violation};
+use crate::check::{Broken, ProcessId, Violation, left_over};
 use crate::process::State;
 
 /// How often it is looked whether the mesh has come to rest.
@@ -59,9 +59,7 @@ impl World<'_> {
                 let broken = Broken::NeverWritable { flow: flow.0 };
                 return Some(self.violation(now, process, broken));
             }
-            if !excused && entry.engine.usage().questions > 0 {
-                // All calls are over, and every holder that did not answer heard of it.
-                let what = "a holder believes that an answer of its is awaited, and it is not";
+            if !excused && let Some(what) = left_over(&entry.engine.usage()) {
                 return Some(self.violation(now, process, Broken::Livelock { what }));
             }
             let idle =

@@ -5,8 +5,8 @@ use rolecast_protocol::{Event, Gap, InboxId, Seq};
 use rolecast_sim::check::{Broken, Observation};
 
 use crate::history::{
-    FLOW, INBOX, accepted, delivered, down, identity, lose_last_of_n2, node, nth_delivery,
-    position, range_gap, receiving, refused, role, settled,
+    FLOW, INBOX, accepted, consumed, delivered, down, identity, lose_last_of_n2, node,
+    nth_delivery, position, range_gap, receiving, refused, role, settled,
 };
 
 #[test]
@@ -31,6 +31,20 @@ fn gaps_need_a_reason_and_name_what_is_lost() {
             matches!(b, Broken::GapWrong { .. })
         });
     }
+    // Nobody has it, and one of two members hears of it.
+    refused(
+        |h| {
+            lose_last_of_n2(h);
+            h.remove(nth_delivery(h, 1, 1));
+            let taken = position(h, |p, o| {
+                p == 1 && matches!(o, Observation::Consumed { .. })
+            });
+            h[taken].1 = consumed(2);
+            h.push((0, Observation::Crashed));
+            h.push((1, range_gap(3, 3)));
+        },
+        |b| matches!(b, Broken::Untold { .. }),
+    );
     // Nobody has it: the gap is right, and then the message must not come.
     let nobody = |h: &mut Vec<(u32, Observation)>| {
         lose_last_of_n2(h);

@@ -97,8 +97,12 @@ pub(crate) fn human_run(
     writeln!(out, "calls       {}", statistics.calls)?;
     writeln!(
         out,
-        "traffic     {} frames, {} datagrams, {} bytes for each node",
-        statistics.frames, statistics.datagrams, statistics.bytes_per_node
+        "traffic     {} frames ({:.2} for each delivery, over {} links at most), {} datagrams, {} bytes for each node",
+        statistics.frames,
+        statistics.frames_per_delivery,
+        statistics.last_hop_max,
+        statistics.datagrams,
+        statistics.bytes_per_node
     )?;
     writeln!(
         out,

@@ -93,7 +93,7 @@ impl Flow {
         })
     }
 
-    /// Another member that delivered a message which one member did not.
+    /// Another member that knows more of a message than one that did not deliver it: it delivered it, or at least heard that it is lost.
     fn disagreement(&self, lives: &Lives, seq: u64, how: Instead) -> Option<Broken> {
         if self.mode.dissemination == Dissemination::BestEffort {
             return None;
@@ -108,7 +108,10 @@ impl Flow {
         let deliverer = sent.members.iter().find(|&&other| {
             let due = lives.is_due(lives.seat(other).life, sent.at);
             (due || uniform) && self.was_delivered(other, seq)
-        })?;
+        });
+        let Some(deliverer) = deliverer else {
+            return self.untold(lives, seq, how);
+        };
         let deliverer = lives.name_of_seat(*deliverer);
         Some(match uniform {
             true => Broken::Uniformity {
@@ -123,6 +126,26 @@ impl Flow {
                 how,
             },
         })
+    }
+
+    /// Another member that heard that a message is lost, of which one member heard nothing.
+    ///
+    /// Only of a sender that is gone: one that was declared down while it lived reports to each member itself what it owed, and may not reach all.
+    /// And not if several members have to hold a message: whoever held it gives it up without anybody else having heard of it.
+    fn untold(&self, lives: &Lives, seq: u64, how: Instead) -> Option<Broken> {
+        let gone = matches!(
+            lives.life(self.origin).state,
+            LifeState::Crashed | LifeState::Left { .. }
+        );
+        if how == Instead::Gapped || !gone || self.mode.k_safe > 1 {
+            return None;
+        }
+        let sent = &self.sent[self.batch_of(seq).expect("it was sent")];
+        let told = sent.members.iter().find(|&&other| {
+            lives.is_due(lives.seat(other).life, sent.at) && self.was_given_up(other, seq)
+        })?;
+        let (message, told) = (self.name(lives, seq), lives.name_of_seat(*told));
+        Some(Broken::Untold { message, told })
     }
 
     /// Whether the sender was told that enough members hold a message.

@@ -35,6 +35,7 @@ impl Broken {
             | Broken::Uniformity {
                 message, deliverer, ..
             } => vec![message.origin, *deliverer],
+            Broken::Untold { message, told } => vec![message.origin, *told],
             Broken::SettledEarly { message, holder } => vec![message.origin, *holder],
             Broken::EndedTwice { origin, .. }
             | Broken::EndWrong { origin, .. }

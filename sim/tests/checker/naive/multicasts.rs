@@ -357,6 +357,7 @@ impl<'a> History<'a> {
                             &sent,
                             seq,
                             Missed {
+                                untold: self.is_untold(&members, seat, &sent, seq),
                                 gapped: given_up.any(|put| put.positions.contains(&seq)),
                                 by_any: others().next().is_some(),
                                 by_staying: others().any(|o| stays(o.node, o.epoch)),
@@ -431,9 +432,26 @@ impl<'a> History<'a> {
             Goes::Left { drained: true } if !doubted && !short => Some("drain"),
             _ if mode.dissemination == Dissemination::BestEffort => None,
             _ if uniform && self.was_stable(sent, seq) => Some("stability"),
-            _ if uniform => missed.by_any.then_some("uniform agreement"),
-            _ => missed.by_staying.then_some("agreement"),
+            _ if uniform && missed.by_any => Some("uniform agreement"),
+            _ if missed.by_staying => Some("agreement"),
+            _ => missed.untold.then_some("once or Gap"),
         }
+    }
+
+    /// Whether another member that stays was told that a message is lost, and this one was not.
+    fn is_untold(self, members: &[&Seat], seat: &Seat, sent: &Sent<'_>, seq: u64) -> bool {
+        let told = |seat: &Seat| {
+            let put = self.put_into(seat, sent.origin, sent.sending.flow);
+            put.iter()
+                .any(|put| !put.came && put.positions.contains(&seq))
+        };
+        let origin = self.life(sent.origin.node, sent.origin.epoch);
+        let gone =
+            origin.is_some_and(|life| matches!(life.goes, Goes::Crashed | Goes::Left { .. }));
+        let simple = self.k_safe(sent) <= 1;
+        let stays = |other: &Seat| self.is_correct(other.node, other.epoch, sent.at);
+        let told_another = || members.iter().any(|other| stays(other) && told(other));
+        gone && simple && !told(seat) && told_another()
     }
 }
 
@@ -441,6 +459,8 @@ impl<'a> History<'a> {
 struct Missed {
     /// Whether its inbox was told.
     gapped: bool,
+    /// Whether it was not, while another one was that stays.
+    untold: bool,
     /// Whether it came to another one, or to one who stays.
     by_any: bool,
     by_staying: bool,
