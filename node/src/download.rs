@@ -61,7 +61,7 @@ impl Download {
         }
         match &state.end {
             Some(Ok(())) => Poll::Ready(None),
-            Some(Err(error)) => Poll::Ready(Some(Err(error.clone()))),
+            Some(Err(error)) => Poll::Ready(Some(Err(*error))),
             None => {
                 match &mut state.reader {
                     Some(waker) => waker.clone_from(cx.waker()),
