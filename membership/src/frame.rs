@@ -16,6 +16,9 @@ pub(crate) const PULL_MAX: usize = 1_024;
 /// How many bytes of records one frame or question is answered with; the next exchange brings the rest.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// What a frame has beside its records: a tag, a count, and a length per record.
+const OVERHEAD: usize = 8;
+
 /// One message between two memberships.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Frame<'a> {
@@ -40,7 +43,7 @@ pub(crate) enum Frame<'a> {
     /// Asks for the records of these nodes.
     Pull(Vec<NodeId>),
     /// Encoded records.
-    #[serde(borrow)]
+    #[serde(borrow, serialize_with = "crate::blob::many")]
     Records(Vec<&'a [u8]>),
     /// The sender leaves.
     Farewell(Identity),
@@ -59,7 +62,15 @@ pub(crate) struct Gone {
 
 impl<'a> Frame<'a> {
     pub(crate) fn encode(&self) -> Bytes {
-        postcard::to_stdvec(self)
+        let room = match self {
+            Frame::Have { entries, .. } => 80 + entries.len() * size_of::<Entry>(),
+            Frame::Records(records) => {
+                let bytes = records.iter().map(|record| record.len() + OVERHEAD);
+                bytes.sum::<usize>() + OVERHEAD
+            }
+            _ => 64,
+        };
+        postcard::to_extend(self, Vec::with_capacity(room))
             .expect("a frame can be encoded")
             .into()
     }
@@ -77,8 +88,6 @@ impl<'a> Frame<'a> {
 
     /// The frames that carry these records, each at most [`FRAME_BYTES_MAX`] long, all together at most about 4 MiB.
     pub(crate) fn records(records: impl Iterator<Item = &'a Bytes>) -> Vec<Bytes> {
-        // What a frame has beside its records: a tag, a count, and a length per record.
-        const OVERHEAD: usize = 8;
         const { assert!(RECORD_BYTES_MAX + 2 * OVERHEAD <= FRAME_BYTES_MAX) };
         let mut frames = Vec::new();
         let mut batch: Vec<&[u8]> = Vec::new();

@@ -9,6 +9,7 @@
 
 mod antientropy;
 mod api;
+mod blob;
 mod codec;
 mod frame;
 mod gossip;

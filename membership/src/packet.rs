@@ -28,10 +28,9 @@ pub(crate) struct Side {
 
 impl Side {
     pub(crate) fn new(live: usize, lowest: NodeId) -> Self {
-        let low = lowest.as_bytes().first_chunk().expect("an id has 32 bytes");
         Side {
             live: u16::try_from(live).unwrap_or(u16::MAX),
-            low: u64::from_be_bytes(*low),
+            low: lowest.head(),
         }
     }
 
@@ -47,7 +46,7 @@ impl Side {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum News<'a> {
     /// An encoded record.
-    Record(&'a [u8]),
+    Record(#[serde(serialize_with = "crate::blob::one")] &'a [u8]),
     /// A record that is too large for a datagram is pulled from whoever hints at it.
     Hint(Entry),
 }
@@ -105,7 +104,7 @@ impl PacketBuilder {
     /// Begins with SWIM's packet, which may be empty.
     pub(crate) fn new(side: Side, swim: &[u8]) -> Self {
         debug_assert!(swim.len() <= crate::tempo::SWIM_BYTES_MAX);
-        let mut bytes = Vec::with_capacity(DATAGRAM_BYTES_MAX);
+        let mut bytes = Vec::with_capacity(ENVELOPE_BYTES + swim.len());
         bytes.put_u8(KIND);
         bytes.put_u16(side.live);
         bytes.put_u64(side.low);
@@ -117,6 +116,7 @@ impl PacketBuilder {
     pub(crate) fn add(&mut self, news: &[u8]) -> bool {
         let fits = self.bytes.len() + 2 + news.len() <= DATAGRAM_BYTES_MAX;
         if fits {
+            self.bytes.reserve(DATAGRAM_BYTES_MAX - self.bytes.len());
             put_block(&mut self.bytes, news);
         }
         fits
