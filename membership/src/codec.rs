@@ -3,6 +3,7 @@
 //! Fixed-width and big-endian: an identity is the node id, the epoch, and the address (a tag, the IP, the port).
 //! A header is source, incarnation, destination, a message tag and the message's fields; an update is identity, incarnation and state.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::{Buf, BufMut};
@@ -27,22 +28,54 @@ pub(crate) enum CodecError {
 }
 
 /// A packet of `foca`, as far as it is looked at before `foca` gets it.
-pub(crate) struct Parsed {
+pub(crate) struct Parsed<'a> {
     pub(crate) header: Header<Life>,
     pub(crate) updates: Vec<Member<Life>>,
+    bytes: &'a [u8],
+    header_bytes: usize,
 }
 
 /// Reads header and updates of a packet; `None` if it is malformed.
-pub(crate) fn parse(mut bytes: &[u8]) -> Option<Parsed> {
-    let header = PacketCodec.decode_header(&mut bytes).ok()?;
+pub(crate) fn parse(bytes: &[u8]) -> Option<Parsed<'_>> {
+    let mut rest = bytes;
+    let header = PacketCodec.decode_header(&mut rest).ok()?;
+    let header_bytes = bytes.len() - rest.len();
     let mut updates = Vec::new();
-    if bytes.len() >= 2 {
-        let count = bytes.get_u16();
+    if rest.len() >= 2 {
+        let count = rest.get_u16();
         for _ in 0..count {
-            updates.push(PacketCodec.decode_member(&mut bytes).ok()?);
+            updates.push(PacketCodec.decode_member(&mut rest).ok()?);
         }
     }
-    bytes.is_empty().then_some(Parsed { header, updates })
+    rest.is_empty().then_some(Parsed {
+        header,
+        updates,
+        bytes,
+        header_bytes,
+    })
+}
+
+impl<'a> Parsed<'a> {
+    /// Drops the updates that are not wanted; gives the packet without them.
+    pub(crate) fn keep(&mut self, wanted: impl Fn(&Member<Life>) -> bool) -> Cow<'a, [u8]> {
+        let before = self.updates.len();
+        self.updates.retain(wanted);
+        if self.updates.len() == before {
+            return Cow::Borrowed(self.bytes);
+        }
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        bytes.put_slice(&self.bytes[..self.header_bytes]);
+        put_updates(&mut bytes, &self.updates);
+        Cow::Owned(bytes)
+    }
+}
+
+/// The number of the probe that a packet is, if it is one.
+pub(crate) fn ping_number(mut bytes: &[u8]) -> Option<u8> {
+    match PacketCodec.decode_header(&mut bytes).ok()?.message {
+        Message::Ping(number) => Some(number),
+        _ => None,
+    }
 }
 
 /// Writes a packet with one update, which `foca` has no call for.
@@ -63,12 +96,18 @@ pub(crate) fn packet(
         .encode_header(&header, &mut bytes)
         .expect("a vector has room");
     if let Some(update) = update {
-        bytes.put_u16(1);
-        PacketCodec
-            .encode_member(&update, &mut bytes)
-            .expect("a vector has room");
+        put_updates(&mut bytes, &[update]);
     }
     bytes
+}
+
+fn put_updates(bytes: &mut Vec<u8>, updates: &[Member<Life>]) {
+    bytes.put_u16(u16::try_from(updates.len()).expect("so many fit into a packet"));
+    for update in updates {
+        PacketCodec
+            .encode_member(update, &mut *bytes)
+            .expect("a vector has room");
+    }
 }
 
 impl Codec<Life> for PacketCodec {
@@ -309,10 +348,15 @@ mod tests {
         for message in messages {
             let update = Member::new(b, 9, State::Suspect);
             let bytes = packet(a, b, message.clone(), Some(update.clone()));
-            let parsed = parse(&bytes).expect("what was encoded can be decoded");
+            let mut parsed = parse(&bytes).expect("what was encoded can be decoded");
             assert_eq!(parsed.header.message, message);
             assert_eq!((parsed.header.src.0, parsed.header.dst.0), (a.0, b.0));
             assert_eq!(parsed.updates, [update]);
+            assert_eq!(*parsed.keep(|_| true), bytes);
+            let without = parsed.keep(|_| false).into_owned();
+            let parsed = parse(&without).expect("it is well-formed");
+            assert_eq!(parsed.header.message, message);
+            assert_eq!(parsed.updates, []);
             for end in 0..bytes.len() {
                 // A shorter packet is an error or the bare header, never a panic.
                 let _ = parse(&bytes[..end]);

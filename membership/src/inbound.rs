@@ -1,5 +1,7 @@
 //! What peers say.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use foca::{Member as SwimMember, Message, State};
 
@@ -8,6 +10,7 @@ use crate::frame::{Frame, Gone, PULL_MAX};
 use crate::life::Life;
 use crate::membership::{Membership, Phase};
 use crate::packet::{News, Packet, PacketBuilder, Side};
+use crate::peers::HAIL_PAUSE_MIN;
 use crate::registry::{Entry, Stamp};
 use crate::swim::LEFT;
 use crate::tombs::TOMBS_MAX;
@@ -15,6 +18,11 @@ use crate::{Epoch, Event, Identity, NodeId, Output, Record, antientropy};
 
 /// The most members that are taken in, whatever peers say.
 pub(crate) const MEMBERS_MAX: usize = 8_192;
+
+/// Between two exchanges, so many peers that connect are sent a digest.
+///
+/// Whoever joins a large mesh is connected to all of it within moments, and most digests differ as long as news are on their way: each of those peers would list everything that it knows.
+const GREETED_MAX: u32 = 8;
 
 impl Membership {
     /// A link is up: both sides introduce themselves, and compare what they know.
@@ -24,10 +32,19 @@ impl Membership {
             return;
         }
         let stranger = self.live_epoch(id) < Some(identity.epoch) && !self.tombs.left(identity);
-        self.peers.connect(self.now, identity, stranger);
+        // Its own record is on its way and says enough, unless this node holds it for down.
+        let patience = match self.tombs.epoch(id) {
+            Some(_) => Duration::ZERO,
+            None => HAIL_PAUSE_MIN,
+        };
+        self.peers
+            .connect(identity, stranger.then_some(self.now + patience));
         let bytes = self.own_frame();
         self.outputs.push_back(Output::Frame { to: id, bytes });
-        self.send_digest(id);
+        if self.greeted < GREETED_MAX {
+            self.greeted += 1;
+            self.send_digest(id);
+        }
     }
 
     pub(crate) fn on_datagram(&mut self, from: NodeId, bytes: &[u8]) {
@@ -77,7 +94,9 @@ impl Membership {
 
     /// SWIM's part of a packet, which is looked at before `foca` gets it.
     fn on_swim(&mut self, from: NodeId, side: Side, bytes: &[u8]) {
-        let Some(parsed) = parse(bytes) else { return };
+        let Some(mut parsed) = parse(bytes) else {
+            return;
+        };
         let src = parsed.header.src;
         if src.id() != from || self.meets_later_self(&parsed) || self.is_full_for(&parsed) {
             return;
@@ -93,14 +112,41 @@ impl Membership {
         if refused && !self.yields_to(src, side) {
             return;
         }
-        self.swim
-            .on_packet(self.now, bytes, !parsed.updates.is_empty());
+        let bytes = parsed.keep(|update| self.is_news(update));
+        let is_suspect = |update: &SwimMember<Life>| update.state() == State::Suspect;
+        let suspects = parsed.updates.iter().any(is_suspect);
+        self.swim.on_packet(self.now, &bytes, suspects);
+        if let Message::Ack(number) = parsed.header.message
+            && parsed.header.dst == self.swim.life()
+            && self.tombs.epoch(from).is_none()
+        {
+            self.swim.on_ack(self.now, src, number);
+        }
+    }
+
+    /// Whether an update may change anything.
+    ///
+    /// Most say what is known; `foca` would look through all its members for each of them.
+    fn is_news(&self, update: &SwimMember<Life>) -> bool {
+        let (id, epoch) = (update.id().id(), update.id().epoch());
+        if id == self.swim.life().id() {
+            return true;
+        }
+        if let Some(down) = self.tombs.epoch(id) {
+            return epoch > down;
+        }
+        let as_first = (update.state(), update.incarnation()) == (State::Alive, 0);
+        match self.live_epoch(id) {
+            Some(live) if as_first => epoch > live,
+            Some(live) => epoch >= live,
+            None => true,
+        }
     }
 
     /// Whether the packet knows a later life of this very node.
     ///
     /// If that life is over, this one goes on behind it: it was started with a clock or a memory that lagged.
-    fn meets_later_self(&mut self, parsed: &Parsed) -> bool {
+    fn meets_later_self(&mut self, parsed: &Parsed<'_>) -> bool {
         let own = self.swim.life();
         let later = |life: &Life| life.id() == own.id() && life.epoch() > own.epoch();
         let mentioned = parsed.updates.iter().find(|update| later(update.id()));
@@ -130,7 +176,10 @@ impl Membership {
     }
 
     /// Whether the packet would bring in more members than there may be.
-    fn is_full_for(&self, parsed: &Parsed) -> bool {
+    fn is_full_for(&self, parsed: &Parsed<'_>) -> bool {
+        if self.swim.active() + parsed.updates.len() < MEMBERS_MAX {
+            return false;
+        }
         let ids = parsed.updates.iter().map(|update| update.id().id());
         let unknown = ids
             .chain([parsed.header.src.id()])
@@ -245,9 +294,12 @@ impl Membership {
     /// Whether a record would be taken in.
     fn is_wanted(&self, entry: Entry) -> bool {
         let Entry { id, stamp } = entry;
+        // Most of what is told is known.
+        if self.registry.stamp(id).is_some_and(|known| known >= stamp) {
+            return false;
+        }
         let live = self.live_epoch(id);
         id != self.registry.own().identity.id
-            && self.registry.stamp(id).is_none_or(|known| known < stamp)
             && self.tombs.epoch(id).is_none_or(|epoch| epoch < stamp.epoch)
             && live.is_none_or(|epoch| epoch <= stamp.epoch)
             && (live.is_some() || self.swim.active() < MEMBERS_MAX)
@@ -301,8 +353,8 @@ impl Membership {
             return;
         };
         if self.live_epoch(entry.id) != Some(identity.epoch) {
-            self.swim
-                .apply(self.now, [SwimMember::alive(Life(identity))]);
+            // Its record is the news of it: SWIM need not tell the same once more.
+            self.swim.admit(self.now, Life(identity));
             self.settle();
         }
         if self.live_epoch(entry.id) == Some(identity.epoch) {

@@ -1,6 +1,6 @@
 //! The membership of one node: its entry points and its clock.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -54,10 +54,14 @@ pub struct Membership {
     pub(crate) outputs: VecDeque<Output>,
     /// When a digest is exchanged with some peer.
     next_exchange: Time,
+    /// How many peers that connected were sent one since.
+    pub(crate) greeted: u32,
     /// When those that are down are called, as long as there are any.
     next_reach: Time,
     /// When members are looked at for suspicion, if there is a doubt.
     next_watch: Time,
+    /// The earliest of all deadlines.
+    deadline: Option<Time>,
 }
 
 /// Whether this node takes part.
@@ -98,12 +102,15 @@ impl Membership {
             tombs: Tombs::default(),
             wants: Wants::default(),
             next_exchange: now + jitter(&mut rng, tempo.exchange_period),
+            greeted: 0,
             next_reach: now,
             next_watch: now,
             rng,
             outputs: VecDeque::new(),
+            deadline: None,
         };
         membership.dial_seeds();
+        membership.find_deadline();
         membership
     }
 
@@ -120,6 +127,7 @@ impl Membership {
             Input::Timeout => self.swim.on_timeout(self.now),
         }
         self.finish();
+        self.find_deadline();
     }
 
     /// What is to be done next; drain to `None` after every call that takes `now`.
@@ -130,6 +138,15 @@ impl Membership {
     /// When to call `handle` with `Input::Timeout` at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
+        self.deadline
+    }
+
+    /// Takes over when something is due next.
+    fn find_deadline(&mut self) {
+        self.deadline = self.next_deadline();
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
         if self.phase == Phase::Over {
             return None;
         }
@@ -190,6 +207,7 @@ impl Membership {
         if self.begin(now) {
             self.seeds.replace(self.now, seeds);
             self.dial_seeds();
+            self.find_deadline();
         }
     }
 
@@ -214,6 +232,7 @@ impl Membership {
             self.outputs.push_back(Output::Datagram { to, bytes });
         }
         self.phase = Phase::Over;
+        self.find_deadline();
     }
 
     /// This node's own record.
@@ -265,6 +284,7 @@ impl Membership {
         if self.begin(now) {
             self.push_own();
             self.spread();
+            self.find_deadline();
         }
     }
 
@@ -405,6 +425,7 @@ impl Membership {
             return;
         }
         self.next_exchange = self.now + jitter(&mut self.rng, self.tempo.exchange_period);
+        self.greeted = 0;
         if let Some(to) = self.peers.any(&mut self.rng, None) {
             self.send_digest(to);
         }
@@ -424,9 +445,13 @@ impl Membership {
         {
             return;
         }
+        if self.seeds.deadline().is_none_or(|at| at > self.now) {
+            return;
+        }
         let alone = self.swim.active() == 0;
-        let registry = &self.registry;
-        let lives_at = |addr| registry.members().any(|m| m.record.identity.addr == addr);
+        let members = self.registry.members();
+        let addrs: BTreeSet<SocketAddr> = members.map(|m| m.record.identity.addr).collect();
+        let lives_at = |addr| addrs.contains(&addr);
         for addr in self
             .seeds
             .take_due(self.now, alone, lives_at, &mut self.rng)

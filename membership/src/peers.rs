@@ -8,7 +8,7 @@ use rand::Rng;
 use crate::random::sample;
 use crate::{Identity, NodeId, Time};
 
-const HAIL_PAUSE_MIN: Duration = Duration::from_millis(500);
+pub(crate) const HAIL_PAUSE_MIN: Duration = Duration::from_millis(500);
 const HAIL_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// A peer that is connected and no member yet is asked to take this node in.
@@ -26,16 +26,12 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    pub(crate) fn connect(&mut self, now: Time, identity: Identity, stranger: bool) {
+    /// A link to a peer is up; if that is no member, it is hailed from `hail_at` on.
+    pub(crate) fn connect(&mut self, identity: Identity, hail_at: Option<Time>) {
         self.peers.insert(identity.id, identity);
-        if stranger {
-            self.hails.insert(
-                identity.id,
-                Hail {
-                    next: now,
-                    pause: HAIL_PAUSE_MIN,
-                },
-            );
+        if let Some(next) = hail_at {
+            let pause = HAIL_PAUSE_MIN;
+            self.hails.insert(identity.id, Hail { next, pause });
         }
     }
 

@@ -14,9 +14,27 @@ pub(crate) fn fork(seed: u64, stream: u64) -> ChaCha8Rng {
 
 /// A time between three and five quarters of `pause`, so that nodes that started together drift apart.
 pub(crate) fn jitter(rng: &mut impl Rng, pause: Duration) -> Duration {
-    let micros = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX / 2);
-    Duration::from_micros(micros - micros / 4 + rng.random_range(0..=micros / 2))
+    Jitter::draw(rng).around(pause)
 }
+
+/// A jitter that several pauses share.
+#[derive(Clone, Copy)]
+pub(crate) struct Jitter(u32);
+
+impl Jitter {
+    pub(crate) fn draw(rng: &mut impl Rng) -> Self {
+        Jitter(rng.random_range(0..=STEPS))
+    }
+
+    /// A time between three and five quarters of `pause`.
+    pub(crate) fn around(self, pause: Duration) -> Duration {
+        let half = (pause / 2).min(Duration::MAX / STEPS);
+        pause - pause / 4 + half * self.0 / STEPS
+    }
+}
+
+/// How finely jitter is drawn.
+const STEPS: u32 = 1 << 16;
 
 /// At most `count` different items, each subset of that size as likely as any other (reservoir sampling).
 pub(crate) fn sample<T>(

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::Rng;
 
 use crate::Time;
-use crate::random::jitter;
+use crate::random::Jitter;
 
 /// The most seeds that count.
 pub const SEEDS_MAX: usize = 256;
@@ -28,6 +28,8 @@ struct Seed {
 pub(crate) struct Seeds {
     seeds: Vec<Seed>,
     own: SocketAddr,
+    /// When the next one is due.
+    next: Option<Time>,
 }
 
 impl Seeds {
@@ -35,6 +37,7 @@ impl Seeds {
         let mut seeds = Seeds {
             seeds: Vec::new(),
             own,
+            next: None,
         };
         seeds.replace(now, addrs);
         seeds
@@ -57,19 +60,26 @@ impl Seeds {
         self.seeds = seeds
             .map(|addr| kept.remove(&addr).unwrap_or_else(|| seed(addr)))
             .collect();
+        self.find_next();
     }
 
     /// Begins anew, because the mesh was lost.
     pub(crate) fn restart(&mut self, now: Time, rng: &mut impl Rng) {
+        let jitter = Jitter::draw(rng);
         for seed in &mut self.seeds {
             seed.pause = PAUSE_MIN;
-            seed.next = seed.next.min(now + jitter(rng, PAUSE_MIN));
+            seed.next = seed.next.min(now + jitter.around(PAUSE_MIN));
         }
+        self.find_next();
     }
 
     /// When the next one is due.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.seeds.iter().map(|seed| seed.next).min()
+        self.next
+    }
+
+    fn find_next(&mut self) {
+        self.next = self.seeds.iter().map(|seed| seed.next).min();
     }
 
     /// Those to dial at this moment, but for those at which a member lives.
@@ -81,12 +91,15 @@ impl Seeds {
         rng: &mut impl Rng,
     ) -> Vec<SocketAddr> {
         let mut due = Vec::new();
+        // One draw for all, so that what is due together stays together, and wakes the node once.
+        let jitter = Jitter::draw(rng);
         for seed in self.seeds.iter_mut().filter(|seed| seed.next <= now) {
             let found = lives_at(seed.addr);
             if !found {
                 due.push(seed.addr);
             }
-            seed.next = now + jitter(rng, if found { PAUSE_MAX } else { seed.pause });
+            let pause = if found { PAUSE_MAX } else { seed.pause };
+            seed.next = now + jitter.around(pause);
             let longest = if alone { PAUSE_MAX_ALONE } else { PAUSE_MAX };
             seed.pause = if found {
                 PAUSE_MAX
@@ -94,6 +107,7 @@ impl Seeds {
                 longest.min(seed.pause * 2)
             };
         }
+        self.find_next();
         due
     }
 }

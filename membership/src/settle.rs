@@ -15,8 +15,10 @@ impl Membership {
     /// Carries out what SWIM wants, until it wants nothing more.
     pub(crate) fn settle(&mut self) {
         loop {
-            let effects = self.swim.take_effects();
-            if effects.is_empty() || self.phase == Phase::Over {
+            let Some(effects) = self.swim.take_effects() else {
+                return;
+            };
+            if self.phase == Phase::Over {
                 return;
             }
             for life in effects.downs {

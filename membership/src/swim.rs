@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use foca::{Error, Foca, Member, NoCustomBroadcast, Notification, Runtime, State, Timer};
+use foca::{
+    Error, Foca, Member, NoCustomBroadcast, Notification, ProbeNumber, Runtime, State, Timer,
+};
 use rand::rngs::ChaCha8Rng;
 
-use crate::codec::PacketCodec;
+use crate::codec::{PacketCodec, ping_number};
 use crate::life::Life;
 use crate::tempo::Tempo;
 use crate::{Identity, NodeId, Time};
@@ -39,7 +41,7 @@ pub(crate) struct Effects {
 
 impl Effects {
     /// Whether there is nothing to do.
-    pub(crate) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.sends.is_empty()
             && self.downs.is_empty()
             && self.touched.is_empty()
@@ -87,6 +89,10 @@ pub(crate) struct Swim {
     /// The timer token that `foca` accepts; timers with another one are dead.
     token: foca::TimerToken,
     effects: Effects,
+    /// Whom the last probe went to, and its number.
+    probing: Option<(Life, ProbeNumber)>,
+    /// The next round of gossip and when it is due, as long as there is nothing to tell.
+    resting: Option<(Time, Timer<Life>)>,
     transmissions: u8,
     /// Whether a member may have become suspect, or may have stopped being it.
     doubt: bool,
@@ -109,6 +115,8 @@ impl Swim {
             submitted: 0,
             token: 0,
             effects: Effects::default(),
+            probing: None,
+            resting: None,
             doubt: false,
         }
     }
@@ -128,14 +136,14 @@ impl Swim {
         self.timers.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// What is to be done since the last call.
-    pub(crate) fn take_effects(&mut self) -> Effects {
-        std::mem::take(&mut self.effects)
+    /// What is to be done since the last call, if there is anything.
+    pub(crate) fn take_effects(&mut self) -> Option<Effects> {
+        (!self.effects.is_empty()).then(|| std::mem::take(&mut self.effects))
     }
 
-    /// Takes in a packet that was parsed before.
-    pub(crate) fn on_packet(&mut self, now: Time, bytes: &[u8], has_updates: bool) {
-        self.doubt |= has_updates;
+    /// Takes in a packet that was parsed before; says whether it names suspects.
+    pub(crate) fn on_packet(&mut self, now: Time, bytes: &[u8], suspects: bool) {
+        self.doubt |= suspects;
         self.attempt(now, |foca, effects| foca.handle_data(bytes, effects));
     }
 
@@ -143,6 +151,13 @@ impl Swim {
     pub(crate) fn apply(&mut self, now: Time, members: impl IntoIterator<Item = Member<Life>>) {
         self.attempt(now, |foca, effects| {
             foca.apply_many(members.into_iter(), true, effects)
+        });
+    }
+
+    /// Lets `foca` know about a member of which the others hear in another way.
+    pub(crate) fn admit(&mut self, now: Time, life: Life) {
+        self.attempt(now, |foca, effects| {
+            foca.apply_many(std::iter::once(Member::alive(life)), false, effects)
         });
     }
 
@@ -223,20 +238,42 @@ impl Swim {
 
     /// Runs what is due.
     ///
-    /// What this schedules lies after `now`, so however late the call comes, every periodic timer runs once.
+    /// What is periodic is scheduled anew after `now`, so however late the call comes, every periodic timer runs once.
     pub(crate) fn on_timeout(&mut self, now: Time) {
-        let later = self.timers.split_off(&(now, u64::MAX));
-        for timer in std::mem::replace(&mut self.timers, later).into_values() {
+        while let Some(entry) = self.timers.first_entry()
+            && entry.key().0 <= now
+        {
+            let timer = entry.remove();
             if self.is_refuted(&timer) {
                 continue;
             }
             let probe = matches!(timer, Timer::ProbeRandomMember(_));
-            self.doubt |= probe;
             let again = probe.then(|| timer.clone());
+            let sends = self.effects.sends.len();
             let result = self.run(now, |foca, effects| foca.handle_timer(timer, effects));
             if let (Some(timer), Err(error)) = (again, result) {
                 self.keep_probing(now, timer, &error);
             }
+            if probe {
+                let ping = self.effects.sends.get(sends);
+                self.probing = ping.and_then(|(to, bytes)| Some((*to, ping_number(bytes)?)));
+            }
+        }
+    }
+
+    /// A member has answered, in a packet that was taken in before.
+    ///
+    /// If that was the last probe, nobody else is to be asked about it, and no timer is needed for that.
+    pub(crate) fn on_ack(&mut self, now: Time, from: Life, number: ProbeNumber) {
+        if self.probing != Some((from, number)) {
+            return;
+        }
+        let asks = |timer: &Timer<Life>| matches!(timer, Timer::SendIndirectProbe { probed_id, .. } if *probed_id == from);
+        let waiting = self.timers.iter().find(|(_, timer)| asks(timer));
+        if let Some(&key) = waiting.map(|(key, _)| key)
+            && let Some(timer) = self.timers.remove(&key)
+        {
+            self.attempt(now, |foca, effects| foca.handle_timer(timer, effects));
         }
     }
 
@@ -308,13 +345,38 @@ impl Swim {
         call: impl FnOnce(&mut Inner, &mut Effects) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let result = call(&mut self.foca, &mut self.effects);
-        for (after, timer) in std::mem::take(&mut self.effects.timers) {
-            if let Timer::ProbeRandomMember(token) = timer {
-                self.accept_token(token);
+        let mut timers = std::mem::take(&mut self.effects.timers);
+        for (after, timer) in timers.drain(..) {
+            let at = now + after;
+            match timer {
+                Timer::ProbeRandomMember(token) => self.accept_token(token),
+                Timer::PeriodicGossip(_) => {
+                    self.resting = Some((at, timer));
+                    continue;
+                }
+                // A probe has failed.
+                Timer::ChangeSuspectToDown { .. } => self.doubt = true,
+                _ => {}
             }
-            self.submit(now + after, timer);
+            self.submit(at, timer);
         }
+        // Its room is used again.
+        self.effects.timers = timers;
+        self.resume_gossip(now);
         result
+    }
+
+    /// Goes on with the rounds of gossip where they would be without the rest, if there is something to tell.
+    ///
+    /// `foca` would wake up for every one of them.
+    fn resume_gossip(&mut self, now: Time) {
+        if self.foca.updates_backlog() == 0 {
+            return;
+        }
+        if let Some((due, timer)) = self.resting.take() {
+            let at = due.in_step(self.tempo.gossip_period, now);
+            self.submit(at, timer);
+        }
     }
 
     fn submit(&mut self, at: Time, timer: Timer<Life>) {
@@ -328,6 +390,7 @@ impl Swim {
             self.token = token;
             self.timers
                 .retain(|_, timer| token_of(timer) == Some(token));
+            self.resting = None;
         }
     }
 }
@@ -376,7 +439,8 @@ mod tests {
         while now < end {
             now = swim.deadline().expect("it probes");
             swim.on_timeout(now);
-            for (to, bytes) in swim.take_effects().sends {
+            let effects = swim.take_effects().unwrap_or_default();
+            for (to, bytes) in effects.sends {
                 let message = parse(&bytes).expect("well-formed").header.message;
                 assert_ne!(message, Message::TurnUndead, "to {to:?} at {now}");
             }

@@ -42,6 +42,14 @@ impl Time {
     pub const fn since(self, earlier: Time) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
+
+    /// The first point that is not before `now`, of this one and those that follow it at this distance.
+    #[must_use]
+    pub fn in_step(self, distance: Duration, now: Time) -> Time {
+        let distance = u64::try_from(distance.as_micros()).unwrap_or(u64::MAX);
+        let steps = now.0.saturating_sub(self.0).div_ceil(distance.max(1));
+        Time(self.0.saturating_add(steps.saturating_mul(distance)))
+    }
 }
 
 impl Add<Duration> for Time {
@@ -64,5 +72,22 @@ impl Sub for Time {
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:06}s", self.0 / 1_000_000, self.0 % 1_000_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_in_step_keeps_its_distance() {
+        let step = |first, now| {
+            let at = Time::from_micros(first).in_step(Duration::from_micros(10), Time(now));
+            at.as_micros()
+        };
+        assert_eq!(
+            [0, 5, 14, 15, 16].map(|now| step(5, now)),
+            [5, 5, 15, 15, 25]
+        );
     }
 }
