@@ -25,7 +25,8 @@ use bytes::Bytes;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use rolecast_membership::{
-    Config as MembershipConfig, Epoch, Identity, Member, Membership, NodeId, RoleName, Tenure, Time,
+    Config as MembershipConfig, Epoch, Identity, Member, Membership, NodeId, Record, RoleName,
+    Tenure, Time,
 };
 
 use crate::api::{
@@ -185,6 +186,9 @@ impl Engine {
 
     /// Takes in what happened; whatever it is, this does not fail.
     pub fn handle(&mut self, now: Time, input: Input) {
+        if self.tick_at < now && !self.needs_tick() {
+            self.tick_at = self.tick_at.in_step(TICK, now);
+        }
         match input {
             Input::LinkUp {
                 link,
@@ -218,7 +222,7 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         let deadlines = [
-            Some(self.tick_at),
+            self.needs_tick().then_some(self.tick_at),
             self.membership.poll_timeout(),
             self.acks.at,
             self.digests.at(),
@@ -459,12 +463,27 @@ impl Engine {
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
         let own = Member {
-            record: self.membership.record().clone(),
+            record: self.record().clone(),
             liveness: rolecast_membership::Liveness::Alive,
         };
-        std::iter::once(own)
-            .chain(self.membership.members().cloned())
-            .collect()
+        std::iter::once(own).chain(self.others().cloned()).collect()
+    }
+
+    /// What this node says about itself.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        self.membership.record()
+    }
+
+    /// The live members other than this node, as it sees them, in the order of their ids.
+    pub fn others(&self) -> impl Iterator<Item = &Member> {
+        self.membership.members()
+    }
+
+    /// The live member with this id, as this node sees it; this node itself is none.
+    #[must_use]
+    pub fn other(&self, node: NodeId) -> Option<&Member> {
+        self.membership.member(node)
     }
 
     /// The live holders of a role as this node sees them, itself included, sorted.
@@ -516,11 +535,17 @@ impl Engine {
             self.send_due_digests(now);
         }
         self.send_due_tells(now);
-        if self.tick_at <= now {
+        if self.tick_at <= now && self.needs_tick() {
             self.tick_at = now + TICK;
             self.tick(now);
         }
         self.peers.dial_due(now, &mut self.out);
+    }
+
+    /// Whether there is anything that has no deadline of its own and may have to be looked after.
+    fn needs_tick(&self) -> bool {
+        let flows = !self.flows_in.is_empty() || !self.flows_out.is_empty();
+        flows || !self.peers.are_all_linked()
     }
 
     /// Looks after what has no deadline of its own.

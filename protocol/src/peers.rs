@@ -33,8 +33,8 @@ pub(crate) struct Peer {
     pub(crate) window_bytes: Option<usize>,
     /// The latest of its lives that is over.
     pub(crate) dead_epoch: Option<Epoch>,
-    /// Datagrams that wait for a link; only the latest few.
-    waiting: VecDeque<Bytes>,
+    /// Datagrams that wait for a link, with since when; only the latest few.
+    waiting: VecDeque<(Time, Bytes)>,
     /// When its link came up last.
     linked_at: Option<Time>,
     /// Since when nothing but a session speaks for its existence.
@@ -78,6 +78,8 @@ struct Dial {
 
 /// Datagrams kept for a peer that is not linked yet.
 const WAITING_DATAGRAMS_MAX: usize = 4;
+/// For so long: what a datagram says of the mesh was true when it was written.
+const WAITING_MAX: Duration = Duration::from_secs(2);
 /// The wait after the first failed dial; it doubles with every further one.
 const DIAL_BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// The longest wait between dials.
@@ -119,6 +121,18 @@ impl Peers {
         self.by_node.iter().map(|(&node, peer)| (node, peer))
     }
 
+    /// The sessions with all peers.
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.by_node
+            .values()
+            .filter_map(|peer| peer.session.as_ref())
+    }
+
+    /// Whether there is a link to every peer that is known.
+    pub(crate) fn are_all_linked(&self) -> bool {
+        self.by_link.len() == self.by_node.len()
+    }
+
     /// The peers whose link has carried their hello.
     pub(crate) fn linked(&self) -> impl Iterator<Item = (NodeId, &Link)> {
         self.iter().filter_map(|(node, peer)| {
@@ -140,6 +154,7 @@ impl Peers {
     pub(crate) fn link_up(&mut self, now: Time, id: LinkId, node: NodeId) -> Option<LinkId> {
         let peer = self.by_node.entry(node).or_default();
         peer.linked_at = Some(now);
+        peer.doubted_since = None;
         let link = Link {
             id,
             hello: None,
@@ -162,19 +177,20 @@ impl Peers {
     }
 
     /// The datagrams that waited for this peer's link.
-    pub(crate) fn take_waiting(&mut self, node: NodeId) -> VecDeque<Bytes> {
-        self.get_mut(node)
-            .map(|peer| std::mem::take(&mut peer.waiting))
-            .unwrap_or_default()
+    pub(crate) fn take_waiting(&mut self, now: Time, node: NodeId) -> Vec<Bytes> {
+        let peer = self.get_mut(node);
+        let waiting = peer.map(|peer| std::mem::take(&mut peer.waiting));
+        let fresh = |(since, datagram)| (now.since(since) <= WAITING_MAX).then_some(datagram);
+        waiting.into_iter().flatten().filter_map(fresh).collect()
     }
 
     /// Keeps a datagram until there is a link.
-    pub(crate) fn wait_with(&mut self, node: NodeId, datagram: Bytes) {
+    pub(crate) fn wait_with(&mut self, now: Time, node: NodeId, datagram: Bytes) {
         let waiting = &mut self.by_node.entry(node).or_default().waiting;
         if waiting.len() == WAITING_DATAGRAMS_MAX {
             waiting.pop_front();
         }
-        waiting.push_back(datagram);
+        waiting.push_back((now, datagram));
     }
 
     /// The session with this life of a peer, made if need be; `None` if that life is over or there are too many peers.
@@ -230,8 +246,8 @@ impl Peers {
         }
         for name in LaneName::ALL {
             let lane = session.lane_mut(name);
-            // The other end expects nothing of bulk before there is some.
-            if name == LaneName::Bulk && lane.is_settled() {
+            // The other end expects nothing of a lane before there is something.
+            if lane.is_settled() {
                 continue;
             }
             if link.lane_mut(name).sending != Some(lives) {

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, RoleName, Tenure};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::api::{FlowId, Mode, Refusal};
 use crate::lane::Received;
@@ -21,7 +21,7 @@ pub(crate) enum Control<'a> {
     /// What the sender has received and passed on.
     Acks(Acks),
     /// For the membership layer.
-    #[serde(borrow)]
+    #[serde(borrow, serialize_with = "bytes_at_once")]
     Membership(&'a [u8]),
     /// How far the sender has flows that spread by reference.
     Digest(Vec<FlowDigest>),
@@ -282,6 +282,11 @@ pub(crate) const HEARD_MAX: usize = 256;
 /// No message has a number above this.
 pub(crate) const SEQ_MAX: u64 = 1 << 62;
 
+/// Writes what a slice of bytes is written as anyway, but not byte by byte.
+fn bytes_at_once<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
+}
+
 /// Encodes a control frame.
 pub(crate) fn encode_control(control: &Control<'_>) -> Bytes {
     encode(control)
@@ -307,13 +312,18 @@ pub(crate) fn decode_data(frame: &Bytes) -> Option<(DataHead, Bytes)> {
 }
 
 fn encode<T: Serialize>(value: &T) -> Bytes {
-    postcard::to_extend(value, Vec::with_capacity(USUAL_BYTES))
-        .expect("these types always encode")
-        .into()
+    let mut usual = [0; USUAL_BYTES];
+    match postcard::to_slice(value, &mut usual) {
+        Ok(bytes) => Bytes::copy_from_slice(bytes),
+        // It is longer than usual.
+        Err(_) => postcard::to_extend(value, Vec::with_capacity(2 * USUAL_BYTES))
+            .expect("these types always encode")
+            .into(),
+    }
 }
 
-/// What all but destination sets and long lists of acknowledgements fit into, so that they are allocated once.
-const USUAL_BYTES: usize = 128;
+/// What all but destination sets and long lists of acknowledgements fit into.
+const USUAL_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -133,7 +133,7 @@ impl Engine {
 
     /// Gives the digests that are due, one frame to each peer.
     pub(super) fn send_due_digests(&mut self, now: Time) {
-        let mut frames = BTreeMap::<NodeId, Vec<FlowDigest>>::new();
+        let mut digests = Vec::new();
         while let Some(&(at, key)) = self.digests.due.first()
             && at <= now
         {
@@ -141,26 +141,27 @@ impl Engine {
             self.lift_floor(key);
             let flow = self.flows_in.get(&key);
             if flow.is_some_and(|flow| flow.retained.digest_at() == Some(at)) {
-                for (node, digest) in self.digests_of(now, key) {
-                    frames.entry(node).or_default().push(digest);
-                }
+                self.put_digests_of(now, key, &mut digests);
                 self.digest_later(key);
             }
         }
         if planted!(DigestsSilent) {
             return;
         }
-        for (node, digests) in frames {
-            self.send_control_to(node, &Control::Digest(digests));
+        digests.sort_by_key(|&(node, _)| node);
+        for of_one in digests.chunk_by(|a, b| a.0 == b.0) {
+            let frame = of_one.iter().map(|(_, digest)| digest.clone()).collect();
+            self.send_control_to(of_one[0].0, &Control::Digest(frame));
         }
     }
 
     /// One round of digests of a flow.
-    fn digests_of(&mut self, now: Time, key: FlowKey) -> Vec<(NodeId, FlowDigest)> {
-        let others = self.others_of(key);
+    fn put_digests_of(&mut self, now: Time, key: FlowKey, digests: &mut Vec<(NodeId, FlowDigest)>) {
+        let others = self.members_beside(key);
         let reachable: Vec<(NodeId, u64)> = others
+            .filter(|member| self.peers.is_linked(member.node))
+            .filter(|member| !self.is_over(member.node, member.epoch))
             .map(|member| (member.node, member.start))
-            .filter(|&(node, _)| self.peers.is_linked(node))
             .collect();
         let origin = self.peers.is_linked(key.origin).then_some(key.origin);
         let flow = self.flows_in.get_mut(&key).expect("it is due");
@@ -180,19 +181,14 @@ impl Engine {
             },
         };
         let targets = targets.into_iter();
-        targets
-            .map(|(node, start)| (node, digest.clone().since(start)))
-            .collect()
+        digests.extend(targets.map(|(node, start)| (node, digest.clone().since(start))));
     }
 
-    /// The members of a flow other than this node and the origin whose life is not known to be over.
-    fn others_of(&self, key: FlowKey) -> impl Iterator<Item = &DestMember> + '_ {
+    /// The members of a flow other than this node and the origin.
+    fn members_beside(&self, key: FlowKey) -> impl Iterator<Item = &DestMember> + '_ {
         let known = self.flows_in.get(&key).and_then(FlowIn::newest_dest_set);
-        let members = known.into_iter().flat_map(|known| &known.set.members);
-        members.filter(move |member| {
-            let other = ![self.me.id, key.origin].contains(&member.node);
-            other && !self.is_over(member.node, member.epoch)
-        })
+        let members = known.map_or(&[][..], |known| &known.set.members).iter();
+        members.filter(move |member| member.node != self.me.id && member.node != key.origin)
     }
 
     /// Whether a life of another node is known to be over.
@@ -207,18 +203,22 @@ impl Engine {
         let Some(flow) = self.flows_in.get(&key) else {
             return;
         };
-        let told = |member: &DestMember| {
+        let one_high = u64::from(planted!(FloorOneHigh));
+        let mut floor = flow.watermark();
+        for member in self.members_beside(key) {
             let told = flow.retained.told_by(member.node, member.epoch);
             let safe = flow.safety.as_ref();
             let safe = safe.map(|safety| safety.safe_by(member.node, member.epoch));
-            told.min(safe.unwrap_or(told)).max(member.start - 1)
-        };
-        let floor = self.others_of(key).map(told);
-        let floor = floor
-            .filter(|&told| told > 0 || !planted!(FloorOfSome))
-            .min();
-        let floor = floor.unwrap_or(u64::MAX - 1) + u64::from(planted!(FloorOneHigh));
-        let floor = floor.min(flow.watermark());
+            let told = told.min(safe.unwrap_or(told)).max(member.start - 1);
+            let behind = told < floor && (told > 0 || !planted!(FloorOfSome));
+            if behind && !self.is_over(member.node, member.epoch) {
+                floor = told;
+            }
+            if floor + one_high <= flow.retained.floor() {
+                return;
+            }
+        }
+        let floor = flow.watermark().min(floor + one_high);
         if let Some(flow) = self.flows_in.get_mut(&key) {
             flow.retained.rise(floor);
         }
@@ -243,11 +243,9 @@ impl Engine {
             if digest.key.origin == self.me.id {
                 self.on_own_claim(now, (node, epoch), digest);
                 answers.extend(self.answer_as_origin(digest));
-            } else if self.flows_in.contains_key(&digest.key) {
+            } else {
                 answers.extend(self.compare_digest(now, (node, epoch), digest));
                 self.follow_safety(now, digest.key);
-            } else {
-                self.pull_unknown(now, node, digest);
             }
         }
         if !answers.is_empty() {
@@ -301,7 +299,10 @@ impl Engine {
         (node, epoch): (NodeId, Epoch),
         digest: &FlowDigest,
     ) -> Option<FlowDigest> {
-        let flow = self.flows_in.get_mut(&digest.key)?;
+        let Some(flow) = self.flows_in.get_mut(&digest.key) else {
+            self.pull_unknown(now, node, digest);
+            return None;
+        };
         // Of what is owed from a former life of the origin, nothing is known yet but the numbers.
         let known = flow.newest_dest_set().map(|known| &known.set);
         if known.is_some_and(|set| !spread::keeps(set)) {
@@ -335,16 +336,17 @@ impl Engine {
         // Whoever keeps nothing gives no digests of its own, and is waited for; answers, which have no age, are not answered.
         let upto = flow.held();
         let waited_for = flow.retained.is_empty() && digest.floor < upto && digest.aged > 0;
+        if digest.floor >= floor && !waited_for {
+            return None;
+        }
         let known = flow.newest_dest_set();
         let start = known.and_then(|known| Some(known.set.member(node)?.start));
-        (digest.floor < floor || waited_for).then(|| {
-            let mut answer = flow.answer();
-            if digest.heard.is_empty() {
-                // Only whoever passes on what it heard does not hear what it needs.
-                answer.heard.clear();
-            }
-            answer.since(start.unwrap_or(u64::MAX))
-        })
+        let mut answer = flow.answer();
+        if digest.heard.is_empty() {
+            // Only whoever passes on what it heard does not hear what it needs.
+            answer.heard.clear();
+        }
+        Some(answer.since(start.unwrap_or(u64::MAX)))
     }
 
     /// Asks for a flow of which this node has not heard, because its origin did not get so far.

@@ -190,7 +190,7 @@ impl Engine {
         };
         self.membership
             .handle(now, MembershipInput::PeerConnected(identity));
-        for datagram in self.peers.take_waiting(node) {
+        for datagram in self.peers.take_waiting(now, node) {
             self.send_datagram(node, datagram);
         }
         self.peers.pump(self.me.epoch, node, &mut self.out);

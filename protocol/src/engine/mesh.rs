@@ -46,7 +46,7 @@ impl Engine {
             self.send_datagram(to.id, bytes);
             return;
         }
-        self.peers.wait_with(to.id, bytes);
+        self.peers.wait_with(now, to.id, bytes);
         self.peers.dial_once(now, to.id, to.addr, &mut self.out);
     }
 
@@ -256,13 +256,14 @@ impl Engine {
 
     /// Keeps as little as possible for nodes of whose existence there is no sign, and forgets peers of which nothing is left.
     pub(super) fn forget_doubtful_peers(&mut self, now: Time) {
-        let nodes: Vec<NodeId> = self.peers.iter().map(|(node, _)| node).collect();
+        let unlinked = self.peers.iter().filter(|(_, peer)| peer.link.is_none());
+        let nodes: Vec<NodeId> = unlinked.map(|(node, _)| node).collect();
         for node in nodes {
             let member = self.membership.member(node).is_some();
             let Some(peer) = self.peers.get_mut(node) else {
                 continue;
             };
-            if member || peer.link.is_some() {
+            if member {
                 peer.doubted_since = None;
             } else if *peer.doubted_since.get_or_insert(now) + DOUBT_MAX <= now {
                 self.bound_session(node, 0);

@@ -3,7 +3,6 @@
 use super::Engine;
 #[cfg(doc)]
 use crate::api::Limits;
-use crate::flow_in::FlowIn;
 
 /// What is kept at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,22 +33,25 @@ impl Engine {
     /// How much is kept at this moment.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let sessions = || {
-            let peers = self.peers.iter();
-            peers.filter_map(|(_, peer)| peer.session.as_ref())
-        };
-        let most = |of: fn(&FlowIn) -> usize| self.flows_in.values().map(of).max().unwrap_or(0);
-        let inboxes = self.inboxes.values();
-        Usage {
-            session_bytes_max: sessions().map(|s| s.bytes_max()).max().unwrap_or(0),
-            session_bytes: sessions().map(|session| session.bytes()).sum(),
-            early_bytes_max: most(FlowIn::early_bytes),
-            retained_bytes_max: most(|flow| flow.retained.bytes()),
-            untaken_bytes_max: most(FlowIn::untaken_bytes),
+        let mut usage = Usage {
             calls: self.calls.len(),
             questions: self.questions.len(),
             flows: self.flows_in.len(),
-            inbox_bytes_max: inboxes.map(|inbox| inbox.call_bytes).max().unwrap_or(0),
+            ..Usage::default()
+        };
+        for session in self.peers.sessions() {
+            let bytes = session.bytes();
+            usage.session_bytes += bytes;
+            usage.session_bytes_max = usage.session_bytes_max.max(session.bytes_max());
         }
+        for flow in self.flows_in.values() {
+            usage.early_bytes_max = usage.early_bytes_max.max(flow.early_bytes());
+            usage.retained_bytes_max = usage.retained_bytes_max.max(flow.retained.bytes());
+            usage.untaken_bytes_max = usage.untaken_bytes_max.max(flow.untaken_bytes());
+        }
+        for inbox in self.inboxes.values() {
+            usage.inbox_bytes_max = usage.inbox_bytes_max.max(inbox.call_bytes);
+        }
+        usage
     }
 }
