@@ -21,7 +21,7 @@ pub use bounds::{Bounds, check_link, check_usage, left_over};
 pub use calls::{Called, Callee, Calling};
 pub use flows::{Delivered, Receiving, Sending};
 pub use lives::{Holder, ProcessId};
-pub use views::View;
+pub use views::{Truth, View};
 pub use violation::{Broken, CallName, Instead, MessageName, Name, Violation};
 
 use crate::clock::Clock;
@@ -403,13 +403,10 @@ impl Ghost {
         self.calls.open()
     }
 
-    /// Compares what one node sees with the truth.
+    /// What every node is to see.
     #[must_use]
-    pub fn differs(&self, view: &View) -> Option<(String, String)> {
-        if self.lives.core.is_none() {
-            return views::difference(&self.lives.truth(), view);
-        }
-        views::difference(&self.lives.truth(), &view.without(&self.lives.outsiders()))
+    pub fn truth(&self) -> Truth {
+        self.lives.truth()
     }
 
     /// Who this process is.

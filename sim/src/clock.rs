@@ -21,6 +21,9 @@ impl Clock {
     /// What it shows at this moment of the run's time.
     #[must_use]
     pub fn at(&self, now: Time) -> Time {
+        if self.ppm == 0 {
+            return self.shown + now.since(self.since);
+        }
         let passed_us = now.since(self.since).as_micros();
         let shown_us = passed_us * self.rate() / MILLION;
         Time::from_micros(self.shown.as_micros().saturating_add(clamped(shown_us)))
@@ -29,6 +32,9 @@ impl Clock {
     /// The first moment of the run's time at which it shows at least this.
     #[must_use]
     pub fn when(&self, shown: Time) -> Time {
+        if self.ppm == 0 {
+            return self.since + shown.since(self.shown);
+        }
         let wanted_us = shown.since(self.shown).as_micros();
         let passed_us = (wanted_us * MILLION).div_ceil(self.rate());
         self.since + Duration::from_micros(clamped(passed_us))

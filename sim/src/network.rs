@@ -63,6 +63,8 @@ pub(crate) struct End {
     pub(crate) party: Party,
     pub(crate) state: EndState,
     pub(crate) up_at: Time,
+    /// Where the other end is.
+    peer_slot: Slot,
     /// Whether this end has closed the link and waits for it to go.
     pub(crate) closing: bool,
     /// Since when nothing can be heard from the other end.
@@ -97,6 +99,8 @@ pub(crate) struct Network {
     residents: Vec<Vec<ProcessId>>,
     /// Which faults have had an effect.
     pub(crate) effects: Vec<bool>,
+    /// How many parts of faults are at work, each counted for every path that it concerns.
+    acting: usize,
 }
 
 impl Network {
@@ -111,6 +115,7 @@ impl Network {
             current: BTreeMap::new(),
             residents: vec![Vec::new(); slots],
             effects: vec![false; faults],
+            acting: 0,
         }
     }
 
@@ -129,7 +134,8 @@ impl Network {
 
     /// The places between which what arrives at this end travels: from, to.
     fn way_to(&self, end: EndId) -> (Slot, Slot) {
-        (self.end(end.other()).party.slot, self.end(end).party.slot)
+        let end = self.end(end);
+        (end.peer_slot, end.party.slot)
     }
 
     /// The ends that two places have towards each other, those at `to` of links from `from`.
@@ -190,11 +196,12 @@ impl Network {
 }
 
 impl End {
-    fn new(party: Party, up_at: Time) -> Self {
+    fn new(party: Party, peer: Party, up_at: Time) -> Self {
         End {
             party,
             state: EndState::Coming,
             up_at,
+            peer_slot: peer.slot,
             closing: false,
             silent_since: None,
             pipes: Default::default(),

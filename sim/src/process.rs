@@ -31,8 +31,7 @@ pub(crate) struct Process {
     /// The earliest wake-up that is scheduled.
     pub(crate) wake_at: Option<Time>,
     /// Its links that are up.
-    pub(crate) links: BTreeMap<LinkId, EndId>,
-    pub(crate) last_link: u64,
+    pub(crate) links: Links,
     /// Whether it was told to leave.
     pub(crate) leaving: bool,
     /// Whether its engine said that everything is acknowledged.
@@ -43,6 +42,32 @@ pub(crate) struct Process {
     pub(crate) declared_down: BTreeSet<NodeId>,
     /// Destination sets as the engine would stamp them, until its view changes.
     destinations: BTreeMap<RoleName, Arc<[Holder]>>,
+}
+
+/// The links of one process that are up, by the numbers that its engine knows, of which each is used once.
+#[derive(Debug, Default)]
+pub(crate) struct Links(Vec<Option<EndId>>);
+
+impl Links {
+    /// Another one is up.
+    pub(crate) fn add(&mut self, end: EndId) -> LinkId {
+        self.0.push(Some(end));
+        LinkId(self.0.len() as u64)
+    }
+
+    pub(crate) fn get(&self, link: LinkId) -> Option<EndId> {
+        *self.0.get(index(link)?)?
+    }
+
+    pub(crate) fn remove(&mut self, link: LinkId) {
+        if let Some(entry) = index(link).and_then(|index| self.0.get_mut(index)) {
+            *entry = None;
+        }
+    }
+}
+
+fn index(link: LinkId) -> Option<usize> {
+    usize::try_from(link.0.checked_sub(1)?).ok()
 }
 
 /// Whether a process handles what comes.
@@ -75,8 +100,7 @@ impl Process {
             state: State::Running,
             backlog: VecDeque::new(),
             wake_at: None,
-            links: BTreeMap::new(),
-            last_link: 0,
+            links: Links::default(),
             leaving: false,
             drained: false,
             destinations: BTreeMap::new(),
@@ -89,11 +113,6 @@ impl Process {
             node: self.node,
             slot: self.name.slot,
         }
-    }
-
-    pub(crate) fn next_link(&mut self) -> LinkId {
-        self.last_link += 1;
-        LinkId(self.last_link)
     }
 
     /// The engine's view of who is there may have changed.
@@ -112,14 +131,14 @@ impl Process {
         {
             return Arc::clone(known);
         }
-        let members = self.engine.members();
+        let own = self.engine.record();
         let holders: Arc<[Holder]> = nodes
             .iter()
             .filter_map(|&node| {
-                let record = &members
-                    .iter()
-                    .find(|m| m.record.identity.id == node)?
-                    .record;
+                let record = match node == own.identity.id {
+                    true => own,
+                    false => &self.engine.other(node)?.record,
+                };
                 let (epoch, tenure) = (record.identity.epoch, *record.roles.get(role)?);
                 Some(Holder {
                     node,
@@ -134,28 +153,24 @@ impl Process {
 
     /// The tenure with which the engine says that it holds this role.
     pub(crate) fn tenure(&self, role: &RoleName) -> Option<Tenure> {
-        let own = self.engine.members().into_iter().next()?;
-        own.record.roles.get(role).copied()
+        self.engine.record().roles.get(role).copied()
     }
 
     /// All open inboxes with the tenures that the engine says they have.
     pub(crate) fn tenures(&self) -> Vec<(InboxId, Tenure)> {
-        let Some(own) = self.engine.members().into_iter().next() else {
-            return Vec::new();
-        };
         let inboxes = self.app.inboxes.iter();
         inboxes
-            .filter_map(|(&id, inbox)| Some((id, *own.record.roles.get(&inbox.role)?)))
+            .filter_map(|(&id, inbox)| Some((id, self.tenure(&inbox.role)?)))
             .collect()
     }
 
     /// What the engine sees.
     pub(crate) fn view(&self, roles: &[RoleName]) -> View {
-        let members = self.engine.members().into_iter();
+        let own = self.engine.identity();
+        let others = self.engine.others().map(|member| member.record.identity);
+        let members = std::iter::once(own).chain(others);
         View {
-            members: members
-                .map(|m| (m.record.identity.id, m.record.identity.epoch))
-                .collect(),
+            members: members.map(|member| (member.id, member.epoch)).collect(),
             holders: roles
                 .iter()
                 .map(|role| {

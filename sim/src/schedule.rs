@@ -1,29 +1,37 @@
 //! What happens next: events in virtual time.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use rolecast_membership::Time;
 
 /// Events that are due, in the order of their time; those of the same time in the order in which they were put in.
+///
+/// The events stay where they are put; what is sorted are their times, which are a fraction of the size.
 #[derive(Debug)]
 pub struct Schedule<E> {
-    heap: BinaryHeap<Entry<E>>,
+    heap: BinaryHeap<Reverse<Entry>>,
+    events: Vec<Option<E>>,
+    /// Places in `events` that are free.
+    free: Vec<u32>,
     inserted: u64,
     now: Time,
 }
 
-#[derive(Debug)]
-struct Entry<E> {
+/// In the order in which they come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
     at: Time,
     number: u64,
-    event: E,
+    place: u32,
 }
 
 impl<E> Default for Schedule<E> {
     fn default() -> Self {
         Schedule {
             heap: BinaryHeap::new(),
+            events: Vec::new(),
+            free: Vec::new(),
             inserted: 0,
             now: Time::ZERO,
         }
@@ -51,41 +59,32 @@ impl<E> Schedule<E> {
 
     /// Puts an event in; one that is due in the past is due at once.
     pub fn put(&mut self, at: Time, event: E) {
+        let place = self.keep(event);
         let number = self.inserted;
         self.inserted += 1;
-        self.heap.push(Entry {
+        self.heap.push(Reverse(Entry {
             at: at.max(self.now),
             number,
-            event,
-        });
+            place,
+        }));
+    }
+
+    fn keep(&mut self, event: E) -> u32 {
+        if let Some(place) = self.free.pop() {
+            self.events[place as usize] = Some(event);
+            return place;
+        }
+        self.events.push(Some(event));
+        u32::try_from(self.events.len() - 1).expect("fewer events wait than 2^32")
     }
 
     /// Takes out the next event, and moves time on to it.
     pub fn take_next(&mut self) -> Option<(Time, E)> {
-        let entry = self.heap.pop()?;
-        self.now = entry.at;
-        Some((entry.at, entry.event))
-    }
-}
-
-impl<E> PartialEq for Entry<E> {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-
-impl<E> Eq for Entry<E> {}
-
-impl<E> PartialOrd for Entry<E> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<E> Ord for Entry<E> {
-    /// The heap's greatest is the earliest.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.number).cmp(&(self.at, self.number))
+        let Reverse(Entry { at, place, .. }) = self.heap.pop()?;
+        self.now = at;
+        self.free.push(place);
+        let event = self.events[place as usize].take();
+        Some((at, event.expect("it was kept until its time")))
     }
 }
 

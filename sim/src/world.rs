@@ -16,7 +16,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use rolecast_membership::{RoleName, Time};
+use rolecast_membership::{NodeId, RoleName, Time};
 use rolecast_protocol::{Class, Engine, FlowId, InboxId, Input};
 
 use crate::check::{
@@ -102,6 +102,8 @@ pub(crate) struct World<'a> {
     processes: Vec<Process>,
     places: Vec<Place>,
     by_addr: BTreeMap<SocketAddr, ProcessId>,
+    /// The processes that ran with this key, in the order of their starts.
+    by_node: BTreeMap<NodeId, Vec<ProcessId>>,
     dials: Vec<Dial>,
     dialling: BTreeMap<(ProcessId, SocketAddr), u32>,
     roles: Vec<RoleName>,
@@ -117,6 +119,7 @@ pub(crate) struct World<'a> {
     statistics: Statistics,
     reached: Reached,
     sightings: probes::Sightings,
+    joiner: outputs::Joiner,
     /// The end at which a frame is being handled.
     hearing: Option<EndId>,
     /// When something that is no heartbeat was last sent.
@@ -163,6 +166,7 @@ impl<'a> World<'a> {
             processes: Vec::new(),
             places: (0..scenario.nodes).map(|_| Place::default()).collect(),
             by_addr: BTreeMap::new(),
+            by_node: BTreeMap::new(),
             dials: Vec::new(),
             dialling: BTreeMap::new(),
             bounds: Bounds::new(&scenario.limits, roles.len()),
@@ -176,6 +180,7 @@ impl<'a> World<'a> {
             statistics: Statistics::default(),
             reached: Reached::default(),
             sightings: probes::Sightings::default(),
+            joiner: outputs::Joiner::default(),
             hearing: None,
             busy_at: Time::ZERO,
             latencies: Histogram::default(),
@@ -376,9 +381,15 @@ impl<'a> World<'a> {
         let Some(at) = entry.engine.poll_timeout() else {
             return;
         };
+        let mut at = entry.clock.when(at);
+        if entry.wake_at.is_some_and(|before| before <= at) {
+            return;
+        }
         let grain_us = self.scenario.network.timer_us;
-        let at = entry.clock.when(at);
-        let at = Time::from_micros(at.as_micros().div_ceil(grain_us) * grain_us).max(now);
+        if grain_us > 1 {
+            at = Time::from_micros(at.as_micros().div_ceil(grain_us) * grain_us);
+        }
+        at = at.max(now);
         if entry.wake_at.is_none_or(|before| at < before) {
             entry.wake_at = Some(at);
             self.schedule.put(at, Happening::Wake(process));
@@ -468,6 +479,12 @@ impl<'a> World<'a> {
 
     fn name(&self, process: ProcessId) -> Name {
         self.processes[process.0 as usize].name
+    }
+
+    /// The latest process with this key.
+    fn latest(&self, node: NodeId) -> Option<&Process> {
+        let process = self.by_node.get(&node)?.last()?;
+        self.processes.get(process.0 as usize)
     }
 
     fn runs(&self, process: ProcessId) -> bool {

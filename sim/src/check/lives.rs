@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rolecast_membership::{Epoch, Identity, NodeId, RoleName, Tenure, Time};
 use rolecast_protocol::{Gap, InboxId, Origin};
 
+use super::views::Truth;
 use super::violation::{Broken, Name};
 use crate::plan::Slot;
 
@@ -329,7 +330,7 @@ impl Lives {
     }
 
     /// The nodes that ever were, and are not in the core.
-    pub(crate) fn outsiders(&self) -> BTreeSet<NodeId> {
+    fn outsiders(&self) -> BTreeSet<NodeId> {
         let outside = self.lives.iter().filter(|life| !self.is_core(life.process));
         outside.map(|life| life.identity.id).collect()
     }
@@ -410,24 +411,18 @@ impl Lives {
     /// The identities that live, and the roles each of them holds.
     ///
     /// If there is a core, only those in it: the others come and go in its views, because some of them are half in reach.
-    pub(crate) fn truth(&self) -> BTreeMap<NodeId, (Epoch, BTreeSet<RoleName>)> {
+    pub(crate) fn truth(&self) -> Truth {
         let up = self
             .processes
             .iter()
             .filter(|p| self.life(p.life).state == LifeState::Up);
         let up = up.filter(|p| self.is_core(self.life(p.life).process));
-        up.map(|process| {
-            let identity = self.life(process.life).identity;
+        let lives = up.map(|process| {
+            let Identity { id, epoch, .. } = self.life(process.life).identity;
             let open = process.inboxes.values().filter(|inbox| inbox.open);
-            (
-                identity.id,
-                (
-                    identity.epoch,
-                    open.map(|inbox| inbox.role.clone()).collect(),
-                ),
-            )
-        })
-        .collect()
+            (id, epoch, open.map(|inbox| inbox.role.clone()).collect())
+        });
+        Truth::new(lives, self.outsiders())
     }
 
     fn begin(&mut self, process: ProcessId, identity: Identity) -> LifeId {

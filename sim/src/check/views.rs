@@ -32,23 +32,52 @@ impl View {
     }
 }
 
-/// What a view says and what is true, at the first point where they differ.
-pub(super) fn difference(
-    truth: &BTreeMap<NodeId, (Epoch, BTreeSet<RoleName>)>,
-    view: &View,
-) -> Option<(String, String)> {
-    let lives: BTreeMap<NodeId, Epoch> = truth
-        .iter()
-        .map(|(&node, &(epoch, _))| (node, epoch))
-        .collect();
-    if lives != view.members {
-        return Some((members(&view.members), members(&lives)));
+/// Who lives, and who holds what: what every view is to say.
+#[derive(Debug, Default)]
+pub struct Truth {
+    lives: BTreeMap<NodeId, Epoch>,
+    holders: BTreeMap<RoleName, BTreeSet<NodeId>>,
+    /// Nodes of which a view may say anything.
+    excused: BTreeSet<NodeId>,
+}
+
+impl Truth {
+    pub(super) fn new(
+        lives: impl Iterator<Item = (NodeId, Epoch, BTreeSet<RoleName>)>,
+        excused: BTreeSet<NodeId>,
+    ) -> Self {
+        let mut truth = Truth {
+            excused,
+            ..Truth::default()
+        };
+        for (node, epoch, roles) in lives {
+            truth.lives.insert(node, epoch);
+            for role in roles {
+                truth.holders.entry(role).or_default().insert(node);
+            }
+        }
+        truth
     }
-    view.holders.iter().find_map(|(role, seen)| {
-        let held = truth.iter().filter(|(_, (_, roles))| roles.contains(role));
-        let held: BTreeSet<NodeId> = held.map(|(&node, _)| node).collect();
-        (held != *seen).then(|| (holders(role, seen), holders(role, &held)))
-    })
+
+    /// What a view says and what is true, at the first point where they differ.
+    #[must_use]
+    pub fn differs(&self, view: &View) -> Option<(String, String)> {
+        if self.excused.is_empty() {
+            return self.difference(view);
+        }
+        self.difference(&view.without(&self.excused))
+    }
+
+    fn difference(&self, view: &View) -> Option<(String, String)> {
+        if self.lives != view.members {
+            return Some((members(&view.members), members(&self.lives)));
+        }
+        let nobody = BTreeSet::new();
+        view.holders.iter().find_map(|(role, seen)| {
+            let held = self.holders.get(role).unwrap_or(&nobody);
+            (held != seen).then(|| (holders(role, seen), holders(role, held)))
+        })
+    }
 }
 
 fn members(lives: &BTreeMap<NodeId, Epoch>) -> String {

@@ -44,7 +44,10 @@ impl Network {
             Duration::ZERO
         };
         let cushioned = self.chance(dialler.slot, target.slot).percent(50);
-        let ends = [End::new(dialler, now + back), End::new(target, now + forth)];
+        let ends = [
+            End::new(dialler, target, now + back),
+            End::new(target, dialler, now + forth),
+        ];
         self.links.push(Link {
             ends,
             made_at: now,

@@ -44,8 +44,8 @@ impl Network {
         if sender.closing || !matches!(sender.state, EndState::Up(_)) {
             return;
         }
-        let (from_slot, to) = (sender.party.slot, from.other());
-        let (to_slot, up_at) = (self.end(to).party.slot, self.end(to).up_at);
+        let (from_slot, to_slot, to) = (sender.party.slot, sender.peer_slot, from.other());
+        let up_at = self.end(to).up_at;
         if self.end(to).state == EndState::Down {
             self.note_unwritten(schedule, from, (class, bytes.len()), now);
             return;
@@ -112,10 +112,7 @@ impl Network {
         if sender.closing || !matches!(sender.state, EndState::Up(_)) {
             return 0;
         }
-        let (way, up_at) = (
-            (sender.party.slot, self.end(to).party.slot),
-            self.end(to).up_at,
-        );
+        let (way, up_at) = ((sender.party.slot, sender.peer_slot), self.end(to).up_at);
         let arrivals = self.datagram_arrives(schedule.now(), way, bytes.len());
         for due in arrivals.into_iter().flatten() {
             let bytes = bytes.clone();

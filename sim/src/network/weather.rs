@@ -206,6 +206,9 @@ impl Network {
 
     /// Whether nothing gets from one place to the other; whoever asks is held up by it.
     pub(crate) fn is_cut(&mut self, from: Slot, to: Slot) -> bool {
+        if self.acting == 0 {
+            return false;
+        }
         let (path, effects) = self.path_and_effects(from, to);
         let mut cut = false;
         for acting in &path.acting {
@@ -224,6 +227,7 @@ impl Network {
             let dice = Stream::new(self.seed, Purpose::Fault, number | way_number(from, to));
             let (path, _) = self.path_and_effects(from, to);
             path.acting.push(Acting { part, what, dice });
+            self.acting += 1;
         }
     }
 
@@ -231,7 +235,10 @@ impl Network {
     pub(crate) fn rest(&mut self, part: Part, ways: &[Way]) {
         for &(from, to) in ways {
             let (path, _) = self.path_and_effects(from, to);
+            let before = path.acting.len();
             path.acting.retain(|acting| acting.part != part);
+            let ended = before - path.acting.len();
+            self.acting -= ended;
         }
     }
 
@@ -293,6 +300,9 @@ impl Network {
 
     /// By how much a stream is held up when its packets are lost: what it loses it sends again.
     pub(super) fn held_up(&mut self, from: Slot, to: Slot) -> Duration {
+        if self.acting == 0 {
+            return Duration::ZERO;
+        }
         let (path, effects) = self.path_and_effects(from, to);
         let mut us = 0;
         for acting in &mut path.acting {
@@ -316,6 +326,9 @@ impl Network {
 
     /// When bytes of a stream are through what is narrow on their path.
     pub(super) fn squeezed(&mut self, now: Time, (from, to): Way, bytes: usize) -> Time {
+        if self.acting == 0 {
+            return now;
+        }
         let (path, effects) = self.path_and_effects(from, to);
         let mut through = now;
         for acting in &mut path.acting {

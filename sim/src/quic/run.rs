@@ -513,7 +513,7 @@ impl<'a> World<'a> {
                 let what = "a node does not say what it sees";
                 return Some(self.violation(name, Broken::Livelock { what }));
             };
-            if let Some((seen, truth)) = self.watch.ask(|ghost| ghost.differs(&view)) {
+            if let Some((seen, truth)) = self.watch.ask(|ghost| ghost.truth().differs(&view)) {
                 let name = self.watch.ask(|ghost| ghost.name(program.id()));
                 let late_s = self.network.now().since(self.healed_at).as_secs();
                 let broken = Broken::View {

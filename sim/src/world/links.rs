@@ -10,7 +10,7 @@ use rolecast_protocol::{Class, Input};
 use super::{Happening, World};
 use crate::check::{ProcessId, Violation};
 use crate::film::Stamp;
-use crate::network::{EndId, EndState, Settled};
+use crate::network::{EndId, EndState, Party, Settled};
 use crate::probe::sometimes;
 
 /// An attempt to open a link.
@@ -117,13 +117,11 @@ impl World<'_> {
         }
         let party = self.network.end(end).party;
         let peer = self.network.end(end.other()).party;
-        let process = &mut self.processes[party.process.0 as usize];
-        let link = process.next_link();
-        process.links.insert(link, end);
+        let link = self.processes[party.process.0 as usize].links.add(end);
         let addr = self.processes[peer.process.0 as usize].addr;
         self.network.end_mut(end).state = EndState::Up(link);
         self.listen(end);
-        self.close_others(now, party.process, end);
+        self.close_others(now, party.process, peer);
         self.input(
             now,
             party.process,
@@ -136,17 +134,18 @@ impl World<'_> {
     }
 
     /// A transport keeps one link to each node: one to another life of the same node gives way.
-    fn close_others(&mut self, now: Time, process: ProcessId, end: EndId) {
-        let node = self.network.end(end.other()).party.node;
-        let links = self.processes[process.0 as usize].links.values();
-        let others: Vec<EndId> = links
-            .copied()
-            .filter(|&other| other != end && self.network.end(other.other()).party.node == node)
-            .collect();
-        for other in others {
-            if !self.network.end(other).closing {
-                self.close(now, other, true);
-            }
+    fn close_others(&mut self, now: Time, process: ProcessId, peer: Party) {
+        let Some(lives) = self.by_node.get(&peer.node).filter(|lives| lives.len() > 1) else {
+            return;
+        };
+        let others = lives.iter().filter(|&&other| other != peer.process);
+        let ends = others.filter_map(|&other| self.network.between(process, other));
+        let is_up = |end: &EndId| {
+            let end = self.network.end(*end);
+            matches!(end.state, EndState::Up(_)) && !end.closing
+        };
+        for end in ends.filter(is_up).collect::<Vec<_>>() {
+            self.close(now, end, true);
         }
     }
 
@@ -162,7 +161,7 @@ impl World<'_> {
             return Ok(());
         };
         let process = self.network.end(end).party.process;
-        self.processes[process.0 as usize].links.remove(&link);
+        self.processes[process.0 as usize].links.remove(link);
         self.listen(end.other());
         self.input(now, process, Input::LinkDown { link })
     }

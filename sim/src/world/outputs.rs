@@ -20,14 +20,14 @@ impl World<'_> {
         match output {
             Output::Dial { addr, peer } => self.dial(now, process, addr, peer),
             Output::Close { link, .. } => {
-                if let Some(&end) = self.processes[process.0 as usize].links.get(&link) {
+                if let Some(end) = self.processes[process.0 as usize].links.get(link) {
                     self.close(now, end, true);
                 }
             }
             Output::Datagram { link, bytes } => {
                 self.statistics.datagrams += 1;
                 self.statistics.datagram_bytes += bytes.len() as u64;
-                if let Some(&end) = self.processes[process.0 as usize].links.get(&link) {
+                if let Some(end) = self.processes[process.0 as usize].links.get(link) {
                     let to = self.network.end(end.other()).party.process;
                     let stamp = self.film.leaves(now, (process, to), None, &bytes);
                     let times = self
@@ -47,9 +47,9 @@ impl World<'_> {
                 if class != Class::Control {
                     self.busy_at = now;
                 }
-                if let Some(&end) = self.processes[process.0 as usize].links.get(&link) {
+                if let Some(end) = self.processes[process.0 as usize].links.get(link) {
                     let to = self.network.end(end.other()).party.process;
-                    let bytes = joined(head, body);
+                    let bytes = self.joiner.join(head, body);
                     let stamp = self.film.leaves(now, (process, to), Some(class), &bytes);
                     self.network
                         .send(&mut self.schedule, end, class, (bytes, stamp));
@@ -275,18 +275,39 @@ impl World<'_> {
     }
 }
 
-/// Frames arrive as one piece.
-fn joined(head: Bytes, body: Bytes) -> Bytes {
-    match (head.is_empty(), body.is_empty()) {
-        (_, true) => head,
-        (true, false) => body,
-        (false, false) => {
-            let mut bytes = BytesMut::with_capacity(head.len() + body.len());
-            bytes.extend_from_slice(&head);
-            bytes.extend_from_slice(&body);
-            bytes.freeze()
+/// Makes one piece of each frame, as frames arrive; what goes to many is joined once.
+#[derive(Debug, Default)]
+pub(super) struct Joiner {
+    /// The last frame of two parts, and what became of it.
+    last: Option<[Bytes; 3]>,
+}
+
+impl Joiner {
+    fn join(&mut self, head: Bytes, body: Bytes) -> Bytes {
+        if body.is_empty() {
+            return head;
         }
+        if head.is_empty() {
+            return body;
+        }
+        if let Some([last_head, last_body, joined]) = &self.last
+            && is_same(last_head, &head)
+            && is_same(last_body, &body)
+        {
+            return joined.clone();
+        }
+        let mut joined = BytesMut::with_capacity(head.len() + body.len());
+        joined.extend_from_slice(&head);
+        joined.extend_from_slice(&body);
+        let joined = joined.freeze();
+        self.last = Some([head, body, joined.clone()]);
+        joined
     }
+}
+
+/// Whether these are the same place in memory, which cannot change as long as one of them is there.
+fn is_same(one: &Bytes, other: &Bytes) -> bool {
+    one.as_ptr() == other.as_ptr() && one.len() == other.len()
 }
 
 /// Control, data and bulk have a number each, of which the first two follow each other.

@@ -95,6 +95,7 @@ impl World<'_> {
             addr,
         };
         self.by_addr.insert(addr, id);
+        self.by_node.entry(node).or_default().push(id);
         let stream_place = u64::from(slot) << 16 | u64::from(name.incarnation);
         let seed = derive(self.scenario.seed, Purpose::Engine, stream_place);
         let clock = self.places[usize::from(slot)].clock;

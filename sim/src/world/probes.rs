@@ -41,8 +41,7 @@ impl World<'_> {
             return;
         }
         sometimes!(self.reached, RelayFirst);
-        let sender = self.processes.iter().rev().find(|p| p.node == origin.node);
-        let Some(sender) = sender.filter(|p| p.id != process) else {
+        let Some(sender) = self.latest(origin.node).filter(|p| p.id != process) else {
             return;
         };
         let (dead, from) = (sender.state == State::Ended, sender.name.slot);
@@ -103,7 +102,7 @@ impl World<'_> {
                         .declared_down
                         .insert(other.id);
                     let me = self.processes[process.0 as usize].node;
-                    let other = self.processes.iter().rev().find(|p| p.node == other.id);
+                    let other = self.latest(other.id);
                     let both = other.is_some_and(|other| other.declared_down.contains(&me));
                     sometimes!(self.reached, DownInTwo, if both);
                 }

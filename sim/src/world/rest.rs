@@ -88,9 +88,10 @@ impl World<'_> {
 
     fn wrong_view(&self, now: Time) -> Option<Violation> {
         let late_s = now.since(self.scenario.healed_at()).as_secs();
+        let truth = self.ghost.truth();
         self.running().find_map(|process| {
             let view = self.processes[process.0 as usize].view(&self.roles);
-            let (seen, truth) = self.ghost.differs(&view)?;
+            let (seen, truth) = truth.differs(&view)?;
             Some(self.violation(
                 now,
                 process,
