@@ -126,7 +126,7 @@ fn broken_in(canary: Canary, sound: Scenario, family: &str) -> Option<Found> {
 const ROUND_MAX: u64 = 256;
 
 /// So many seeds are enough for all but [`RARE`].
-pub const SOON: u64 = 400;
+pub const SOON: u64 = 600;
 
 /// The bugs that need rare circumstances, and so more seeds.
 pub const RARE: &[Canary] = &[
