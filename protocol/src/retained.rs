@@ -34,8 +34,8 @@ pub(crate) struct Retained {
     rounds: u32,
     /// When the next digest is due.
     digest_at: Option<Time>,
-    /// Where the round of those who get digests goes on.
-    turn: usize,
+    /// Where the round of those who get digests goes on, once it has begun.
+    turn: Option<usize>,
     /// What was asked for last: everything after this message, at this time.
     pulled: Option<(u64, Time)>,
     /// What each other member was sent because it asked: in which of its lives, up to which message, and when last.
@@ -203,13 +203,21 @@ impl Retained {
     }
 
     /// The next `count` of `members` in turn.
-    pub(crate) fn take_turns<T: Copy>(&mut self, members: &[T], count: usize) -> Vec<T> {
+    ///
+    /// Whoever stands at place `own` among them begins with the `count` members from place `own * count` on.
+    /// So everybody begins elsewhere, and what one tells the others, and each of them tells the next, has reached everybody after log n to the base of `count` steps: the graph of Imase and Itoh, "Design to Minimize Diameter on Building-Block Network" (1981).
+    pub(crate) fn take_turns<T: Copy>(
+        &mut self,
+        own: usize,
+        members: &[T],
+        count: usize,
+    ) -> Vec<T> {
         let len = members.len();
         if len <= count {
             return members.to_vec();
         }
-        let start = self.turn % len;
-        self.turn = (start + count) % len;
+        let start = self.turn.unwrap_or(own * count) % len;
+        self.turn = Some((start + count) % len);
         let round = members.iter().cycle().skip(start);
         round.take(count).copied().collect()
     }
@@ -403,10 +411,28 @@ mod tests {
     fn everybody_gets_a_turn() {
         let mut retained = Retained::default();
         let members: Vec<u8> = (0..5).collect();
-        assert_eq!(retained.take_turns(&members, 2), [0, 1]);
-        assert_eq!(retained.take_turns(&members, 2), [2, 3]);
-        assert_eq!(retained.take_turns(&members, 2), [4, 0]);
-        assert_eq!(retained.take_turns(&members, 8), members);
+        assert_eq!(retained.take_turns(1, &members, 2), [2, 3]);
+        assert_eq!(retained.take_turns(1, &members, 2), [4, 0]);
+        assert_eq!(retained.take_turns(1, &members, 2), [1, 2]);
+        assert_eq!(retained.take_turns(1, &members, 8), members);
+    }
+
+    #[test]
+    fn what_one_tells_reaches_everybody_in_a_few_steps() {
+        for (members, steps) in [(9, 1), (65, 2), (100, 3), (500, 3)] {
+            let tells = |who: usize| {
+                let others: Vec<usize> = (0..members).filter(|&other| other != who).collect();
+                Retained::default().take_turns(who, &others, 8)
+            };
+            let mut told = vec![0];
+            for _ in 0..steps {
+                let next: Vec<usize> = told.iter().flat_map(|&who| tells(who)).collect();
+                told.extend(next);
+                told.sort_unstable();
+                told.dedup();
+            }
+            assert_eq!(told.len(), members, "of {members} after {steps} steps");
+        }
     }
 
     #[test]

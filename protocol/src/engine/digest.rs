@@ -164,9 +164,10 @@ impl Engine {
             .map(|member| (member.node, member.start))
             .collect();
         let origin = self.peers.is_linked(key.origin).then_some(key.origin);
+        let own = reachable.partition_point(|&(node, _)| node < self.me.id);
         let flow = self.flows_in.get_mut(&key).expect("it is due");
         let upto = flow.held();
-        let mut targets = flow.retained.take_turns(&reachable, TARGETS_MAX);
+        let mut targets = flow.retained.take_turns(own, &reachable, TARGETS_MAX);
         // As long as batches come, they say how far everybody is; after them only the origin can.
         targets.extend(origin.filter(|_| flow.retained.is_stuck()).map(|o| (o, 1)));
         let digest = FlowDigest {

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use rolecast_sim::{Family, Level, Scenario, Statistics, Sweep, bench_quic, run};
 use serde::Serialize;
 
-use crate::code;
+use crate::{code, guarantees};
 
 #[derive(Args)]
 pub(crate) struct BenchArgs {
@@ -41,11 +41,13 @@ enum Report {
     Recovery,
     /// What an idle mesh costs, by its size.
     Idle,
+    /// What each way of spreading costs and how fast it is, also when the sender dies in the middle.
+    Guarantees,
 }
 
 /// One figure.
 #[derive(Serialize)]
-struct Figure {
+pub(crate) struct Figure {
     metric: String,
     /// From how many runs, nodes or events it is drawn.
     n: u64,
@@ -58,13 +60,13 @@ struct Figure {
 
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Goal {
+pub(crate) enum Goal {
     AtLeast(f64),
     AtMost(f64),
 }
 
 impl Figure {
-    fn new(metric: impl Into<String>, n: u64, value: f64, unit: &'static str) -> Self {
+    pub(crate) fn new(metric: impl Into<String>, n: u64, value: f64, unit: &'static str) -> Self {
         Figure {
             metric: metric.into(),
             n,
@@ -75,7 +77,7 @@ impl Figure {
         }
     }
 
-    fn with(self, goal: Goal) -> Self {
+    pub(crate) fn with(self, goal: Goal) -> Self {
         let holds = match goal {
             Goal::AtLeast(least) => self.value >= least,
             Goal::AtMost(most) => self.value <= most,
@@ -89,7 +91,7 @@ impl Figure {
 }
 
 /// Prints figures as they come, and remembers whether each goal was reached.
-struct Printer {
+pub(crate) struct Printer {
     json: bool,
     held: bool,
 }
@@ -99,7 +101,7 @@ impl Printer {
         Printer { json, held: true }
     }
 
-    fn print(&mut self, figure: &Figure) -> io::Result<()> {
+    pub(crate) fn print(&mut self, figure: &Figure) -> io::Result<()> {
         self.held &= figure.holds.unwrap_or(true);
         let mut out = anstream::stdout().lock();
         if self.json {
@@ -224,6 +226,7 @@ pub(crate) fn report(args: &ReportArgs) -> io::Result<ExitCode> {
         Report::Dissemination => dissemination(args.seeds, &mut printer)?,
         Report::Recovery => recovery(args.seeds, &mut printer)?,
         Report::Idle => idle(&mut printer)?,
+        Report::Guarantees => guarantees::print(&mut printer)?,
     }
     Ok(printer.code())
 }

@@ -5,6 +5,7 @@ mod args;
 mod canaries;
 mod exhaust;
 mod figures;
+mod guarantees;
 mod output;
 mod parse;
 mod run;

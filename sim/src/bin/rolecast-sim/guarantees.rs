@@ -1,0 +1,233 @@
+//! `report guarantees`: what each way of spreading costs and how fast it is, with nothing broken and when the sender dies in the middle.
+//!
+//! Node 0 sends, and n others hold the role; every path takes one millisecond, and nothing else takes time, so that times are hops.
+//! What the mesh costs without multicasts is measured in a run of its own and taken off.
+
+use std::io;
+
+use rolecast_membership::{Profile, Time};
+use rolecast_protocol::{Dissemination, Limits};
+use rolecast_sim::plan::{Breakage, CutShape, Fault, FaultPlan, Manner, Slot, Span};
+use rolecast_sim::workload::{Ask, Operation, Workload};
+use rolecast_sim::{Family, NetworkShape, Scenario, Statistics, run};
+
+use crate::figures::{Figure, Goal, Printer};
+
+/// How a measured sender sends.
+#[derive(Clone, Copy)]
+struct Traffic {
+    dissemination: Dissemination,
+    /// How many multicasts, of one message each.
+    messages: u32,
+    /// How far apart.
+    every_us: u64,
+}
+
+pub(crate) fn print(printer: &mut Printer) -> io::Result<()> {
+    for holders in [5, 20, 100] {
+        let idle = measure(&scenario(holders, None, FaultPlan::default()));
+        for dissemination in Dissemination::ALL {
+            costs(printer, holders, dissemination, &idle)?;
+        }
+        for dissemination in [Dissemination::Digest, Dissemination::Eager] {
+            after_crash(printer, holders, dissemination)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a multicast costs while nothing is broken.
+fn costs(
+    printer: &mut Printer,
+    holders: Slot,
+    dissemination: Dissemination,
+    idle: &Statistics,
+) -> io::Result<()> {
+    let name = |what: &str| format!("{} to {holders}: {what}", title(dissemination));
+    let n = f64::from(holders);
+    for (messages, every_us, rate) in [(10, 1_000_000, "1/s"), (1_000, 1_000, "1,000/s")] {
+        let traffic = Traffic {
+            dissemination,
+            messages,
+            every_us,
+        };
+        let statistics = measure(&scenario(holders, Some(traffic), FaultPlan::default()));
+        let multicasts = u64::from(messages);
+        let each = |value: u64| value as f64 / f64::from(messages);
+        assert_eq!(
+            statistics.deliveries,
+            multicasts * u64::from(holders),
+            "all holders were known before the first multicast"
+        );
+        let copies = each(statistics.payload_bytes_sent) / f64::from(PAYLOAD_BYTES);
+        let copies = Figure::new(
+            name(&format!("payload copies for each holder, {rate}")),
+            multicasts,
+            copies / n,
+            "copies",
+        );
+        printer.print(&match dissemination {
+            Dissemination::Eager => copies.with(Goal::AtMost(n)),
+            _ => copies.with(Goal::AtMost(1.02)),
+        })?;
+        let all = statistics.frame_bytes + statistics.datagram_bytes;
+        let rest = idle.frame_bytes + idle.datagram_bytes + statistics.payload_bytes_sent;
+        let control = each(all.saturating_sub(rest)) / n;
+        printer.print(&Figure::new(
+            name(&format!(
+                "other bytes for each holder and multicast, {rate}"
+            )),
+            multicasts,
+            control,
+            "bytes",
+        ))?;
+        let latency = statistics.latency;
+        for (what, us) in [("median", latency.p50_us), ("slowest", latency.max_us)] {
+            printer.print(&Figure::new(
+                name(&format!("delivery, {what}, {rate}")),
+                statistics.deliveries,
+                us as f64 / HOP_US as f64,
+                "hops",
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+/// How long after the first survivor the last one has a message whose sender reached only one of them, and died.
+fn after_crash(
+    printer: &mut Printer,
+    holders: Slot,
+    dissemination: Dissemination,
+) -> io::Result<()> {
+    let traffic = Traffic {
+        dissemination,
+        messages: 1,
+        every_us: 0,
+    };
+    let cut = Breakage::Cut {
+        shape: CutShape::Partial,
+        manner: Manner::Drop,
+        spans: vec![Span {
+            after_us: 0,
+            for_us: 1_000_000,
+            ways: (2..=holders).map(|place| (0, place)).collect(),
+        }],
+    };
+    let crash = Breakage::Crash {
+        node: 0,
+        restart: None,
+    };
+    let fault = |id, at_us, what| Fault { id, at_us, what };
+    let plan = FaultPlan {
+        faults: vec![
+            fault(0, FROM_US - HOP_US / 2, cut),
+            fault(1, FROM_US + HOP_US + HOP_US / 2, crash),
+        ],
+    };
+    let statistics = measure(&scenario(holders, Some(traffic), plan));
+    assert_eq!(
+        statistics.deliveries,
+        u64::from(holders),
+        "every survivor has it in the end"
+    );
+    let after_us = statistics.latency.max_us.saturating_sub(HOP_US);
+    let figure = Figure::new(
+        format!(
+            "{} to {holders}: last survivor after the first, sender dead",
+            title(dissemination)
+        ),
+        u64::from(holders),
+        after_us as f64 / 1e3,
+        "ms",
+    );
+    let hop_ms = HOP_US as f64 / 1e3;
+    printer.print(&match dissemination {
+        Dissemination::Digest if holders <= TOLD_AT_ONCE => {
+            figure.with(Goal::AtMost(4.0 * hop_ms + TICK_MS))
+        }
+        Dissemination::Eager => figure.with(Goal::AtMost(hop_ms)),
+        _ => figure,
+    })
+}
+
+fn measure(scenario: &Scenario) -> Statistics {
+    let outcome = run(scenario);
+    assert!(
+        outcome.violation.is_none(),
+        "a promise was broken: {:?}",
+        outcome.violation
+    );
+    outcome.statistics
+}
+
+/// A mesh in which node 0 sends to all others.
+fn scenario(holders: Slot, traffic: Option<Traffic>, plan: FaultPlan) -> Scenario {
+    let multicast = |traffic: Traffic| {
+        (0..traffic.messages).map(move |id| Operation {
+            id,
+            at_us: FROM_US + u64::from(id) * traffic.every_us,
+            node: 0,
+            ask: Ask::Multicast {
+                role: 0,
+                dissemination: traffic.dissemination,
+                count: 1,
+                bytes: PAYLOAD_BYTES,
+            },
+        })
+    };
+    let mut operations: Vec<Operation> = traffic.into_iter().flat_map(multicast).collect();
+    // All runs last equally long, so that what a mesh costs by itself can be taken off.
+    operations.push(Operation {
+        id: u32::MAX,
+        at_us: UNTIL_US,
+        node: 1,
+        ask: Ask::Cancel,
+    });
+    let nodes = holders + 1;
+    let held = (0..nodes).map(|place| if place == 0 { vec![] } else { vec![0] });
+    let calm = Family::named("calm").expect("it exists");
+    Scenario {
+        starts_us: vec![Some(0); usize::from(nodes)],
+        profile: Profile::Local,
+        limits: Limits::default(),
+        network: NetworkShape {
+            latency_us: (HOP_US, HOP_US),
+            jitter_us: 0,
+            idle_us: 5_000_000,
+            keep_alive_us: 1_000_000,
+            dial_us: 1_000_000,
+            written_us: 0,
+            timer_us: 1,
+        },
+        plan,
+        workload: Workload {
+            roles: 1,
+            held: held.collect(),
+            operations,
+        },
+        core: None,
+        ..Scenario::draw_from(calm, 1, Some(nodes))
+    }
+}
+
+fn title(dissemination: Dissemination) -> &'static str {
+    match dissemination {
+        Dissemination::Digest => "digest",
+        Dissemination::Eager => "eager",
+        _ => "best effort",
+    }
+}
+
+/// One way, from any node to any other.
+const HOP_US: u64 = 1_000;
+/// The payload of every message.
+const PAYLOAD_BYTES: u32 = 1_024;
+/// When the first multicast is sent: all have long known all.
+const FROM_US: u64 = Time::from_millis(15_000).as_micros();
+/// When a run ends, long after the last delivery.
+const UNTIL_US: u64 = Time::from_millis(30_000).as_micros();
+/// From something new to the digest that asks for it to be fetched.
+const TICK_MS: f64 = 10.0;
+/// In a role of so many holders, each digest goes to all others.
+const TOLD_AT_ONCE: Slot = 9;
