@@ -1,8 +1,9 @@
 //! The engine: what one node does with messages.
 //!
-//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`send`], [`receive`], [`relay`], [`missing`] and [`acknowledge`] are what becomes of a multicast, [`large_out`] and [`large_in`] of a large one, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what, and [`usage`] tells how much is kept.
+//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`send`], [`receive`], [`relay`], [`missing`] and [`acknowledge`] are what becomes of a multicast, [`large_out`] and [`large_in`] of a large one, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what, and [`usage`] and [`budget`] tell and bound how much is kept.
 
 mod acknowledge;
+mod budget;
 mod call;
 mod digest;
 mod large_in;
@@ -555,7 +556,7 @@ impl Engine {
         self.cut_short_orphans(now);
         self.forget_dead_flows(now);
         self.forget_finished(now);
-        self.bound_retained();
+        self.bound_flows();
         self.forget_doubtful_peers(now);
         self.send_acks_around();
     }

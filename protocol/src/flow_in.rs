@@ -32,6 +32,7 @@ pub(crate) struct FlowIn {
     newest_version: u32,
     /// The destination sets that batches may still refer to, with their encoded announcements.
     dest_sets: BTreeMap<u32, KnownDestSet>,
+    dest_sets_bytes: usize,
     /// Everything up to here was delivered, refused, or given up.
     watermark: u64,
     /// What came too early, or is held back, by its first message; of an unordered flow also what was delivered too early.
@@ -120,6 +121,8 @@ pub(crate) enum Arrival {
 const DEST_SETS_MAX: usize = 1_024;
 /// Batches that came too early are remembered up to this number, delivered or not.
 const EARLY_MAX: usize = 16_384;
+/// Bytes of the destination sets of one flow, beside the newest.
+const DEST_SETS_BYTES_MAX: usize = 16 << 20;
 
 impl FlowIn {
     /// The flow as the first destination set that names this node describes it.
@@ -140,6 +143,7 @@ impl FlowIn {
             ack_limit: start - 1,
             newest_version: 0,
             dest_sets: BTreeMap::new(),
+            dest_sets_bytes: 0,
             watermark: start - 1,
             early: BTreeMap::new(),
             early_bytes: 0,
@@ -178,27 +182,59 @@ impl FlowIn {
                 restarted = true;
             }
         }
-        self.dest_sets.insert(
-            version,
-            KnownDestSet {
-                set: set.into(),
-                encoded,
-            },
-        );
-        while self.dest_sets.len() > DEST_SETS_MAX {
-            self.dest_sets.pop_first();
+        let set = set.into();
+        let known = KnownDestSet { set, encoded };
+        self.dest_sets_bytes += known.len_bytes();
+        if let Some(before) = self.dest_sets.insert(version, known) {
+            self.dest_sets_bytes -= before.len_bytes();
+        }
+        while self.dest_sets.len() > DEST_SETS_MAX
+            || self.dest_sets.len() > 1 && self.dest_sets_bytes > DEST_SETS_BYTES_MAX
+        {
+            self.forget_oldest_dest_set();
         }
         restarted
     }
 
     /// No batch that is still to come refers to a version before this one.
     pub(crate) fn forget_dest_sets_before(&mut self, version: u32) {
-        while self
-            .dest_sets
-            .first_key_value()
-            .is_some_and(|(&first, _)| first < version)
+        while let Some((&first, _)) = self.dest_sets.first_key_value()
+            && first < version
         {
-            self.dest_sets.pop_first();
+            self.forget_oldest_dest_set();
+        }
+    }
+
+    fn forget_oldest_dest_set(&mut self) {
+        if let Some((_, known)) = self.dest_sets.pop_first() {
+            self.dest_sets_bytes -= known.len_bytes();
+        }
+    }
+
+    /// Bytes of the destination sets.
+    pub(crate) fn dest_sets_bytes(&self) -> usize {
+        self.dest_sets_bytes
+    }
+
+    /// Forgets the oldest destination sets until no more than this is kept; a batch that refers to one of them is passed on to nobody.
+    pub(crate) fn shrink_dest_sets_to(&mut self, bytes_max: usize) {
+        while self.dest_sets_bytes > bytes_max {
+            self.forget_oldest_dest_set();
+        }
+    }
+
+    /// Lets go of what came latest of all that came too early, until no more than this is kept; it is missed from here on.
+    /// What this member said that it holds stays.
+    pub(crate) fn shrink_early_to(&mut self, bytes_max: usize) {
+        let held = self.held();
+        while self.early_bytes > bytes_max {
+            let waits = |(_, early): &(&u64, &EarlyBatch)| early.batch.is_some();
+            let latest = self.early.iter().rfind(waits).map(|(&first, _)| first);
+            let Some(first) = latest.filter(|&first| first > held) else {
+                return;
+            };
+            let batch = self.early.remove(&first).and_then(|early| early.batch);
+            self.early_bytes -= batch.as_ref().map_or(0, Batch::cost_bytes);
         }
     }
 
@@ -263,7 +299,7 @@ impl FlowIn {
         if self.delivers_early() {
             self.fresh = Some(first);
         }
-        self.early_bytes += batch.len_bytes();
+        self.early_bytes += batch.cost_bytes();
         let early = EarlyBatch {
             last,
             version,
@@ -305,7 +341,7 @@ impl FlowIn {
                 break;
             }
             let EarlyBatch { last, batch, .. } = entry.remove();
-            self.early_bytes -= batch.as_ref().map_or(0, Batch::len_bytes);
+            self.early_bytes -= batch.as_ref().map_or(0, Batch::cost_bytes);
             if last <= self.watermark {
                 continue;
             }
@@ -335,7 +371,7 @@ impl FlowIn {
         let first = self.fresh.take()?;
         let early = self.early.get_mut(&first)?;
         let (last, batch) = (early.last, early.batch.take()?);
-        self.early_bytes -= batch.len_bytes();
+        self.early_bytes -= batch.cost_bytes();
         if planted!(EarlyForgotten) {
             self.early.remove(&first);
         }
@@ -431,7 +467,7 @@ impl FlowIn {
             return None;
         }
         let batch = entry.remove().batch;
-        self.early_bytes -= batch.as_ref().map_or(0, Batch::len_bytes);
+        self.early_bytes -= batch.as_ref().map_or(0, Batch::cost_bytes);
         safety.give_up(last);
         let first = self.watermark + 1;
         self.watermark = last;
@@ -617,7 +653,7 @@ impl FlowIn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::FlowId;
+    use crate::api::{Dissemination, FlowId};
 
     const NOW: Time = Time::ZERO;
 
@@ -719,6 +755,44 @@ mod tests {
         assert_eq!(ready(&mut flow), [(1, 1, 0), (2, 2, 0)]);
         // What found no room is missed, and given up in the end if nobody brings it again.
         assert_eq!(flow.give_up(NOW), Some((3, 3)));
+    }
+
+    #[test]
+    fn what_is_let_go_is_missed() {
+        let mut flow = flow();
+        for number in [2, 3, 4] {
+            arrive(&mut flow, number, number);
+        }
+        let each = flow.early_bytes() / 3;
+        flow.shrink_early_to(2 * each);
+        assert_eq!(flow.early_bytes(), 2 * each);
+        arrive(&mut flow, 1, 1);
+        assert_eq!(ready(&mut flow), [(1, 1, 0), (2, 2, 0), (3, 3, 0)]);
+        assert_eq!(flow.give_up(NOW), Some((4, 4)));
+    }
+
+    #[test]
+    fn destination_sets_are_bounded_in_bytes() {
+        let mut flow = flow();
+        let set = |version| DestSet {
+            key: flow.key,
+            version,
+            role: "r".parse().expect("a role"),
+            mode: Dissemination::Eager.into(),
+            born: Epoch(1),
+            members: Vec::new(),
+            large: None,
+        };
+        let (first, second, third) = (set(1), set(2), set(3));
+        let frame = Bytes::from(vec![0; DEST_SETS_BYTES_MAX / 2]);
+        let me = NodeId::from_bytes([2; 32]);
+        for set in [first, second, third] {
+            flow.learn(set, frame.clone(), me);
+        }
+        assert!(flow.dest_set(1).is_none() && flow.dest_set(2).is_some());
+        flow.shrink_dest_sets_to(DEST_SETS_BYTES_MAX / 2);
+        assert!(flow.dest_set(2).is_none() && flow.dest_set(3).is_some());
+        assert_eq!(flow.dest_sets_bytes(), frame.len());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::canary::planted;
 use crate::large::Outgoing;
 use crate::safety::Safety;
 use crate::wire::{
-    Claim, DataHead, DestMember, DestSet, FlowKey, Heard, LargeHead, Owed, encode_head,
+    Claim, DataHead, DestMember, DestSet, FlowKey, Heard, LargeHead, OWED_MAX, Owed, encode_head,
 };
 
 /// A flow of this node.
@@ -76,8 +76,6 @@ pub(crate) struct Holder {
     pub(crate) tenure: Tenure,
 }
 
-/// The most former lives of this node of which a member is told what it missed; of earlier ones nobody keeps anything.
-const OWED_MAX: usize = 16;
 /// The most members that went of which is remembered what they missed.
 const GONE_MAX: usize = 1_024;
 

@@ -622,3 +622,40 @@ fn chunks_of_nothing_and_of_what_is_too_large_are_dropped() {
     );
     assert_eq!(usage.retained_bytes_max, 0);
 }
+
+#[test]
+fn a_session_of_more_frames_than_there_can_be_costs_the_link() {
+    let (mut engine, mut give) = linked(Limits::default());
+    let hello = Hello {
+        epoch: Epoch(1),
+        addr: addr(),
+        window_bytes: 1,
+        known: None,
+    };
+    give(
+        &mut engine,
+        Class::Control,
+        encode_control(&Control::Hello(hello)),
+    );
+    let resume = |first| {
+        encode_head(&DataHead::Resume {
+            from: Epoch(1),
+            to: Epoch(1),
+            first,
+        })
+    };
+    give(&mut engine, Class::Data, resume(1 << 62));
+    let skipped = DataHead::Skipped {
+        count: 1 << 62,
+        flows: Vec::new(),
+    };
+    let outputs = give(&mut engine, Class::Data, encode_head(&skipped));
+    let closed = |outputs: &[Output]| {
+        outputs
+            .iter()
+            .any(|output| matches!(output, Output::Close { .. }))
+    };
+    assert!(closed(&outputs));
+    // Whatever it says after that is nobody's word.
+    give(&mut engine, Class::Data, resume(1));
+}

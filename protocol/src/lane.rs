@@ -294,7 +294,7 @@ impl Lane {
 
     /// Frames of the peer were taken in.
     pub(crate) fn on_received(&mut self, count: u64, bytes: usize) {
-        self.received = self.received.saturating_add(count);
+        self.received += count;
         self.unacknowledged_bytes += bytes;
     }
 

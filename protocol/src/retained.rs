@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, Time};
 
+use crate::batch::BATCH_OVERHEAD_BYTES;
 use crate::flow_in::KnownDestSet;
 
 /// What is kept of one flow, and how far the others are.
@@ -66,7 +67,7 @@ pub(crate) struct RetainedBatch {
 
 impl RetainedBatch {
     fn len_bytes(&self) -> usize {
-        self.head.len() + self.body.len()
+        self.head.len() + self.body.len() + BATCH_OVERHEAD_BYTES
     }
 }
 
@@ -356,11 +357,12 @@ mod tests {
     #[test]
     fn the_oldest_make_room() {
         let mut retained = Retained::default();
+        let each = batch(1, 1, 10).len_bytes();
         for last in 1..=4 {
-            retained.keep(Time::ZERO, batch(last, last, 10), 25);
+            retained.keep(Time::ZERO, batch(last, last, 10), 3 * each - 1);
         }
         assert_eq!(lasts(&retained, 1, 4), [3, 4]);
-        assert_eq!(retained.bytes(), 20);
+        assert_eq!(retained.bytes(), 2 * each);
     }
 
     #[test]
@@ -376,12 +378,13 @@ mod tests {
             retained.keep(Time::ZERO, of_version(first, version), 10_000);
         }
         let set = of_version(1, 1).known.len_bytes();
-        assert!(set >= 100);
-        assert_eq!(retained.bytes(), 3 * 10 + 2 * set);
+        let each = of_version(1, 1).len_bytes();
+        assert!(set >= 100 && each >= 10);
+        assert_eq!(retained.bytes(), 3 * each + 2 * set);
         retained.rise(1);
-        assert_eq!(retained.bytes(), 2 * 10 + 2 * set);
+        assert_eq!(retained.bytes(), 2 * each + 2 * set);
         retained.rise(2);
-        assert_eq!(retained.bytes(), 10 + set);
+        assert_eq!(retained.bytes(), each + set);
         retained.shrink_to(0);
         assert_eq!(retained.bytes(), 0);
     }

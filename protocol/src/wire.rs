@@ -260,14 +260,16 @@ impl DestSet {
         Some(&self.members[index])
     }
 
-    /// Whether the mode is one that flows have, members are in order, without doubles, and no sequence is impossible.
+    /// Whether the mode is one that flows have, members are in order, without doubles, not too many, and no sequence is impossible.
     pub(crate) fn is_well_formed(&self) -> bool {
         self.mode.is_possible()
+            && self.members.len() <= DEST_MEMBERS_MAX
             && self.members.is_sorted_by(|a, b| a.node < b.node)
             && self.members.iter().all(|m| {
                 let possible =
                     |owed: &Owed| owed.first >= 1 && owed.first <= owed.last && owed.last < m.start;
                 m.start >= 1
+                    && m.owed.len() <= OWED_MAX
                     && m.owed.iter().all(possible)
                     && m.owed
                         .is_sorted_by(|a, b| a.epoch < b.epoch && a.last < b.first)
@@ -286,6 +288,11 @@ pub(crate) const SEQ_MAX: u64 = 1 << 62;
 fn bytes_at_once<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes)
 }
+
+/// The most members of a destination set: twice as many as a mesh may have.
+const DEST_MEMBERS_MAX: usize = 16_384;
+/// The most former lives of an origin of which a member is told what it missed; of earlier ones nobody keeps anything.
+pub(crate) const OWED_MAX: usize = 16;
 
 /// Encodes a control frame.
 pub(crate) fn encode_control(control: &Control<'_>) -> Bytes {

@@ -25,9 +25,6 @@ pub(super) const TARGETS_MAX: usize = 8;
 const PULL_BYTES: usize = 1 << 20;
 /// What is kept of a flow at most, in windows with the batch that may go beyond: one is what its origin may send above the floor, with as much again for the heads of many small batches.
 const RETAINED_WINDOWS: usize = 2;
-/// What is kept of all flows at most; it is seen to twice a second.
-const RETAINED_BYTES_MAX: usize = 512 << 20;
-
 /// After so long, a flow of which nothing is known is asked for again.
 const ASK_PATIENCE: Duration = Duration::from_millis(100);
 /// How long a large payload, or its next chunk, may take from its origin before it is fetched from another member.
@@ -89,23 +86,6 @@ impl Engine {
         if let Some(flow) = self.flows_in.get_mut(&key) {
             flow.retained.keep(now, batch, bytes_max);
             self.digest_later(key);
-        }
-    }
-
-    /// Sees to it that what is kept of all flows together is not too much, at the cost of those of which most is kept.
-    pub(super) fn bound_retained(&mut self) {
-        let mut flows: Vec<(usize, FlowKey)> = self
-            .flows_in
-            .iter()
-            .filter(|(_, flow)| !flow.retained.is_empty())
-            .map(|(&key, flow)| (flow.retained.bytes(), key))
-            .collect();
-        let fair = fair_share(flows.iter().map(|&(bytes, _)| bytes), RETAINED_BYTES_MAX);
-        flows.retain(|&(bytes, _)| bytes > fair);
-        for (_, key) in flows {
-            if let Some(flow) = self.flows_in.get_mut(&key) {
-                flow.retained.shrink_to(fair);
-            }
         }
     }
 
@@ -467,34 +447,4 @@ fn patience(key: FlowKey) -> Duration {
 fn is_meant(batch: &RetainedBatch, node: NodeId, epoch: Epoch) -> bool {
     let member = batch.known.set.member(node);
     member.is_some_and(|m| m.epoch == epoch && m.start <= batch.last)
-}
-
-/// The largest share that everybody may have so that nobody needs give up anything below it and all together have no more than `total`.
-fn fair_share(wanted: impl Iterator<Item = usize>, total: usize) -> usize {
-    let mut wanted: Vec<usize> = wanted.collect();
-    wanted.sort_unstable();
-    let mut left = total;
-    for (index, &wants) in wanted.iter().enumerate() {
-        let share = left / (wanted.len() - index);
-        if wants > share {
-            return share;
-        }
-        left -= wants;
-    }
-    usize::MAX
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_wants_little_gives_up_nothing() {
-        let share = |wanted: &[usize], total| fair_share(wanted.iter().copied(), total);
-        assert_eq!(share(&[], 10), usize::MAX);
-        assert_eq!(share(&[4, 6], 10), usize::MAX);
-        assert_eq!(share(&[2, 6, 100], 10), 4);
-        assert_eq!(share(&[1, 100], 10), 9);
-        assert_eq!(share(&[5, 5, 5], 9), 3);
-    }
 }

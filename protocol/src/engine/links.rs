@@ -242,6 +242,9 @@ impl Engine {
             epoch: session.peer_epoch,
         };
         let received = session.lane_mut(lane);
+        if received.received() + (count - again) > FRAME_NUMBER_MAX {
+            return Err("more frames than there can be");
+        }
         received.on_received(count - again, frame.len());
         let ack_now = received.unacknowledged_bytes() >= ACK_BYTES;
         self.acks.peers.insert(node);

@@ -270,7 +270,7 @@ impl Engine {
                 node: key.origin,
                 epoch: key.epoch,
             };
-            let (bytes, inbox) = (batch.len_bytes(), flow.inbox());
+            let (bytes, inbox) = (batch.cost_bytes(), flow.inbox());
             let batch = batch.without_first(skip);
             match inbox {
                 Some(inbox) => {

@@ -169,7 +169,8 @@ impl Engine {
         let first = safety.first_set().map(|set| &**set);
         let reachable = linked([newest.as_deref(), first]);
         let digest = safety.digest(key, safety.held(), flow.retained.floor());
-        let mut targets = flow.retained.take_turns(&reachable, TARGETS_MAX);
+        let own = reachable.partition_point(|&(node, _)| node < me);
+        let mut targets = flow.retained.take_turns(own, &reachable, TARGETS_MAX);
         targets.extend(peers.is_linked(key.origin).then_some((key.origin, 1)));
         Some((digest, targets))
     }

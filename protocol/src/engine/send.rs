@@ -40,7 +40,7 @@ impl Engine {
         let key = self.own_key(id);
         let flow = self.flows_out.get_mut(&id).expect("it was just found");
         let count = batch.count();
-        let first = flow.push(count, batch.len_bytes());
+        let first = flow.push(count, batch.cost_bytes());
         let last = first + u64::from(count) - 1;
         let floor = flow.settled();
         let (version, announcement) = flow.announcement(key);

@@ -6,7 +6,7 @@
 use std::io;
 
 use rolecast_membership::{Profile, Time};
-use rolecast_protocol::{Dissemination, Limits};
+use rolecast_protocol::{Dissemination, Limits, Mode, Order};
 use rolecast_sim::plan::{Breakage, CutShape, Fault, FaultPlan, Manner, Slot, Span};
 use rolecast_sim::workload::{Ask, Operation, Workload};
 use rolecast_sim::{Family, NetworkShape, Scenario, Statistics, run};
@@ -16,7 +16,7 @@ use crate::figures::{Figure, Goal, Printer};
 /// How a measured sender sends.
 #[derive(Clone, Copy)]
 struct Traffic {
-    dissemination: Dissemination,
+    mode: Mode,
     /// How many multicasts, of one message each.
     messages: u32,
     /// How far apart.
@@ -26,28 +26,23 @@ struct Traffic {
 pub(crate) fn print(printer: &mut Printer) -> io::Result<()> {
     for holders in [5, 20, 100] {
         let idle = measure(&scenario(holders, None, FaultPlan::default()));
-        for dissemination in Dissemination::ALL {
-            costs(printer, holders, dissemination, &idle)?;
+        for mode in MODES {
+            costs(printer, holders, mode, &idle)?;
         }
-        for dissemination in [Dissemination::Digest, Dissemination::Eager] {
-            after_crash(printer, holders, dissemination)?;
+        for mode in [SPREAD, EAGER] {
+            after_crash(printer, holders, mode)?;
         }
     }
     Ok(())
 }
 
 /// What a multicast costs while nothing is broken.
-fn costs(
-    printer: &mut Printer,
-    holders: Slot,
-    dissemination: Dissemination,
-    idle: &Statistics,
-) -> io::Result<()> {
-    let name = |what: &str| format!("{} to {holders}: {what}", title(dissemination));
+fn costs(printer: &mut Printer, holders: Slot, mode: Mode, idle: &Statistics) -> io::Result<()> {
+    let name = |what: &str| format!("{} to {holders}: {what}", title(mode));
     let n = f64::from(holders);
     for (messages, every_us, rate) in [(10, 1_000_000, "1/s"), (1_000, 1_000, "1,000/s")] {
         let traffic = Traffic {
-            dissemination,
+            mode,
             messages,
             every_us,
         };
@@ -66,7 +61,7 @@ fn costs(
             copies / n,
             "copies",
         );
-        printer.print(&match dissemination {
+        printer.print(&match mode.dissemination {
             Dissemination::Eager => copies.with(Goal::AtMost(n)),
             _ => copies.with(Goal::AtMost(1.02)),
         })?;
@@ -95,13 +90,9 @@ fn costs(
 }
 
 /// How long after the first survivor the last one has a message whose sender reached only one of them, and died.
-fn after_crash(
-    printer: &mut Printer,
-    holders: Slot,
-    dissemination: Dissemination,
-) -> io::Result<()> {
+fn after_crash(printer: &mut Printer, holders: Slot, mode: Mode) -> io::Result<()> {
     let traffic = Traffic {
-        dissemination,
+        mode,
         messages: 1,
         every_us: 0,
     };
@@ -135,14 +126,14 @@ fn after_crash(
     let figure = Figure::new(
         format!(
             "{} to {holders}: last survivor after the first, sender dead",
-            title(dissemination)
+            title(mode)
         ),
         u64::from(holders),
         after_us as f64 / 1e3,
         "ms",
     );
     let hop_ms = HOP_US as f64 / 1e3;
-    printer.print(&match dissemination {
+    printer.print(&match mode.dissemination {
         Dissemination::Digest if holders <= TOLD_AT_ONCE => {
             figure.with(Goal::AtMost(4.0 * hop_ms + TICK_MS))
         }
@@ -170,7 +161,7 @@ fn scenario(holders: Slot, traffic: Option<Traffic>, plan: FaultPlan) -> Scenari
             node: 0,
             ask: Ask::Multicast {
                 role: 0,
-                dissemination: traffic.dissemination,
+                mode: traffic.mode,
                 count: 1,
                 bytes: PAYLOAD_BYTES,
             },
@@ -211,11 +202,34 @@ fn scenario(holders: Slot, traffic: Option<Traffic>, plan: FaultPlan) -> Scenari
     }
 }
 
-fn title(dissemination: Dissemination) -> &'static str {
-    match dissemination {
+fn title(mode: Mode) -> String {
+    let spread = match mode.dissemination {
         Dissemination::Digest => "digest",
         Dissemination::Eager => "eager",
         _ => "best effort",
+    };
+    match mode.k_safe {
+        1 => spread.to_owned(),
+        k => format!("{spread}, {k}-safe,"),
+    }
+}
+
+const SPREAD: Mode = in_mode(Dissemination::Digest, 1);
+const EAGER: Mode = in_mode(Dissemination::Eager, 1);
+/// What is measured.
+const MODES: [Mode; 5] = [
+    SPREAD,
+    EAGER,
+    in_mode(Dissemination::BestEffort, 1),
+    in_mode(Dissemination::Digest, 2),
+    in_mode(Dissemination::Digest, 4),
+];
+
+const fn in_mode(dissemination: Dissemination, k_safe: u8) -> Mode {
+    Mode {
+        dissemination,
+        k_safe,
+        order: Order::Fifo,
     }
 }
 
