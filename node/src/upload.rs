@@ -295,6 +295,6 @@ impl Drop for Announcement {
 }
 
 /// What may gather of one payload.
-const ROOM_BYTES: usize = 4 * CHUNK_BYTES_MAX;
+const ROOM_BYTES: usize = 8 * CHUNK_BYTES_MAX;
 /// The length of the chunks into which a payload is cut, if the window has room for several of them.
-pub(crate) const CHUNK_BYTES_MAX: usize = 128 << 10;
+pub(crate) const CHUNK_BYTES_MAX: usize = 64 << 10;

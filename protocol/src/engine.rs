@@ -190,6 +190,7 @@ impl Engine {
         if self.tick_at < now && !self.needs_tick() {
             self.tick_at = self.tick_at.in_step(TICK, now);
         }
+        self.peers.now = now;
         match input {
             Input::LinkUp {
                 link,
@@ -345,6 +346,7 @@ impl Engine {
     /// # Errors
     /// [`ChunkError`]: the chunk was not sent.
     pub fn send_chunk(&mut self, now: Time, large: FlowId, chunk: Bytes) -> Result<(), ChunkError> {
+        self.peers.now = now;
         self.push_chunk(now, large, chunk)?;
         self.follow_membership(now);
         Ok(())

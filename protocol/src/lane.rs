@@ -148,6 +148,17 @@ impl Lane {
         Some(&queued.frame)
     }
 
+    /// Bytes that the present link was handed and that the peer has not acknowledged.
+    pub(crate) fn on_the_way_bytes(&self) -> usize {
+        let handed = self.queue.iter().take(self.handed_now);
+        handed.map(|queued| queued.frame.len_bytes()).sum()
+    }
+
+    /// The number of the frame that would be handed over next, if there is one.
+    pub(crate) fn next_number(&self) -> Option<u64> {
+        self.queue.get(self.handed_now).map(|queued| queued.number)
+    }
+
     /// Starts over on another link: everything that is not acknowledged goes again.
     /// Gives the number of the first frame that will.
     pub(crate) fn rewind(&mut self) -> u64 {

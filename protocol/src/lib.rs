@@ -5,6 +5,7 @@
 
 mod api;
 mod batch;
+mod bulk;
 mod calls;
 mod canary;
 mod engine;

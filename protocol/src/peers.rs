@@ -10,6 +10,7 @@ use rand::rngs::ChaCha8Rng;
 use rolecast_membership::{Epoch, NodeId, Time};
 
 use crate::api::{Class, LinkId, Output};
+use crate::bulk::BulkWindow;
 use crate::canary::planted;
 use crate::session::{Cargo, LaneName, OutFrame, Session};
 use crate::wire::{DataHead, encode_head};
@@ -20,6 +21,8 @@ pub(crate) struct Peers {
     by_node: BTreeMap<NodeId, Peer>,
     by_link: BTreeMap<LinkId, NodeId>,
     link_bytes_max: usize,
+    /// The time of what is being handled.
+    pub(crate) now: Time,
     /// No dial is due before this; it may be too early, never too late.
     dial_hint: Option<Time>,
 }
@@ -50,6 +53,7 @@ pub(crate) struct Link {
     pub(crate) hello: Option<Epoch>,
     /// In the order of [`LaneName::ALL`].
     lanes: [LinkLane; 2],
+    bulk: BulkWindow,
 }
 
 /// How a link carries one lane of a session.
@@ -101,6 +105,7 @@ impl Peers {
             by_node: BTreeMap::new(),
             by_link: BTreeMap::new(),
             link_bytes_max,
+            now: Time::ZERO,
             dial_hint: None,
         }
     }
@@ -159,6 +164,7 @@ impl Peers {
             id,
             hello: None,
             lanes: Default::default(),
+            bulk: BulkWindow::default(),
         };
         let before = peer.link.replace(link).map(|link| link.id);
         peer.dial.at = None;
@@ -260,12 +266,30 @@ impl Peers {
                 });
                 link.hand_over(name, head, Bytes::new(), out);
             }
+            let mut room = match name {
+                LaneName::Data => usize::MAX,
+                LaneName::Bulk => link.bulk.bytes().saturating_sub(lane.on_the_way_bytes()),
+            };
             while link.lane_mut(name).in_transport < self.link_bytes_max
+                && room > 0
+                && let Some(number) = lane.next_number()
                 && let Some(frame) = lane.next_frame()
             {
+                room = room.saturating_sub(frame.len_bytes());
+                if name == LaneName::Bulk {
+                    link.bulk.on_sent(self.now, number);
+                }
                 let (head, body) = (frame.head.clone(), frame.body.clone());
                 link.hand_over(name, head, body, out);
             }
+        }
+    }
+
+    /// The peer has so many bulk frames of this session.
+    pub(crate) fn on_bulk_acknowledged(&mut self, node: NodeId, received: u64) {
+        let now = self.now;
+        if let Some(link) = self.get_mut(node).and_then(|peer| peer.link.as_mut()) {
+            link.bulk.on_acknowledged(now, received);
         }
     }
 

@@ -16,6 +16,8 @@ use crate::wire::{
 
 /// Received bytes after which a peer is told at once.
 const ACK_BYTES: usize = 128 << 10;
+/// As [`ACK_BYTES`], of the bulk lane.
+const BULK_ACK_BYTES: usize = 16 << 10;
 /// No frame has a number above this.
 const FRAME_NUMBER_MAX: u64 = 1 << 62;
 
@@ -246,7 +248,12 @@ impl Engine {
             return Err("more frames than there can be");
         }
         received.on_received(count - again, frame.len());
-        let ack_now = received.unacknowledged_bytes() >= ACK_BYTES;
+        let enough = match lane {
+            LaneName::Data => ACK_BYTES,
+            // Whoever sends it measures how long that takes.
+            LaneName::Bulk => BULK_ACK_BYTES,
+        };
+        let ack_now = received.unacknowledged_bytes() >= enough;
         self.acks.peers.insert(node);
         self.on_head(now, (origin, lane), head, body, frame)?;
         if ack_now {
@@ -353,6 +360,9 @@ impl Engine {
             && session.peer_epoch == acks.from
         {
             let arrived = session.acknowledge(acks.received);
+            let [_, bulk] = acks.received;
+            self.peers.on_bulk_acknowledged(node, bulk);
+            self.peers.pump(self.me.epoch, node, &mut self.out);
             self.on_cargo_arrived(now, (node, acks.from), arrived);
             self.on_flow_acks(node, acks.from, &acks.flows);
         }
