@@ -111,6 +111,9 @@ impl Channel {
     /// [`Order::Unordered`] gives a holder each message as soon as it comes, even if an earlier one is missing; a message is still delivered once at most.
     /// That changes something only after losses, when what is missing has to be fetched from another holder.
     ///
+    /// With [`Order::Causal`] a message also comes after everything that its sender, as a holder of the role itself, had been given in this order before it sent it: whoever sees an answer has seen the question.
+    /// [`Dissemination::BestEffort`] does not allow it.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -555,6 +555,8 @@ pub enum Order {
     /// As they were sent.
     #[default]
     Fifo,
+    /// As they were sent, and after everything that the sender, as a holder of the role, had been given in this order before it sent them.
+    Causal,
 }
 
 impl Order {
@@ -564,7 +566,7 @@ impl Order {
     /// # use rolecast_protocol::Order;
     /// assert!(Order::ALL.contains(&Order::default()));
     /// ```
-    pub const ALL: [Order; 2] = [Order::Unordered, Order::Fifo];
+    pub const ALL: [Order; 3] = [Order::Unordered, Order::Fifo, Order::Causal];
 }
 
 /// What is promised to the multicasts of a flow, all of which have the same.
@@ -595,9 +597,15 @@ impl Mode {
         k_safe: 0,
     };
 
-    /// Whether there can be a flow with this mode: somebody has to keep what is to be safe.
+    /// Whether messages may have to wait after they were received and come in turn.
+    pub(crate) fn holds_back(self) -> bool {
+        self.k_safe > 1 || self.order == Order::Causal
+    }
+
+    /// Whether there can be a flow with this mode: somebody has to keep what others wait for.
     pub(crate) fn is_possible(self) -> bool {
-        self.k_safe == 1 || (self.k_safe > 1 && self.dissemination != Dissemination::BestEffort)
+        let kept = self.dissemination != Dissemination::BestEffort;
+        self.k_safe > 0 && (kept || !self.holds_back())
     }
 }
 

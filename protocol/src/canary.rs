@@ -126,6 +126,12 @@ mod list {
         /// What is kept goes when its origin dies.
         RetainedGoesWithOrigin,
 
+        // Causal order.
+        /// Batches do not say what they depend on.
+        DependenciesForgotten,
+        /// What a batch depends on is not waited for.
+        DependenciesIgnored,
+
         // Waiting to be safe.
         /// A message is taken for safe when one member fewer holds it than was asked for.
         SafeOneShort,

@@ -5,6 +5,7 @@
 mod acknowledge;
 mod budget;
 mod call;
+mod causal;
 mod digest;
 mod large_in;
 mod large_out;
@@ -45,6 +46,7 @@ use crate::large::Finished;
 use crate::peers::Peers;
 use crate::questions::Questions;
 use crate::wire::FlowKey;
+use causal::Causality;
 use digest::DueDigests;
 pub use large_out::LARGE_OPEN_MAX;
 use safe::DueTells;
@@ -81,6 +83,7 @@ pub struct Engine {
     acks: DueAcks,
     digests: DueDigests,
     tells: DueTells,
+    causality: Causality,
     tick_at: Time,
     /// See [`Engine::relayed`].
     relayed: u64,
@@ -175,6 +178,7 @@ impl Engine {
             acks: DueAcks::default(),
             digests: DueDigests::default(),
             tells: DueTells::default(),
+            causality: Causality::default(),
             tick_at: now + TICK,
             relayed: 0,
             draining: false,
@@ -554,6 +558,7 @@ impl Engine {
     /// Looks after what has no deadline of its own.
     fn tick(&mut self, now: Time) {
         self.look_after_safety(now);
+        self.look_after_causality(now);
         self.give_up_missing(now);
         self.cut_short_orphans(now);
         self.forget_dead_flows(now);

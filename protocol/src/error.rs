@@ -27,8 +27,10 @@ pub enum OpenFlowError {
         /// The bound.
         max: usize,
     },
-    /// Nobody keeps what is sent with best effort, so that it cannot be safe.
-    #[error("what is sent with best effort is kept by nobody, and so cannot be k-safe")]
+    /// Nobody keeps what is sent with best effort, so that it can be neither k-safe nor in causal order.
+    #[error(
+        "what is sent with best effort is kept by nobody, and so can be neither k-safe nor in causal order"
+    )]
     NotKept,
 }
 

@@ -14,7 +14,7 @@ use crate::canary::planted;
 use crate::large::Incoming;
 use crate::retained::Retained;
 use crate::safety::Safety;
-use crate::wire::{Claim, DestMember, DestSet, FlowDigest, FlowKey, Heard};
+use crate::wire::{Claim, Dep, DestMember, DestSet, FlowDigest, FlowKey, Heard, SEQ_MAX};
 
 /// A flow of another node, as a member of its destination set sees it.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub(crate) struct FlowIn {
     early_bytes: usize,
     /// The first message of what came too early and may be delivered at once.
     fresh: Option<u64>,
+    /// In causal order, what everything up to here depends on was delivered.
+    allowed: u64,
     /// Messages up to here are known to exist.
     known_upto: u64,
     /// Since when the first missing message has been missed.
@@ -87,6 +89,8 @@ struct EarlyBatch {
     version: u32,
     /// Unless it was delivered.
     batch: Option<Batch>,
+    /// How far other flows have to be delivered before.
+    deps: Vec<(FlowKey, u64)>,
 }
 
 #[derive(Debug)]
@@ -133,7 +137,7 @@ impl FlowIn {
             tenure,
             ..
         } = member;
-        let waits = mode.k_safe > 1;
+        let waits = mode.holds_back();
         FlowIn {
             key,
             mode,
@@ -148,6 +152,10 @@ impl FlowIn {
             early: BTreeMap::new(),
             early_bytes: 0,
             fresh: None,
+            allowed: match mode.order {
+                Order::Causal => start - 1,
+                _ => u64::MAX,
+            },
             known_upto: 0,
             missing_since: None,
             untaken: VecDeque::new(),
@@ -276,13 +284,37 @@ impl FlowIn {
         last <= seen || self.early.contains_key(&first)
     }
 
+    /// What a batch with this destination set depends on; `None` if the set is not known, an error if it names no such flows.
+    pub(crate) fn resolve(
+        &self,
+        version: u32,
+        deps: &[Dep],
+    ) -> Result<Option<Vec<(FlowKey, u64)>>, &'static str> {
+        if deps.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let Some(known) = self.dest_sets.get(&version) else {
+            return Ok(None);
+        };
+        if self.mode.order != Order::Causal {
+            return Err("a batch that depends on others, of a flow that does not");
+        }
+        let resolve = |dep: &Dep| {
+            let key = known.set.sources.get(dep.source as usize)?;
+            (dep.upto <= SEQ_MAX).then_some((*key, dep.upto))
+        };
+        let all: Option<Vec<_>> = deps.iter().map(resolve).collect();
+        all.map(Some)
+            .ok_or("a batch that depends on no flow that there is")
+    }
+
     /// Takes in a batch that is no duplicate.
     pub(crate) fn arrive(
         &mut self,
         now: Time,
         first: u64,
         last: u64,
-        version: u32,
+        (version, deps): (u32, Vec<(FlowKey, u64)>),
         batch: Batch,
         room_bytes: usize,
     ) -> Arrival {
@@ -304,6 +336,7 @@ impl FlowIn {
             last,
             version,
             batch: Some(batch),
+            deps,
         };
         self.early.insert(first, early);
         if in_turn && self.safety.is_some() {
@@ -335,6 +368,7 @@ impl FlowIn {
     pub(crate) fn pop_ready(&mut self, now: Time) -> Option<Ready> {
         let safety = self.safety.as_ref();
         let deliverable = safety.map_or(u64::MAX, |safety| safety.deliverable());
+        let deliverable = deliverable.min(self.allowed);
         while let Some(entry) = self.early.first_entry() {
             let first = *entry.key();
             if first > self.watermark + 1 || entry.get().last > deliverable {
@@ -364,6 +398,18 @@ impl FlowIn {
             }
         }
         self.pop_early()
+    }
+
+    /// In causal order, the last message of the batch that is to be delivered next and is not allowed yet, and what it depends on.
+    pub(crate) fn next_held(&self) -> Option<(u64, &[(FlowKey, u64)])> {
+        let (&first, early) = self.early.first_key_value()?;
+        let next = first <= self.watermark + 1 && early.last > self.allowed;
+        next.then_some((early.last, &early.deps))
+    }
+
+    /// In causal order, everything up to here may be delivered as far as it depends on other flows.
+    pub(crate) fn allow(&mut self, upto: u64) {
+        self.allowed = self.allowed.max(upto);
     }
 
     /// What came too early of a flow without order.
@@ -699,7 +745,14 @@ mod tests {
     }
 
     fn arrive(flow: &mut FlowIn, first: u64, last: u64) -> Arrival {
-        flow.arrive(NOW, first, last, 1, batch((last - first + 1) as u32), 1_000)
+        flow.arrive(
+            NOW,
+            first,
+            last,
+            (1, Vec::new()),
+            batch((last - first + 1) as u32),
+            1_000,
+        )
     }
 
     fn ready(flow: &mut FlowIn) -> Vec<(u64, u64, u32)> {
@@ -749,9 +802,18 @@ mod tests {
     #[test]
     fn early_bytes_are_bounded() {
         let mut flow = flow();
-        assert_eq!(flow.arrive(NOW, 2, 2, 1, batch(1), 1), Arrival::First);
-        assert_eq!(flow.arrive(NOW, 3, 3, 1, batch(1), 1), Arrival::NoRoom);
-        assert_eq!(flow.arrive(NOW, 1, 1, 1, batch(1), 0), Arrival::First);
+        assert_eq!(
+            flow.arrive(NOW, 2, 2, (1, Vec::new()), batch(1), 1),
+            Arrival::First
+        );
+        assert_eq!(
+            flow.arrive(NOW, 3, 3, (1, Vec::new()), batch(1), 1),
+            Arrival::NoRoom
+        );
+        assert_eq!(
+            flow.arrive(NOW, 1, 1, (1, Vec::new()), batch(1), 0),
+            Arrival::First
+        );
         assert_eq!(ready(&mut flow), [(1, 1, 0), (2, 2, 0)]);
         // What found no room is missed, and given up in the end if nobody brings it again.
         assert_eq!(flow.give_up(NOW), Some((3, 3)));
@@ -782,6 +844,7 @@ mod tests {
             born: Epoch(1),
             members: Vec::new(),
             large: None,
+            sources: Vec::new(),
         };
         let (first, second, third) = (set(1), set(2), set(3));
         let frame = Bytes::from(vec![0; DEST_SETS_BYTES_MAX / 2]);

@@ -12,7 +12,8 @@ use crate::canary::planted;
 use crate::large::Outgoing;
 use crate::safety::Safety;
 use crate::wire::{
-    Claim, DataHead, DestMember, DestSet, FlowKey, Heard, LargeHead, OWED_MAX, Owed, encode_head,
+    Claim, DataHead, Dep, DestMember, DestSet, FlowKey, Heard, LargeHead, OWED_MAX, Owed,
+    SOURCES_MAX, encode_head,
 };
 
 /// A flow of this node.
@@ -46,6 +47,10 @@ pub(crate) struct FlowOut {
     stable: u64,
     /// The furthest that any member other than this node is known to hold.
     arrived: u64,
+    /// In causal order, the flows that batches may depend on: the number of each, and how far the last batch said it was given.
+    sources: BTreeMap<FlowKey, (u32, u64)>,
+    /// The version of the destination set of the last batch.
+    told_version: u32,
     /// Whether a batch was refused for want of room since the flow was last writable.
     pub(crate) refused: bool,
     /// If its messages are the chunks of a large payload, what is known of that.
@@ -143,6 +148,8 @@ impl FlowOut {
             safety: (mode.k_safe > 1).then_some(()).map(own).map(Box::new),
             stable: 0,
             arrived: 0,
+            sources: BTreeMap::new(),
+            told_version: 0,
             refused: false,
             large: None,
         }
@@ -368,7 +375,52 @@ impl FlowOut {
                 length: large.length,
                 oldest: large.oldest,
             }),
+            sources: self.sources_in_order(),
         }
+    }
+
+    fn sources_in_order(&self) -> Vec<FlowKey> {
+        let numbered = self.sources.iter();
+        let mut numbered: Vec<(u32, FlowKey)> = numbered.map(|(&key, &(n, _))| (n, key)).collect();
+        numbered.sort_unstable();
+        numbered.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// Names what a batch depends on that is about to be sent: of what its sender was given, everything if the destination set is not the one of the batch before, and else what changed.
+    pub(crate) fn depend_on(&mut self, given: Vec<(FlowKey, u64)>) -> Vec<Dep> {
+        let news = given.iter().any(|(key, _)| !self.sources.contains_key(key));
+        if news {
+            if self.sources.len() + given.len() > SOURCES_MAX {
+                self.sources.clear();
+            }
+            for &(key, _) in given.iter().take(SOURCES_MAX) {
+                let source = u32::try_from(self.sources.len()).expect("sources are few");
+                self.sources.entry(key).or_insert((source, 0));
+            }
+            self.version += 1;
+            self.announcement = None;
+            self.set = None;
+        }
+        let all = std::mem::replace(&mut self.told_version, self.version) != self.version;
+        let mut deps = Vec::new();
+        for (key, upto) in given {
+            if let Some((source, told)) = self.sources.get_mut(&key)
+                && (all || upto > *told)
+            {
+                *told = upto;
+                deps.push(Dep {
+                    source: *source,
+                    upto,
+                });
+            }
+        }
+        deps
+    }
+
+    /// How far this node has delivered to itself what it sent to itself.
+    pub(crate) fn delivered_to_itself(&self) -> u64 {
+        let waiting = self.safety.as_ref().and_then(|own| own.waiting.front());
+        waiting.map_or(u64::MAX, |own| own.first - 1)
     }
 
     /// A batch that was just numbered has to become safe before anybody delivers it, this node too.
@@ -530,6 +582,12 @@ impl FlowOut {
     /// How many members there are.
     pub(crate) fn member_count(&self) -> usize {
         self.members.len()
+    }
+
+    /// Whether something up to this message is meant for this life of a node.
+    pub(crate) fn is_meant(&self, (node, epoch): (NodeId, Epoch), upto: u64) -> bool {
+        let member = self.members.get(&node);
+        member.is_some_and(|member| member.epoch == epoch && member.start <= upto)
     }
 
     /// The tenure of a member.

@@ -13,7 +13,7 @@ use crate::api::{
 use crate::batch::{Batch, Note};
 use crate::engine::Engine;
 use crate::wire::{
-    Acks, Claim, Control, DataHead, DestMember, DestSet, FlowAck, FlowDigest, FlowKey, Heard,
+    Acks, Claim, Control, DataHead, Dep, DestMember, DestSet, FlowAck, FlowDigest, FlowKey, Heard,
     Hello, LargeHead, Owed, Pull, ViaAck, WireAnswer, encode_control, encode_head,
 };
 
@@ -94,8 +94,9 @@ fn dest_set() -> impl Strategy<Value = DataHead> {
         prop_oneof![9 => Just(true), 1 => Just(false)],
         proptest::option::of(number()),
     );
-    (key(), 0u32..4, mode(), members, head).prop_map(
-        |(key, version, mode, mut members, (fits, length))| {
+    let sources = proptest::collection::vec(key(), 0..3);
+    (key(), 0u32..4, mode(), members, head, sources).prop_map(
+        |(key, version, mode, mut members, (fits, length), sources)| {
             members.sort_by_key(|member| member.node);
             DataHead::DestSet(DestSet {
                 key,
@@ -104,6 +105,7 @@ fn dest_set() -> impl Strategy<Value = DataHead> {
                 mode,
                 born: Epoch(1),
                 members,
+                sources,
                 large: (key.flow.is_large() == fits).then_some(LargeHead {
                     length,
                     oldest: FlowId::LARGE_FIRST,
@@ -127,14 +129,16 @@ fn data_frame() -> impl Strategy<Value = Bytes> {
         Just(WireAnswer::Reply),
         Just(WireAnswer::Refused(Refusal::NotHolder)),
     ];
+    let dep = (0u32..4, number()).prop_map(|(source, upto)| Dep { source, upto });
+    let deps = proptest::collection::vec(dep, 0..3);
     let skipped = proptest::collection::vec((key(), number()), 0..3);
     let head = prop_oneof![
         2 => (epoch(), epoch(), number())
             .prop_map(|(from, to, first)| DataHead::Resume { from, to, first }),
         3 => dest_set(),
-        4 => (key(), 0u32..4, number(), 0u32..4, number())
-            .prop_map(|(key, version, first, count, floor)| {
-                DataHead::Batch { key, version, first, count, floor }
+        4 => (key(), 0u32..4, number(), 0u32..4, number(), deps)
+            .prop_map(|(key, version, first, count, floor, deps)| {
+                DataHead::Batch { key, version, first, count, floor, deps }
             }),
         1 => (number(), skipped)
             .prop_map(|(count, flows)| DataHead::Skipped { count, flows }),
@@ -388,6 +392,7 @@ fn an_origin_that_minds_no_window_loses_its_link_and_fills_no_inbox() {
         mode: Dissemination::BestEffort.into(),
         born: Epoch(1),
         members: vec![member],
+        sources: Vec::new(),
         large: None,
     };
     let hello = Hello {
@@ -417,6 +422,7 @@ fn an_origin_that_minds_no_window_loses_its_link_and_fills_no_inbox() {
             first,
             count: 1,
             floor: 0,
+            deps: Vec::new(),
         });
         let batch = Batch::single(vec![7; 1_000].into(), None);
         let (front, payload) = batch.parts();
@@ -469,6 +475,7 @@ impl Liar {
             mode: Dissemination::BestEffort.into(),
             born: Epoch(1),
             members: vec![member],
+            sources: Vec::new(),
             large: Some(LargeHead {
                 length: Some(4),
                 oldest: key.flow,
@@ -529,6 +536,7 @@ impl Liar {
             first,
             count: batch.count(),
             floor: 0,
+            deps: Vec::new(),
         });
         let (front, payload) = batch.parts();
         let class = crate::lane::LaneName::of_flow(flow).class();

@@ -312,6 +312,7 @@ mod tests {
             born: Epoch(1),
             members: Vec::new(),
             large: None,
+            sources: Vec::new(),
         };
         let known = KnownDestSet {
             set: set.into(),

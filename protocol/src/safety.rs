@@ -356,7 +356,8 @@ impl Safety {
     /// Whether the others are to be told something, and when.
     pub(crate) fn tell_at(&self, now: Time) -> Option<Time> {
         let soonest = self.told_at.map_or(now, |at| at + TELL_PERIOD);
-        (self.told != self.news()).then(|| soonest.max(now))
+        // One who holds a message is always there.
+        (self.k > 1 && self.told != self.news()).then(|| soonest.max(now))
     }
 
     /// Everything is about to be told.

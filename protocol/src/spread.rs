@@ -13,9 +13,9 @@ use crate::api::Dissemination;
 use crate::wire::{DestMember, DestSet};
 
 /// Whether a member keeps what it received for those who may miss it.
-/// What is to be held by several members is kept by all of them, however it spreads.
+/// What somebody may wait for is kept by all members, however it spreads.
 pub(crate) fn keeps(set: &DestSet) -> bool {
-    set.mode.dissemination == Dissemination::Digest || set.mode.k_safe > 1
+    set.mode.dissemination == Dissemination::Digest || set.mode.holds_back()
 }
 
 /// Whether a member passes on what it received first.

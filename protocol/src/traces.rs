@@ -108,3 +108,8 @@ fn large() {
 fn large_orphans() {
     check("large-orphans");
 }
+
+#[test]
+fn causal() {
+    check("causal");
+}

@@ -4,11 +4,14 @@
 //! A data frame is one postcard value, its head, followed by the payload, if there is one.
 //! The transport bounds the length of a frame before it allocates it, and no field of a head can claim more than the frame holds.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, RoleName, Tenure};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::api::{FlowId, Mode, Refusal};
 use crate::lane::Received;
@@ -170,6 +173,9 @@ pub(crate) enum DataHead {
         count: u32,
         /// Every member has acknowledged every message up to here, as the origin knew when it sent this.
         floor: u64,
+        /// In causal order, how far the origin had been given other flows; only what changed since the batch before.
+        #[serde(deserialize_with = "few")]
+        deps: Vec<Dep>,
     },
     /// Stands for `count` frames that the sender dropped for want of room, and says how far they concerned each flow.
     Skipped {
@@ -218,6 +224,9 @@ pub(crate) struct DestSet {
     pub(crate) members: Vec<DestMember>,
     /// If it is the flow of a large payload, what is said of that.
     pub(crate) large: Option<LargeHead>,
+    /// In causal order, the flows that batches may depend on.
+    #[serde(deserialize_with = "few")]
+    pub(crate) sources: Vec<FlowKey>,
 }
 
 /// What is known of a large payload from the start.
@@ -228,6 +237,47 @@ pub(crate) struct LargeHead {
     /// The large payloads of this life of the origin below this number were over when this one began.
     pub(crate) oldest: FlowId,
 }
+
+/// How far the origin of a batch had been given another flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Dep {
+    /// The flow's place among the sources of the destination set.
+    pub(crate) source: u32,
+    pub(crate) upto: u64,
+}
+
+/// A list of at most [`SOURCES_MAX`] elements, for which no more is allocated.
+fn few<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Few<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Few<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {SOURCES_MAX} elements")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+            let mut all = Vec::new();
+            while let Some(next) = seq.next_element()? {
+                if all.len() == SOURCES_MAX {
+                    return Err(A::Error::custom("too many elements"));
+                }
+                all.push(next);
+            }
+            Ok(all)
+        }
+    }
+
+    deserializer.deserialize_seq(Few(PhantomData))
+}
+
+/// So many flows a flow in causal order names as those that it depends on, at most.
+pub(crate) const SOURCES_MAX: usize = 1_024;
 
 /// A member of a destination set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

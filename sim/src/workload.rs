@@ -153,8 +153,6 @@ pub enum Style {
 
 /// How many modes workloads draw: messages that one to four members are to hold, spread in two ways, and best effort, each in every order.
 pub(crate) const MODES: usize = 9 * Order::ALL.len();
-/// So many of a hundred multicasts are in the usual order at least.
-const ORDERED_PERCENT: u32 = 60;
 
 /// From what a workload is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -167,6 +165,8 @@ pub struct Draft {
     pub spread: &'static [Dissemination],
     /// So many of a hundred multicasts wait until several members hold them.
     pub safe_percent: u32,
+    /// So many of a hundred multicasts are in the usual order.
+    pub usual_percent: u32,
     /// How many places for nodes there are.
     pub nodes: Slot,
     /// When the first thing is asked for.
@@ -382,9 +382,16 @@ impl Draw {
             _ if !safe => 1,
             _ => *self.stream.pick(&[2, 2, 2, 3, 3, 4]),
         };
-        let order = match self.stream.percent(ORDERED_PERCENT) {
+        let order = match self.stream.percent(self.draft.usual_percent) {
             true => Order::default(),
-            false => *self.stream.pick(&Order::ALL),
+            false => *self
+                .stream
+                .pick(&[Order::Unordered, Order::Causal, Order::Causal]),
+        };
+        // What nobody keeps nobody can wait for.
+        let order = match (dissemination, order) {
+            (Dissemination::BestEffort, Order::Causal) => Order::default(),
+            (_, order) => order,
         };
         Mode {
             dissemination,
@@ -434,6 +441,7 @@ mod tests {
                 style: Style::Mixed,
                 spread: &Dissemination::ALL,
                 safe_percent: 30,
+                usual_percent: 50,
                 nodes: 4,
                 from: Time::from_millis(500),
                 window: Duration::from_secs(8),

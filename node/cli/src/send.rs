@@ -39,6 +39,9 @@ pub(crate) struct SendArgs {
     /// Let a holder get each message as soon as it comes, even if an earlier one is missing
     #[arg(long, conflicts_with_all = ["anycast", "to"])]
     unordered: bool,
+    /// Let every holder get a message after everything that its sender had got before
+    #[arg(long, conflicts_with_all = ["anycast", "to", "unordered"])]
+    causal: bool,
     /// Let nobody get a message before K holders have received it, so that it survives whatever happens to fewer
     #[arg(long, value_name = "K", default_value_t = 1, conflicts_with_all = ["anycast", "to"], value_parser = clap::value_parser!(u8).range(1..))]
     k_safe: u8,
@@ -104,9 +107,10 @@ pub(crate) fn run(args: SendArgs, output: &Output) -> Result<(), Failure> {
         message: args.message,
         file: args.file,
         mode,
-        order: match args.unordered {
-            true => Order::Unordered,
-            false => Order::default(),
+        order: match (args.unordered, args.causal) {
+            (true, _) => Order::Unordered,
+            (false, true) => Order::Causal,
+            (false, false) => Order::default(),
         },
         k_safe: args.k_safe,
         patience: args.patience,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rolecast_membership::{Epoch, NodeId, Time};
 
 use super::Engine;
-use crate::api::FlowId;
+use crate::api::{FlowId, Order};
 use crate::canary::planted;
 use crate::flow_in::FlowIn;
 use crate::retained::{DIGEST_DELAY, RetainedBatch};
@@ -364,14 +364,21 @@ impl Engine {
         let Some(epoch) = self.life_of_link(node) else {
             return Ok(());
         };
+        if pull.key.origin == self.me.id {
+            self.answer_own_pull((node, epoch), pull);
+            return Ok(());
+        }
         let waiting = self.peers.get(node).and_then(|peer| peer.session.as_ref());
         let Some(flow) = self.flows_in.get_mut(&pull.key) else {
             return Ok(());
         };
         let known = flow.newest_dest_set();
-        if known.is_none_or(|known| known.set.member(node).is_none()) {
+        // Whoever waits for what it is not meant by has to hear that.
+        let causal = flow.mode.order == Order::Causal;
+        if !causal && known.is_none_or(|known| known.set.member(node).is_none()) {
             return Ok(());
         }
+        let complete = !causal || flow.held() >= pull.last;
         // However often it asks: no more is put on its way than others may have on theirs.
         let bytes_max = self.limits.session_bytes_max / 2;
         let lane = LaneName::of_flow(pull.key.flow);
@@ -400,7 +407,7 @@ impl Engine {
         flow.hear_of(now);
         flow.retained.on_news(now);
         self.digest_later(pull.key);
-        if wanted.is_empty() && first == pull.first {
+        if wanted.is_empty() && first == pull.first && complete {
             self.send_control_to(node, &Control::Gone(*pull));
         }
         for batch in wanted {
@@ -409,11 +416,21 @@ impl Engine {
         Ok(())
     }
 
+    /// A peer asks for what this node sent itself: that comes anyway, if there is something for the peer.
+    fn answer_own_pull(&mut self, to: (NodeId, Epoch), pull: &Pull) {
+        let present = pull.key.epoch == self.me.epoch;
+        let flow = self.flows_out.get(&pull.key.flow).filter(|_| present);
+        if flow.is_some_and(|flow| !flow.is_meant(to, pull.last)) {
+            self.send_control_to(to.0, &Control::Gone(*pull));
+        }
+    }
+
     /// A peer that was asked for messages has none of them.
-    pub(super) fn on_gone(&mut self, node: NodeId, pull: &Pull) {
+    pub(super) fn on_gone(&mut self, now: Time, node: NodeId, pull: &Pull) {
         if let Some(flow) = self.flows_in.get_mut(&pull.key) {
             flow.retained.on_gone(node, pull.last);
         }
+        self.on_stranger(now, pull.key, pull.last.min(SEQ_MAX));
     }
 
     fn send_retained(&mut self, to: (NodeId, Epoch), key: FlowKey, batch: RetainedBatch) {

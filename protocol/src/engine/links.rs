@@ -147,7 +147,7 @@ impl Engine {
             }
             Control::Digest(digests) => self.on_digest(now, node, &digests)?,
             Control::Pull(pull) => self.on_pull(now, node, &pull)?,
-            Control::Gone(pull) => self.on_gone(node, &pull),
+            Control::Gone(pull) => self.on_gone(now, node, &pull),
         }
         Ok(())
     }
@@ -307,6 +307,7 @@ impl Engine {
                 first,
                 count,
                 floor,
+                deps,
             } => {
                 let numbers = BatchNumbers {
                     key,
@@ -316,7 +317,7 @@ impl Engine {
                     floor,
                 };
                 let head = frame.slice(..frame.len() - body.len());
-                self.on_batch(now, from.node, numbers, &head, &body)?;
+                self.on_batch(now, from.node, (numbers, &deps), &head, &body)?;
             }
             DataHead::Skipped { flows, .. } => self.on_skipped(now, &flows),
             DataHead::Call { .. } if self.owes_acknowledgements(from.node) => {

@@ -97,7 +97,10 @@ impl Engine {
             if key.flow.is_large() {
                 self.cut_short(key);
             } else {
-                while self.give_up_first(now, key) || self.give_up_held(now, key, None) {}
+                self.let_go(now, key);
+                while self.give_up_first(now, key) || self.give_up_held(now, key, None) {
+                    self.let_go(now, key);
+                }
             }
             if let Some(flow) = self.flows_in.remove(&key) {
                 match key.flow.is_large() {

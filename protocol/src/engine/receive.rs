@@ -11,7 +11,7 @@ use crate::batch::{Batch, Note};
 use crate::canary::planted;
 use crate::flow_in::{Arrival, FlowIn, Ready};
 use crate::large::Stage;
-use crate::wire::{DestMember, DestSet, FlowKey, Owed, SEQ_MAX};
+use crate::wire::{Dep, DestMember, DestSet, FlowKey, Owed, SEQ_MAX};
 
 /// Of a window, the part after which an acknowledgement is sent at once.
 const WINDOW_PARTS: usize = 8;
@@ -157,7 +157,7 @@ impl Engine {
         &mut self,
         now: Time,
         from: NodeId,
-        numbers: BatchNumbers,
+        (numbers, deps): (BatchNumbers, &[Dep]),
         head: &Bytes,
         body: &Bytes,
     ) -> Result<(), &'static str> {
@@ -201,11 +201,14 @@ impl Engine {
         {
             return Ok(());
         }
+        let Some(deps) = flow.resolve(version, deps)? else {
+            return Ok(());
+        };
         if first <= flow.held() + 1 {
             flow.forget_dest_sets_before(version);
         }
         let room = self.limits.flow_window_bytes;
-        match flow.arrive(now, first, last, version, batch, room) {
+        match flow.arrive(now, first, last, (version, deps), batch, room) {
             Arrival::Duplicate | Arrival::NoRoom => return Ok(()),
             Arrival::First => {}
         }

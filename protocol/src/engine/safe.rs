@@ -9,7 +9,7 @@ use rolecast_membership::{Epoch, Identity, Membership, NodeId, Time};
 
 use super::Engine;
 use super::digest::TARGETS_MAX;
-use crate::api::{Delivery, Event, FlowId, Gap, Origin, Seq};
+use crate::api::{Delivery, Event, FlowId, Gap, Order, Origin, Seq};
 use crate::canary::planted;
 use crate::flow_in::FlowIn;
 use crate::flow_out::FlowOut;
@@ -45,6 +45,9 @@ impl Engine {
             self.deliver_ready(now, key);
         }
         self.tell_later(now, key);
+        if self.flows_in[&key].mode.order == Order::Causal {
+            self.follow_causality(now, key);
+        }
     }
 
     /// Delivers to this node what has become deliverable of its own flow, and tells the members and the program what is news.
@@ -68,6 +71,7 @@ impl Engine {
         {
             self.deliver_own(id, first, last, batch);
         }
+        self.wake_waiting(now, self.own_key(id));
         self.tell_later(now, self.own_key(id));
     }
 

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, Time};
 
 use super::{Accepted, Engine};
-use crate::api::{CallId, Delivery, Event, FlowId, LargeEnd, Origin, Seq, Ticket, TicketKind};
+use crate::api::{
+    CallId, Delivery, Event, FlowId, LargeEnd, Order, Origin, Seq, Ticket, TicketKind,
+};
 use crate::batch::{Batch, Note};
 use crate::canary::planted;
 use crate::error::MulticastError;
@@ -38,7 +40,12 @@ impl Engine {
     /// Numbers a batch of an open flow for which there is room, and puts it into the session of every member.
     pub(super) fn spread(&mut self, now: Time, id: FlowId, batch: Batch) -> Accepted {
         let key = self.own_key(id);
+        let given = self.given_before(id);
         let flow = self.flows_out.get_mut(&id).expect("it was just found");
+        let deps = match flow.mode.order {
+            Order::Causal => flow.depend_on(given),
+            _ => Vec::new(),
+        };
         let count = batch.count();
         let first = flow.push(count, batch.cost_bytes());
         let last = first + u64::from(count) - 1;
@@ -51,6 +58,7 @@ impl Engine {
             first,
             count,
             floor,
+            deps,
         });
         let (prefix, body) = batch.parts();
         let head: Bytes = match prefix.is_empty() {

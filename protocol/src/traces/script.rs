@@ -7,7 +7,9 @@ use bytes::Bytes;
 use rolecast_membership::{RoleName, Time};
 
 use super::net::{Due, LATENCY, Net};
-use crate::api::{CallId, CallKind, Class, Dissemination, FlowId, Mode, Pick, Refusal, Target};
+use crate::api::{
+    CallId, CallKind, Class, Dissemination, FlowId, Mode, Order, Pick, Refusal, Target,
+};
 use crate::batch::{Batch, BatchBuilder};
 use crate::engine::Engine;
 
@@ -88,6 +90,13 @@ impl Net {
             "eager" => self.multicast(&words, Dissemination::Eager),
             "digest" => self.multicast(&words, Dissemination::Digest),
             "best-effort" => self.multicast(&words, Dissemination::BestEffort),
+            "causal" => {
+                let mode = Mode {
+                    order: Order::Causal,
+                    ..Mode::default()
+                };
+                self.multicast(&words, mode);
+            }
             "safe" => {
                 let k_safe = words.number(1) as u8;
                 let mode = Mode {

@@ -188,20 +188,35 @@ impl Net {
         match head {
             DataHead::Resume { from, to, first } => format!("resume @{from} @{to} at {first}"),
             DataHead::DestSet(DestSet {
-                version, members, ..
+                version,
+                members,
+                sources,
+                ..
             }) => {
                 let members: Vec<String> = members.iter().map(member_text).collect();
-                format!("dest-set v{version} {}", members.join(" "))
+                let sources = (0..).zip(sources);
+                let sources: String = sources
+                    .map(|(n, key): (u32, _)| format!(" {n}={}", name(key.origin)))
+                    .collect();
+                format!("dest-set v{version} {}{sources}", members.join(" "))
             }
             DataHead::Batch {
                 key,
                 version,
                 first,
                 count,
+                deps,
                 ..
             } => {
                 let last = first + u64::from(*count) - 1;
-                format!("batch of {} v{version} #{first}..{last}", name(key.origin))
+                let deps = deps.iter();
+                let deps: String = deps
+                    .map(|dep| format!(" after {}:#{}", dep.source, dep.upto))
+                    .collect();
+                format!(
+                    "batch of {} v{version} #{first}..{last}{deps}",
+                    name(key.origin)
+                )
             }
             DataHead::Skipped { count, flows } => {
                 let flows: Vec<String> = flows

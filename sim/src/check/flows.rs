@@ -64,7 +64,12 @@ struct Sent {
     messages: Vec<(Bytes, Option<CallId>)>,
     /// In ascending order.
     members: Arc<[SeatId]>,
+    /// In causal order, how far the sender had been given the other flows to the role.
+    after: Vec<(FlowName, u64)>,
 }
+
+/// A flow of one life.
+type FlowName = (LifeId, FlowId);
 
 #[derive(Debug)]
 struct Flow {
@@ -133,6 +138,10 @@ impl Flows {
         sending: Sending,
     ) -> Result<(), Broken> {
         let origin = lives.life_of(process);
+        let after = match sending.mode.order {
+            Order::Causal => self.given_before(lives, process, (origin, sending.flow), &sending),
+            _ => Vec::new(),
+        };
         let flow = self
             .flows
             .entry((origin, sending.flow))
@@ -184,6 +193,7 @@ impl Flows {
             at: now,
             messages,
             members,
+            after,
         });
         flow.last = last;
         Ok(())
@@ -207,9 +217,12 @@ impl Flows {
         let life = lives.find(origin).ok_or_else(|| Broken::FromNowhere {
             what: format!("{} in life {}", origin.node, origin.epoch),
         })?;
-        let Some(flow) = self.flows.get_mut(&(life, flow)) else {
+        let name = (life, flow);
+        if !self.flows.contains_key(&name) {
             return Err(Broken::FromNowhere { what: what() });
-        };
+        }
+        let untimely = self.untimely(lives, seat, name, first.0);
+        let flow = self.flows.get_mut(&name).expect("it was just found");
         let mut summary = Delivered::default();
         for (seq, message) in (first.0..).zip(batch.into_messages()) {
             let sent =
@@ -220,7 +233,56 @@ impl Flows {
                 summary.sent_at = flow.sent[sent].at;
             }
         }
-        Ok(summary)
+        match untimely {
+            Some(broken) => Err(broken),
+            None => Ok(summary),
+        }
+    }
+
+    /// How far a process had been given the other causal flows to a role before it sends.
+    fn given_before(
+        &self,
+        lives: &Lives,
+        process: ProcessId,
+        name: FlowName,
+        sending: &Sending,
+    ) -> Vec<(FlowName, u64)> {
+        let seat = lives.seat_of(process, &sending.role);
+        let causal = self.flows.iter().filter(|(other, flow)| {
+            let same = flow.role == sending.role && flow.mode.order == Order::Causal;
+            same && **other != name
+        });
+        let given = causal.map(|(&other, flow)| {
+            let cursor = seat.and_then(|seat| flow.cursors.get(&seat));
+            let upto = cursor.map_or(0, |cursor| cursor.passed);
+            (other, upto)
+        });
+        given.filter(|&(_, upto)| upto > 0).collect()
+    }
+
+    /// Whether something comes too early in causal order.
+    /// What depended on messages that were given up depends on nothing that anybody here could know.
+    fn untimely(&self, lives: &Lives, seat: SeatId, name: FlowName, seq: u64) -> Option<Broken> {
+        let flow = &self.flows[&name];
+        let gapped = flow.cursors.get(&seat).is_some_and(|c| !c.gaps.is_empty());
+        if flow.mode.order != Order::Causal || gapped {
+            return None;
+        }
+        let sent = &flow.sent[flow.batch_of(seq)?];
+        sent.after.iter().find_map(|&(before, upto)| {
+            let before = &self.flows[&before];
+            let missing = before.missing(seat, 1, upto).next()?;
+            // Who was taken for dead while it lived is heard late or never, and nobody waits for it.
+            let involved = [before.origin, flow.origin, lives.seat(seat).life];
+            let doubted = |life: LifeId| lives.life(life).declared_down.is_some();
+            if involved.into_iter().any(doubted) {
+                return None;
+            }
+            Some(Broken::Causality {
+                message: flow.name(lives, seq),
+                missing: before.name(lives, missing),
+            })
+        })
     }
 
     pub(crate) fn gap(

@@ -373,6 +373,13 @@ impl Lives {
         &self.seats[seat.0 as usize]
     }
 
+    /// Where a process holds a role at present.
+    pub(crate) fn seat_of(&self, process: ProcessId, role: &RoleName) -> Option<SeatId> {
+        let inboxes = self.processes[process.0 as usize].inboxes.values();
+        let mut open = inboxes.filter(|inbox| inbox.open && inbox.role == *role);
+        open.next().map(|inbox| inbox.seat)
+    }
+
     pub(crate) fn find_seat(&self, role: &RoleName, holder: &Holder) -> Option<SeatId> {
         let life = self.find(Origin {
             node: holder.node,

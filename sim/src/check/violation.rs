@@ -96,6 +96,14 @@ pub enum Broken {
         /// The position of the earlier one.
         missing: u64,
     },
+    /// A message delivered before one on which it depends.
+    #[error("causal order: {message} was delivered before {missing}, which its sender had before")]
+    Causality {
+        /// Which.
+        message: MessageName,
+        /// Which one its sender had been given before.
+        missing: MessageName,
+    },
     /// A message in an inbox that it was not meant for.
     #[error(
         "routing: {message} was delivered to an inbox of {role:?} that is not in its destination set"

@@ -41,6 +41,7 @@ impl Scenario {
             style: family.style,
             spread: family.spread,
             safe_percent: family.safe_percent,
+            usual_percent: family.usual_percent,
             nodes,
             from: settled,
             window,

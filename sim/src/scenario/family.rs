@@ -21,6 +21,8 @@ pub struct Family {
     pub(super) spread: &'static [Dissemination],
     /// So many of a hundred multicasts wait until several members hold them.
     pub(super) safe_percent: u32,
+    /// So many of a hundred multicasts are in the usual order.
+    pub(super) usual_percent: u32,
     /// How many nodes there are: one of these.
     pub(super) nodes: &'static [Slot],
     /// How long faults begin and things are asked for, in seconds, at least and at most.
@@ -85,6 +87,7 @@ const BASE: Family = Family {
         Dissemination::BestEffort,
     ],
     safe_percent: 25,
+    usual_percent: 60,
     nodes: SMALL,
     window_s: (2, 12),
     core_percent: 0,
@@ -92,7 +95,7 @@ const BASE: Family = Family {
 };
 
 /// All families, those that a seed draws most often first.
-pub const FAMILIES: [Family; 16] = [
+pub const FAMILIES: [Family; 17] = [
     Family {
         name: "swarm",
         about: "Any traffic, any faults: each seed draws which kinds are on.",
@@ -223,6 +226,32 @@ pub const FAMILIES: [Family; 16] = [
         style: Style::Multicasts,
         spread: &[Dissemination::Digest, Dissemination::Eager],
         safe_percent: 85,
+        nodes: &[3, 4, 4, 5, 5, 6],
+        weight: 6,
+        ..BASE
+    },
+    Family {
+        name: "causal",
+        about: "Multicasts in causal order, on slow and broken paths.",
+        recipe: Recipe {
+            kinds: &[
+                FaultKind::Crash,
+                FaultKind::RestartSame,
+                FaultKind::Join,
+                FaultKind::CutPartial,
+                FaultKind::CutOneWay,
+                FaultKind::Slow,
+                FaultKind::Crawl,
+            ],
+            each: (1, 2),
+            busy_percent: 100,
+            busy_within_us: 20_000,
+            ..FOCUSED
+        },
+        style: Style::Multicasts,
+        spread: &[Dissemination::Digest, Dissemination::Eager],
+        safe_percent: 15,
+        usual_percent: 5,
         nodes: &[3, 4, 4, 5, 5, 6],
         weight: 6,
         ..BASE

@@ -29,6 +29,7 @@ impl Broken {
             | Broken::Validity { message, .. }
             | Broken::Stability { message, .. }
             | Broken::LostInLeaving { message, .. } => vec![message.origin],
+            Broken::Causality { message, missing } => vec![message.origin, missing.origin],
             Broken::Agreement {
                 message, deliverer, ..
             }

@@ -12,6 +12,7 @@ use super::{History, Promise, if_broken};
 
 /// A batch that somebody sent.
 struct Sent<'a> {
+    index: usize,
     process: ProcessId,
     origin: Origin,
     at: Time,
@@ -33,6 +34,7 @@ impl<'a> History<'a> {
             };
             let life = History(&self.0[..index]).present(recorded.process);
             Some(Sent {
+                index,
                 process: recorded.process,
                 origin: Origin {
                     node: life.node,
@@ -176,7 +178,52 @@ impl<'a> History<'a> {
             let overtaken = ordered && pending.iter().any(|missing| *missing < first.0);
             broken.extend(if_broken(overtaken, "order"));
         }
+        let batch = sent.iter().find(|s| s.positions().contains(&first.0));
+        let untimely = batch.is_some_and(|sent| self.is_untimely(&seat, sent, &put));
+        broken.extend(if_broken(untimely, "causal order"));
         broken
+    }
+
+    /// Whether something on which a batch depends in causal order is due to a seat and was not put into it.
+    fn is_untimely(self, seat: &Seat, batch: &Sent<'_>, put: &[Put]) -> bool {
+        let (origin, own) = (batch.origin, batch.sending.flow);
+        let causal = |flow: &[Sent<'_>]| {
+            let first = flow.first();
+            first.is_some_and(|first| first.sending.mode.order == Order::Causal)
+        };
+        let flow = self.flow(origin, own);
+        if !causal(&flow) || put.iter().any(|put| !put.came) {
+            return false;
+        }
+        let role = self.role_of(origin, own);
+        let then = History(&self.0[..batch.index]);
+        let mut seats = then.seats().into_iter();
+        let sender = seats.find(|s| s.process == batch.process && s.is_open() && s.role == role);
+        let all: BTreeSet<(Origin, FlowId)> = then
+            .sent()
+            .map(|sent| (sent.origin, sent.sending.flow))
+            .collect();
+        all.into_iter().any(|(from, of)| {
+            let other = then.flow(from, of);
+            let same = causal(&other) && self.role_of(from, of) == role;
+            if !same || (from, of) == (origin, own) {
+                return false;
+            }
+            let doubted = |node, epoch| self.was_declared_down(node, epoch, Time::ZERO);
+            if doubted(from.node, from.epoch)
+                || doubted(origin.node, origin.epoch)
+                || doubted(seat.node, seat.epoch)
+            {
+                return false;
+            }
+            let given = sender
+                .as_ref()
+                .map(|sender| then.put_into(sender, from, of));
+            let given = given.into_iter().flatten();
+            let upto = given.map(|put| *put.positions.end()).max();
+            let pending = self.pending(seat, from, of, upto.unwrap_or(0) + 1);
+            !pending.is_empty()
+        })
     }
 
     pub(super) fn gives_up(

@@ -267,9 +267,13 @@ fn mode(stream: &mut Stream) -> Mode {
         Dissemination::BestEffort => 1,
         _ => *stream.pick(&[1, 2, 2, 3]),
     };
+    let order = match dissemination {
+        Dissemination::BestEffort => Order::Fifo,
+        _ => *stream.pick(&Order::ALL),
+    };
     Mode {
         dissemination,
-        order: *stream.pick(&Order::ALL),
+        order,
         k_safe,
     }
 }

@@ -1,0 +1,190 @@
+//! Causal order within a role: what a sender had been given before it sent a message comes before that message, at every receiver of both.
+//!
+//! A causal flow's batches say how far their sender, as a holder of the role, had been given the other causal flows to that role; in full after the destination set changed, and otherwise only what changed since the batch before.
+//! A receiver holds a batch back until it is as far: causal broadcast with a vector of what was delivered (Raynal, Schiper, Toueg, "The causal ordering abstraction and a simple way to implement it", 1991; Birman, Schiper, Stephenson, "Lightweight causal and atomic group multicast", 1991), of which FIFO order lets all but the changes be left out.
+//! Flows have numbers in that vector, which the destination set gives them, so that a change takes a few bytes.
+//!
+//! Not everything that a sender was given is meant for the receiver too.
+//! If it has heard of a flow, its state says from which message on it is; if not, it asks whoever sent the batch for what it waits for, and goes on when that one has nothing for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rolecast_membership::{NodeId, Time};
+
+use super::Engine;
+use crate::api::{FlowId, Order};
+use crate::canary::planted;
+use crate::flow_in::FlowIn;
+use crate::wire::{Control, FlowKey, Pull, SEQ_MAX};
+
+/// Which flows wait for which.
+#[derive(Debug, Default)]
+pub(super) struct Causality {
+    /// By the flow that is waited for.
+    waiting: BTreeMap<FlowKey, BTreeSet<FlowKey>>,
+    /// Flows of which whoever was asked has nothing more for this node, up to these messages.
+    strangers: BTreeMap<FlowKey, u64>,
+    asked: BTreeMap<FlowKey, Asked>,
+}
+
+/// When somebody was asked last for a flow, and since when it is waited for.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    at: Option<Time>,
+    since: Time,
+}
+
+/// After so long, what was asked for and did not come is asked for again.
+const ASK_AGAIN: Duration = Duration::from_millis(400);
+/// The most flows of which it is remembered that they have nothing for this node.
+const STRANGERS_MAX: usize = 16_384;
+
+impl Engine {
+    /// How far this node, as a holder of the flow's role, has been given the causal flows to it, its own other ones too.
+    pub(super) fn given_before(&self, id: FlowId) -> Vec<(FlowKey, u64)> {
+        let flow = &self.flows_out[&id];
+        if flow.mode.order != Order::Causal || planted!(DependenciesForgotten) {
+            return Vec::new();
+        }
+        let inbox = self.roles.get(&flow.role).map(|holding| holding.inbox);
+        let others = self.flows_in.values().filter(|other| {
+            let causal = other.mode.order == Order::Causal && other.watermark() > 0;
+            causal && inbox.is_some() && other.inbox() == inbox
+        });
+        let own = self.flows_out.values().filter(|own| {
+            let causal = own.mode.order == Order::Causal && own.role == flow.role;
+            causal && own.id != id && inbox.is_some()
+        });
+        let others = others.map(|other| (other.key, other.watermark()));
+        let own = own.map(|own| {
+            let upto = own.delivered_to_itself().min(own.next() - 1);
+            (self.own_key(own.id), upto)
+        });
+        let own = own.filter(|&(_, upto)| upto > 0);
+        others.chain(own).collect()
+    }
+
+    /// Lets go what waits for nothing any more, of a flow in causal order and of all that waited for it.
+    pub(super) fn follow_causality(&mut self, now: Time, key: FlowKey) {
+        let mut moved = vec![key];
+        while let Some(key) = moved.pop() {
+            if self.release(now, key) {
+                self.deliver_ready(now, key);
+                moved.push(key);
+            } else if let Some(waiting) = self.causality.waiting.remove(&key) {
+                moved.extend(waiting);
+            }
+        }
+    }
+
+    /// Allows the next batch of a flow if all that it depends on was given before; says whether it is allowed and was not before.
+    fn release(&mut self, now: Time, key: FlowKey) -> bool {
+        let Some(flow) = self.flows_in.get(&key) else {
+            return false;
+        };
+        let Some((last, deps)) = flow.next_held() else {
+            return false;
+        };
+        let missing = deps.iter().find(|&&dep| !self.is_given(dep)).copied();
+        if let Some((dep, upto)) = missing
+            && !planted!(DependenciesIgnored)
+        {
+            self.causality.waiting.entry(dep).or_default().insert(key);
+            self.ask_for(now, key, (dep, upto));
+            return false;
+        }
+        let flow = self.flows_in.get_mut(&key).expect("it was just found");
+        flow.allow(last);
+        true
+    }
+
+    /// Whether this node has been given a flow that far, or is not meant by it.
+    fn is_given(&self, (key, upto): (FlowKey, u64)) -> bool {
+        if key.origin == self.me.id {
+            let present = key.epoch == self.me.epoch;
+            let flow = self.flows_out.get(&key.flow).filter(|_| present);
+            return flow.is_none_or(|flow| flow.delivered_to_itself() >= upto);
+        }
+        let given = self.flows_in.get(&key).map_or(0, FlowIn::watermark);
+        let strange = self.causality.strangers.get(&key).copied();
+        given.max(strange.unwrap_or(0)) >= upto || self.forgotten.contains(key)
+    }
+
+    /// Asks a member of the flow that waits, its origin if possible, for what it waits for.
+    fn ask_for(&mut self, now: Time, waiting: FlowKey, (key, upto): (FlowKey, u64)) {
+        let asked = self.causality.asked.entry(key);
+        let asked = asked.or_insert(Asked {
+            at: None,
+            since: now,
+        });
+        if asked.at.is_some_and(|at| now < at + ASK_AGAIN) {
+            return;
+        }
+        asked.at = Some(now);
+        let first = self.flows_in.get(&key).map_or(1, |flow| flow.held() + 1);
+        if first <= upto
+            && let Some(whom) = self.helper_of(waiting)
+        {
+            let last = upto;
+            let pull = Pull { key, first, last };
+            self.send_control_to(whom, &Control::Pull(pull));
+        }
+    }
+
+    /// Somebody who was asked for a flow, and has it that far, has nothing of it for this node.
+    pub(super) fn on_stranger(&mut self, now: Time, key: FlowKey, upto: u64) {
+        if !self.causality.waiting.contains_key(&key) {
+            return;
+        }
+        let known = self.causality.strangers.entry(key).or_default();
+        *known = upto.max(*known);
+        while self.causality.strangers.len() > STRANGERS_MAX {
+            self.causality.strangers.pop_first();
+        }
+        self.wake_waiting(now, key);
+    }
+
+    /// A flow got further, or is known to have nothing for this node.
+    pub(super) fn wake_waiting(&mut self, now: Time, key: FlowKey) {
+        for waiting in self.causality.waiting.remove(&key).unwrap_or_default() {
+            self.follow_causality(now, waiting);
+        }
+    }
+
+    /// Asks again for what is waited for, and gives up waiting for what nobody knows.
+    pub(super) fn look_after_causality(&mut self, now: Time) {
+        let keys: Vec<FlowKey> = self.causality.waiting.keys().copied().collect();
+        for key in keys {
+            let patience = match self.flows_in.contains_key(&key) {
+                true => self.limits.forget_after,
+                false => self.limits.gap_after,
+            };
+            let since = self.causality.asked.get(&key).map(|asked| asked.since);
+            if key.origin != self.me.id && since.is_none_or(|since| since + patience <= now) {
+                self.on_stranger(now, key, SEQ_MAX);
+            }
+            self.wake_waiting(now, key);
+        }
+        let waiting = &self.causality.waiting;
+        self.causality
+            .asked
+            .retain(|key, _| waiting.contains_key(key));
+    }
+
+    /// Delivers whatever waits of a flow, in its own order at least.
+    pub(super) fn let_go(&mut self, now: Time, key: FlowKey) {
+        if let Some(flow) = self.flows_in.get_mut(&key) {
+            flow.allow(u64::MAX);
+            self.deliver_ready(now, key);
+        }
+    }
+
+    /// Some linked member of a flow, its origin if possible.
+    fn helper_of(&self, key: FlowKey) -> Option<NodeId> {
+        let known = self.flows_in.get(&key)?.newest_dest_set()?;
+        let members = known.set.members.iter().map(|member| member.node);
+        let mut all = std::iter::once(key.origin).chain(members);
+        all.find(|&node| node != self.me.id && self.peers.is_linked(node))
+    }
+}
