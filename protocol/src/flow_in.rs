@@ -11,7 +11,7 @@ use rolecast_membership::{Epoch, NodeId, Tenure, Time};
 use crate::api::{InboxId, Mode, Order};
 use crate::batch::Batch;
 use crate::canary::planted;
-use crate::large::Incoming;
+use crate::large::{Incoming, Stage};
 use crate::retained::Retained;
 use crate::safety::Safety;
 use crate::wire::{Claim, Dep, DestMember, DestSet, FlowDigest, FlowKey, Heard, SEQ_MAX};
@@ -563,7 +563,11 @@ impl FlowIn {
             return;
         }
         self.inbox = inbox;
-        self.ack_limit = u64::MAX;
+        // What was refused stays refused, whatever the origin says before it hears of that.
+        let is_open = |large: &Incoming| large.stage == Stage::Open;
+        if self.large.as_ref().is_none_or(is_open) {
+            self.ack_limit = u64::MAX;
+        }
     }
 
     /// Nobody will take what the application was handed.
