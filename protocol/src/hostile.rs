@@ -441,10 +441,13 @@ fn an_origin_that_minds_no_window_loses_its_link_and_fills_no_inbox() {
     assert!((4_000..=bytes_max).contains(&untaken), "{untaken} bytes");
 }
 
+/// Hands a frame of a class to an engine, and gives what comes of it.
+type Give = dyn FnMut(&mut Engine, Class, Bytes) -> Vec<Output>;
+
 /// What node 2 says of a large payload, of four bytes as it was announced, to an engine that takes up to eight.
 struct Liar {
     engine: Engine,
-    give: Box<dyn FnMut(&mut Engine, Class, Bytes) -> Vec<Output>>,
+    give: Box<Give>,
     set: DestSet,
 }
 
