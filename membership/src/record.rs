@@ -309,3 +309,73 @@ pub enum RecordError {
         bytes: usize,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Epoch, NodeId};
+
+    fn text() -> impl Strategy<Value = String> {
+        proptest::string::string_regex("\\PC{0,12}").expect("a pattern")
+    }
+
+    fn identity() -> impl Strategy<Value = Identity> {
+        let addr = (any::<std::net::IpAddr>(), any::<u16>());
+        (any::<[u8; 32]>(), any::<u64>(), addr).prop_map(|(id, epoch, addr)| Identity {
+            id: NodeId::from_bytes(id),
+            epoch: Epoch(epoch),
+            addr: addr.into(),
+        })
+    }
+
+    fn record() -> impl Strategy<Value = Record> {
+        let name = proptest::string::string_regex("[a-z:*-]{1,12}").expect("a pattern");
+        let role = name.prop_map(|name| RoleName::new(&name).expect("a role's name"));
+        let roles = proptest::collection::btree_map(role, any::<u64>().prop_map(Tenure), 0..5);
+        let labels = proptest::collection::btree_map(text(), text(), 0..5);
+        let service = (text(), any::<u32>());
+        let service = service.prop_map(|(name, instance)| Service { name, instance });
+        let parts = (
+            identity(),
+            any::<u64>(),
+            text(),
+            text(),
+            service,
+            labels,
+            roles,
+        );
+        parts.prop_map(
+            |(identity, version, site, host, service, labels, roles)| Record {
+                identity,
+                version,
+                site,
+                host,
+                service,
+                labels,
+                roles,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_is_read_as_it_was_written(record in record(), more in any::<u8>()) {
+            let bytes = record.encode();
+            prop_assert_eq!(Record::decode(&bytes), Some(record.clone()));
+            prop_assert_eq!(Record::peek(&bytes), Some((record.identity, record.version)));
+            prop_assert_eq!(Record::decode(&[&bytes[..], &[more]].concat()), None);
+            prop_assert_eq!(Record::decode(&bytes[..bytes.len() - 1]), None);
+        }
+
+        #[test]
+        fn rubbish_is_no_record_or_is_written_as_it_was_read(
+            bytes in proptest::collection::vec(any::<u8>(), 0..120),
+        ) {
+            if let Some(record) = Record::decode(&bytes) {
+                prop_assert_eq!(Record::decode(&record.encode()), Some(record));
+            }
+        }
+    }
+}

@@ -202,6 +202,8 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{Identity, Time};
 
@@ -237,6 +239,44 @@ mod tests {
         assert_ne!(a.digest(), b.digest());
         let ids: Vec<u8> = b.entries().map(|entry| entry.id.as_bytes()[0]).collect();
         assert_eq!(ids, [3, 5, 9]);
+    }
+
+    proptest! {
+        /// Whatever happened on the way, a registry is what it would be if it had been told the end at once.
+        #[test]
+        fn only_the_end_counts(
+            steps in proptest::collection::vec((0u8..4, 1u8..6, 1u64..4, 1u64..4), 0..60),
+        ) {
+            let mut own = (1, 1);
+            let mut known = BTreeMap::new();
+            let mut registry = Registry::new(record(9, 1, 1), Bytes::new());
+            for (what, number, epoch, version) in steps {
+                let id = NodeId::from_bytes([number; 32]);
+                match what {
+                    0 => {
+                        let before = registry.remove(id).map(|r| (r.identity.epoch.0, r.version));
+                        prop_assert_eq!(before, known.remove(&number));
+                    }
+                    1 => {
+                        own = (epoch, version);
+                        registry.set_own(record(9, epoch, version), Bytes::new());
+                    }
+                    _ => {
+                        let before = registry.put(record(number, epoch, version), Bytes::new());
+                        let before = before.map(|r| (r.identity.epoch.0, r.version));
+                        prop_assert_eq!(before, known.insert(number, (epoch, version)));
+                    }
+                }
+            }
+            let mut told = Registry::new(record(9, own.0, own.1), Bytes::new());
+            for (&number, &(epoch, version)) in known.iter().rev() {
+                told.put(record(number, epoch, version), Bytes::new());
+            }
+            prop_assert_eq!(registry.digest(), told.digest());
+            prop_assert_eq!(registry.len(), known.len());
+            let entries: Vec<Entry> = registry.entries().collect();
+            prop_assert_eq!(entries, told.entries().collect::<Vec<Entry>>());
+        }
     }
 
     #[test]

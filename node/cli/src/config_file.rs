@@ -1,6 +1,8 @@
 //! The configuration file: TOML, with the names of the flags as keys.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -41,9 +43,9 @@ impl ConfigFile {
     /// Reads a file; paths in it are relative to the directory it lies in.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = read_text(path).map_err(|error| {
             Failure::usage(format!(
-                "the configuration file {shown} cannot be read: {error}"
+                "the configuration file {shown} cannot be read: {error}; name another one with --config, or leave it out"
             ))
         })?;
         let mut file = ConfigFile::parse(&text).map_err(|problem| {
@@ -145,6 +147,22 @@ const KEYS: [&str; 14] = [
     "site",
     "state-dir",
 ];
+
+/// Reads a text that is not longer than a configuration can be.
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let bytes = File::open(path)?
+        .take(CONFIG_BYTES_MAX + 1)
+        .read_to_string(&mut text)?;
+    if bytes as u64 > CONFIG_BYTES_MAX {
+        let why = format!("it has more than {CONFIG_BYTES_MAX} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(text)
+}
+
+/// A longer file is no configuration.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -136,12 +136,16 @@ impl Question<'_> {
             self.show_answer(answer.node, &answer.result)?;
         }
         if answered < asked {
+            // Who refused or went down did not need all the time.
+            let in_time = match self.start.elapsed() < self.timeout {
+                true => String::new(),
+                false => format!(" within {}", show_duration(self.timeout)),
+            };
             return Err(Failure::failed(format!(
-                "{} of {} of {} did not answer within {}",
+                "{} of {} of {} did not answer{in_time}",
                 asked - answered,
                 human::number_of(asked, "holder"),
                 self.role,
-                show_duration(self.timeout)
             )));
         }
         self.output.note(format_args!(

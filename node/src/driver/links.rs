@@ -111,11 +111,13 @@ impl Driver {
             return;
         }
         // The endpoint drops its socket in a task of its own and does not say when: as a rule within milliseconds, after seconds if a handshake was under way.
-        for _ in 0..SOCKET_PATIENCE_MS {
-            if UdpSocket::bind(addr).is_ok() {
-                return;
+        let free = async {
+            while UdpSocket::bind(addr).is_err() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
+        if tokio::time::timeout(SOCKET_PATIENCE, free).await.is_err() {
+            tracing::debug!(%addr, "the socket is still in use");
         }
     }
 
@@ -154,4 +156,4 @@ const CLOSE_VIOLATION: CloseCode = CloseCode(2);
 #[cfg(feature = "simulation")]
 const CLOSE_SEVERED: CloseCode = CloseCode(3);
 /// How long a node that closes waits for its socket to be gone.
-const SOCKET_PATIENCE_MS: u32 = 2_000;
+const SOCKET_PATIENCE: Duration = Duration::from_secs(2);

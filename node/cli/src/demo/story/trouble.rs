@@ -137,5 +137,5 @@ const PACE_PER_S: u64 = 10_000;
 const MOVE_AFTER: u64 = 2_000;
 /// For how many messages a role that moves has two holders.
 const SHARED_FOR: u64 = 500;
-/// How many messages the victim has begun to send when it is killed.
-const KILL_AFTER: u64 = 10_000;
+/// How many messages the victim has begun to send when it is killed: several times what fits into its outbox, so that some of them have left it.
+const KILL_AFTER: u64 = 50_000;
