@@ -62,7 +62,7 @@ fn costs(printer: &mut Printer, holders: Slot, mode: Mode, idle: &Statistics) ->
             "copies",
         );
         printer.print(&match mode.dissemination {
-            Dissemination::Eager => copies.with(Goal::AtMost(n)),
+            Dissemination::Eager => copies.with(Goal::AtMost(1.02 * n)),
             _ => copies.with(Goal::AtMost(1.02)),
         })?;
         let all = statistics.frame_bytes + statistics.datagram_bytes;
