@@ -66,12 +66,15 @@ impl From<PayloadError> for io::Error {
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # use rolecast::{MeshSecret, Node, InboxItem};
+/// # use rolecast::{LargeMessage, MeshSecret, Node, InboxItem};
 /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
 /// let mut inbox = node.register("films").await?;
 /// node.channel("films").multicast(vec![7; 1 << 20]).await?;
 ///
-/// let Some(InboxItem::Large(film)) = inbox.next().await else { panic!("it is large") };
+/// let film: LargeMessage = match inbox.next().await {
+///     Some(InboxItem::Large(film)) => film,
+///     other => panic!("it is large: {other:?}"),
+/// };
 /// assert_eq!(film.length(), Some(1 << 20));
 /// let mut reader = film.into_reader();
 /// let mut bytes = 0;
