@@ -1,12 +1,14 @@
 //! One scenario with whole nodes: started, broken and asked through the public library, until the mesh is at rest.
 
+mod breaking;
+mod rest;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rolecast::simulation::sever;
 use rolecast::{MeshSecret, Node};
 use rolecast_membership::{RoleName, Time};
 
@@ -20,8 +22,8 @@ use super::program::Program;
 use super::rule::RuleId;
 use super::watch::Watch;
 use super::witness::ProcessWitness;
-use crate::check::{Broken, Name, Observation, ProcessId, View, Violation};
-use crate::plan::{Breakage, FOREVER_US, Restart, Slot};
+use crate::check::{Broken, Name, ProcessId, Violation};
+use crate::plan::{Restart, Slot};
 use crate::probe::{Probe, Reached, sometimes};
 use crate::process::address;
 use crate::random::{Purpose, Stream};
@@ -323,138 +325,6 @@ impl<'a> World<'a> {
         first.chain(present.map(|running| running.addr)).collect()
     }
 
-    fn begin_fault(&mut self, number: u32) {
-        let scenario = self.scenario;
-        let fault = &scenario.plan.faults[number as usize];
-        self.watch.line(format_args!("FAULT {:?}", fault.what));
-        let effect = match &fault.what {
-            Breakage::Crash { node, restart } => {
-                let effect = self.crash(*node);
-                self.schedule_restart(*node, restart.filter(|_| effect));
-                effect
-            }
-            Breakage::Leave { node, restart } => {
-                let effect = self.leave(*node);
-                self.schedule_restart(*node, restart.filter(|_| effect));
-                effect
-            }
-            Breakage::Join { node } => {
-                let fresh = self.mesh.seats()[usize::from(*node)].place.is_fresh();
-                if fresh && scenario.is_used(*node) {
-                    if self.watch.statistics().messages > 0 {
-                        self.watch.reach(Probe::JoinedLate);
-                    }
-                    self.schedule.put(Time::ZERO, Happening::Start(*node));
-                }
-                fresh
-            }
-            Breakage::Pause { node, for_us } => self.pause(*node, *for_us),
-            Breakage::Jump { node, by_us } => {
-                let now = self.network.now();
-                let ahead = self.mesh.seats()[usize::from(*node)]
-                    .place
-                    .jump(now, *by_us);
-                // A clock that goes back shows only when the next process of this place asks what time it is.
-                !ahead || self.clock_changed(*node)
-            }
-            Breakage::Drift { node, ppm, for_us } => {
-                if *for_us != FOREVER_US {
-                    let at = self.network.now() + Duration::from_micros(*for_us);
-                    self.schedule.put(at, Happening::Undrift(*node, *ppm));
-                }
-                self.drift(*node, *ppm)
-            }
-            Breakage::Reset { a, b } => self.reset(*a, *b),
-            Breakage::Cut { .. }
-            | Breakage::Packets { .. }
-            | Breakage::Slow { .. }
-            | Breakage::Narrow { .. } => false,
-        };
-        self.effects[number as usize] |= effect;
-    }
-
-    fn drift(&self, node: Slot, ppm: i32) -> bool {
-        let now = self.network.now();
-        self.mesh.seats()[usize::from(node)].place.hasten(now, ppm);
-        self.clock_changed(node)
-    }
-
-    /// The process at a place, if there is one, lives by the place's clock.
-    fn clock_changed(&self, node: Slot) -> bool {
-        let Some(Running { program, .. }) = self.mesh.current(node) else {
-            return false;
-        };
-        let clock = self.mesh.seats()[usize::from(node)].place.clock();
-        self.watch
-            .observe(program.id(), Observation::ClockSet { clock });
-        let run_started = self.network.started().into_std();
-        program.process().set_clock(clock, run_started);
-        true
-    }
-
-    /// The link between two nodes breaks.
-    fn reset(&self, a: Slot, b: Slot) -> bool {
-        let (Some(one), Some(other)) = (self.mesh.current(a), self.mesh.current(b)) else {
-            return false;
-        };
-        let (one, other) = (one.program.node(), other.program.node().id());
-        sever(one, other);
-        self.watch.is_linked(one.id(), other)
-    }
-
-    fn schedule_restart(&mut self, node: Slot, restart: Option<Restart>) {
-        if let Some(restart) = restart {
-            let at = self.network.now() + Duration::from_micros(restart.after_us);
-            self.schedule.put(at, Happening::Restart(node, restart));
-        }
-    }
-
-    /// The process dies without a word.
-    fn crash(&self, node: Slot) -> bool {
-        let Some(running) = self.mesh.current(node) else {
-            return false;
-        };
-        let id = running.program.id();
-        self.watch.observe(id, Observation::Crashed);
-        self.mesh.remove(node, id, &self.network);
-        true
-    }
-
-    fn leave(&mut self, node: Slot) -> bool {
-        let Some(Running { program, .. }) = self.mesh.current(node) else {
-            return false;
-        };
-        let id = program.id();
-        if self.paused.contains_key(&id) || !self.leaving.insert(id) {
-            return false;
-        }
-        let node = program.node().clone();
-        tokio::spawn(async move { node.shutdown_within(DRAIN_MAX).await });
-        true
-    }
-
-    fn pause(&mut self, node: Slot, for_us: u64) -> bool {
-        let Some(Running { program, .. }) = self.mesh.current(node) else {
-            return false;
-        };
-        let (id, process) = (program.id(), program.process().clone());
-        *self.paused.entry(id).or_default() += 1;
-        process.pause();
-        let at = self.network.now() + Duration::from_micros(for_us);
-        self.schedule.put(at, Happening::Resume(id, process));
-        true
-    }
-
-    fn resume(&mut self, id: ProcessId, process: &Process) {
-        let pauses = self.paused.entry(id).or_default();
-        *pauses = pauses.saturating_sub(1);
-        if *pauses == 0 {
-            self.paused.remove(&id);
-            self.watch.observe(id, Observation::Resumed);
-            process.resume();
-        }
-    }
-
     fn operate(&mut self, number: u32) {
         let operation = &self.scenario.workload.operations[number as usize];
         let Some(Running { program, .. }) = self.mesh.current(operation.node) else {
@@ -465,112 +335,8 @@ impl<'a> World<'a> {
         }
     }
 
-    async fn probe(&mut self) -> Result<(), Violation> {
-        let unrest = self.unrest().await;
-        let now = self.network.now();
-        match unrest {
-            None => {
-                let since = *self.restful_since.get_or_insert(now);
-                if now.since(since) >= REST {
-                    self.done = true;
-                    return Ok(());
-                }
-            }
-            Some(violation) => {
-                self.restful_since = None;
-                if now.since(self.healed_at) > self.scenario.bound() {
-                    return Err(violation);
-                }
-            }
-        }
-        self.schedule.put(now + PROBE_EVERY, Happening::Probe);
-        Ok(())
-    }
-
-    /// Why the mesh is not at rest.
-    async fn unrest(&self) -> Option<Violation> {
-        let core = |slot| self.scenario.is_core(slot);
-        let programs = self.mesh.programs(core);
-        // Whoever sends to a member that is half in reach for good may wait for good.
-        let excused = self.scenario.core.is_some();
-        for program in &programs {
-            if !(program.is_idle() || excused) || self.leaving.contains(&program.id()) {
-                let name = self.watch.ask(|ghost| ghost.name(program.id()));
-                let what = "a program does not come to an end with its work";
-                return Some(self.violation(name, Broken::Livelock { what }));
-            }
-        }
-        let kept = |program: &Program| Some((program.id(), self.watch.left_over(program.id())?));
-        if !excused && let Some((id, what)) = programs.iter().find_map(kept) {
-            let name = self.watch.ask(|ghost| ghost.name(id));
-            return Some(self.violation(name, Broken::Livelock { what }));
-        }
-        for program in &programs {
-            // A node that is paused does not answer, and the world stands still as long as it is waited for.
-            let view = tokio::time::timeout(PATIENCE, self.view(program.node())).await;
-            let Ok(view) = view else {
-                let name = self.watch.ask(|ghost| ghost.name(program.id()));
-                let what = "a node does not say what it sees";
-                return Some(self.violation(name, Broken::Livelock { what }));
-            };
-            if let Some((seen, truth)) = self.watch.ask(|ghost| ghost.truth().differs(&view)) {
-                let name = self.watch.ask(|ghost| ghost.name(program.id()));
-                let late_s = self.network.now().since(self.healed_at).as_secs();
-                let broken = Broken::View {
-                    late_s,
-                    seen,
-                    truth,
-                };
-                return Some(self.violation(name, broken));
-            }
-        }
-        let now = self.network.now();
-        let owed = self.watch.ask(|ghost| ghost.owed(now));
-        owed.or_else(|| self.restless(now))
-    }
-
-    /// Messages, or words about messages, that still travel: at rest only heartbeats do.
-    fn restless(&self, now: Time) -> Option<Violation> {
-        // Whoever is half in reach for good is greeted anew whenever a link to it comes up.
-        let excused = self.scenario.core.is_some();
-        (!excused && now.since(self.watch.busy_at()) < QUIET).then(|| {
-            let what = "messages travel although everything has arrived";
-            self.violation(Name::default(), Broken::Livelock { what })
-        })
-    }
-
-    /// What a node sees, as the library shows it.
-    async fn view(&self, node: &Node) -> View {
-        let members = node.members().await;
-        let everyone = RoleName::everyone();
-        let holders = self.mesh.roles.iter().map(|role| {
-            let held = members
-                .iter()
-                .filter(|member| *role == everyone || member.roles.contains(role));
-            (role.clone(), held.map(|member| member.id).collect())
-        });
-        View {
-            holders: holders.collect(),
-            members: members
-                .iter()
-                .map(|member| (member.id, member.epoch))
-                .collect(),
-        }
-    }
-
     fn violation(&self, node: Name, broken: Broken) -> Violation {
         let at = self.network.now();
         Violation { at, node, broken }
     }
 }
-
-/// How long a process that was told to leave waits for its messages to be acknowledged.
-const DRAIN_MAX: Duration = Duration::from_secs(5);
-/// How long a node that runs may take to say what it sees: no time passes while it works.
-const PATIENCE: Duration = Duration::from_millis(1);
-/// For so long nothing but heartbeats may have been sent before the mesh counts as at rest.
-const QUIET: Duration = Duration::from_millis(250);
-/// How often it is looked whether the mesh has come to rest.
-const PROBE_EVERY: Duration = Duration::from_millis(250);
-/// How long it has to stay at rest: what comes too late or twice has time to come.
-const REST: Duration = Duration::from_secs(2);
