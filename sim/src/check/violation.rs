@@ -1,11 +1,12 @@
 //! The broken promise, in one sentence.
 
+mod name;
 mod told;
 
 use rolecast_membership::{Epoch, RoleName, Time};
-use rolecast_protocol::{Answer, CallId, FlowId, Gap, Seq};
+use rolecast_protocol::{Answer, Gap};
 
-use crate::plan::Slot;
+pub use name::{CallName, Instead, MessageName, Name};
 
 /// A promise that was broken, where and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,39 +17,6 @@ pub struct Violation {
     pub node: Name,
     /// What was broken.
     pub broken: Broken,
-}
-
-/// How reports call a process: its place, and for any but the first process at this place its number there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name {
-    /// The place.
-    pub slot: Slot,
-    /// From 0.
-    pub incarnation: u16,
-}
-
-/// How reports call a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MessageName {
-    /// Who sent it.
-    pub origin: Name,
-    /// In which life.
-    pub epoch: Epoch,
-    /// In which flow.
-    pub flow: FlowId,
-    /// At which position.
-    pub seq: Seq,
-    /// To which role.
-    pub role: RoleName,
-}
-
-/// How reports call a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallName {
-    /// Who made it.
-    pub caller: Name,
-    /// Which of its calls.
-    pub call: CallId,
 }
 
 /// What can be broken.
@@ -290,7 +258,7 @@ pub enum Broken {
         /// Which flow.
         flow: u32,
     },
-    /// A call delivered that nobody made.
+    /// A chunk delivered after the end.
     #[error("large payloads: {message} was delivered after its reader was told how it ended")]
     AfterEnd {
         /// Which message: a chunk.
@@ -529,13 +497,4 @@ pub enum Broken {
         /// What was refused, and why it should not have been.
         what: String,
     },
-}
-
-/// What happened to a message that should have been delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Instead {
-    /// Nothing.
-    Missing,
-    /// The inbox was told that it is lost.
-    Gapped,
 }
