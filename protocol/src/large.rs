@@ -103,10 +103,11 @@ impl Finished {
         }
     }
 
-    /// Whether this one is over.
+    /// Whether this is a large payload that is over.
     pub(crate) fn contains(&self, key: FlowKey) -> bool {
+        // All other flows have numbers below every floor.
         let life = self.lives.get(&(key.origin, key.epoch));
-        life.is_some_and(|life| life.contains(key.flow.0))
+        key.flow.is_large() && life.is_some_and(|life| life.contains(key.flow.0))
     }
 
     /// Drops the lives that have been over for long, by `is_over`; gives them.
@@ -196,6 +197,21 @@ mod tests {
             let ranges: Vec<_> = life.ranges.iter().collect();
             prop_assert!(ranges.windows(2).all(|two| *two[0].1 + 1 < *two[1].0));
         }
+    }
+
+    #[test]
+    fn only_large_payloads_are_ever_over() {
+        let key = |flow| FlowKey {
+            origin: NodeId::from_bytes([1; 32]),
+            epoch: Epoch(1),
+            flow,
+        };
+        let large = |number| key(FlowId::large(number).expect("a small number"));
+        let mut finished = Finished::default();
+        finished.insert(large(0));
+        finished.raise(large(0), large(3).flow);
+        assert!(finished.contains(large(2)) && !finished.contains(large(3)));
+        assert!(!finished.contains(key(FlowId(14))));
     }
 
     #[test]
