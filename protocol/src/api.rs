@@ -1,108 +1,12 @@
 //! The words that the engine and its drivers exchange.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::Bytes;
-use rolecast_membership::{Epoch, Event as MembershipEvent, NodeId, Profile, Record, RoleName};
+use rolecast_membership::{Epoch, Event as MembershipEvent, NodeId, RoleName};
 
 use crate::batch::Batch;
-#[cfg(feature = "canaries")]
-use crate::canary::Canary;
 use crate::wire::FlowKey;
-
-/// What an engine starts with.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The node's own record; its identity is the node's identity.
-    pub record: Record,
-    /// Addresses at which some other node may be found.
-    pub seeds: Vec<SocketAddr>,
-    /// How patient failure detection is.
-    pub profile: Profile,
-    /// The bounds of everything that is kept.
-    pub limits: Limits,
-    /// A bug to plant, for tests of the checks.
-    #[cfg(feature = "canaries")]
-    pub canary: Option<Canary>,
-}
-
-impl Config {
-    /// A configuration without planted bugs.
-    #[must_use]
-    pub fn new(record: Record, seeds: Vec<SocketAddr>, profile: Profile, limits: Limits) -> Self {
-        Config {
-            record,
-            seeds,
-            profile,
-            limits,
-            #[cfg(feature = "canaries")]
-            canary: None,
-        }
-    }
-}
-
-/// The bounds of everything that is kept.
-///
-/// ```
-/// # use rolecast_protocol::Limits;
-/// // Small messages only, and no more than 256 KiB on the way to a slow holder.
-/// let limits = Limits { payload_bytes_max: 64 << 10, flow_window_bytes: 256 << 10, ..Limits::default() };
-/// assert!(limits.payload_bytes_max < limits.flow_window_bytes);
-/// ```
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// The largest payload that travels in one piece, in bytes: of a call, and of one chunk of a large payload.
-    pub payload_bytes_max: usize,
-    /// From this length on, in bytes, a multicast's payload travels as a large one, on a stream of its own and in chunks.
-    /// The engine leaves it to its driver to send it so.
-    pub large_bytes_min: usize,
-    /// The longest large payload that this node takes, in bytes; what is longer is refused as soon as that is known.
-    pub large_bytes_max: u64,
-    /// Bytes of a flow that its origin may have on the way before every live member has acknowledged them; one more message goes as long as they are not used up.
-    /// The least of what the origin and every member allow counts.
-    pub flow_window_bytes: usize,
-    /// Bytes of one class, data or bulk, kept for one peer until it has acknowledged them.
-    pub session_bytes_max: usize,
-    /// Bytes of one class handed to the transport for one link and not yet taken on by it.
-    pub link_bytes_max: usize,
-    /// Bytes of calls that wait in one inbox.
-    pub inbox_bytes_max: usize,
-    /// Calls that this node may have outstanding.
-    pub calls_max: usize,
-    /// How long a receiver waits for a missing message of an origin that is gone before it says `Gap`.
-    pub gap_after: Duration,
-    /// How long what is known of a dead origin's flows is kept.
-    pub forget_after: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            payload_bytes_max: 16 << 20,
-            large_bytes_min: 64 << 10,
-            large_bytes_max: 4 << 30,
-            flow_window_bytes: 4 << 20,
-            session_bytes_max: 64 << 20,
-            link_bytes_max: 1 << 20,
-            inbox_bytes_max: 64 << 20,
-            calls_max: 65_536,
-            gap_after: Duration::from_secs(10),
-            forget_after: Duration::from_secs(60),
-        }
-    }
-}
-
-impl Limits {
-    /// The same, with room for one message where there would be room for none.
-    pub(crate) fn at_least_one_message(self) -> Self {
-        Limits {
-            flow_window_bytes: self.flow_window_bytes.max(1),
-            link_bytes_max: self.link_bytes_max.max(1),
-            ..self
-        }
-    }
-}
 
 /// The name that the driver gave to one connection; never used again within one engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -414,7 +318,7 @@ pub enum LargeEnd {
     Complete,
     /// What was delivered is a first part of it, and nothing more will come: its sender broke off or died, or this node was declared down.
     CutShort,
-    /// It is longer than [`Limits::large_bytes_max`].
+    /// It is longer than [`crate::Limits::large_bytes_max`].
     TooLarge,
 }
 
@@ -481,148 +385,6 @@ pub enum Pick {
     LeastOutstanding,
     /// Always the same one for the same key, as long as it holds the role (rendezvous hashing).
     Sticky(Bytes),
-}
-
-/// How a multicast spreads.
-///
-/// ```
-/// # use rolecast_protocol::Dissemination;
-/// // Agreement is the default; to give it up takes a word.
-/// assert_eq!(Dissemination::default(), Dissemination::Digest);
-/// assert_ne!(Dissemination::default(), Dissemination::BestEffort);
-/// ```
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    serde::Serialize,
-    serde::Deserialize,
-)]
-pub enum Dissemination {
-    /// Receivers keep what they got, tell each other how far they are, and fetch what they miss: agreement, at O(n) payloads.
-    /// When the sender dies in the middle, the survivors have a message two round trips and ten milliseconds after the first of them, if their links are up.
-    #[default]
-    Digest,
-    /// Every receiver relays on first receipt: agreement, at O(n²) payloads, one hop after the first survivor has the message.
-    Eager,
-    /// Nobody relays: no agreement if the sender dies.
-    BestEffort,
-}
-
-impl Dissemination {
-    /// All of them.
-    ///
-    /// ```
-    /// # use rolecast_protocol::Dissemination;
-    /// let words: Vec<String> = Dissemination::ALL.iter().map(|way| format!("{way:?}")).collect();
-    /// assert_eq!(words, ["Digest", "Eager", "BestEffort"]);
-    /// ```
-    pub const ALL: [Dissemination; 3] = [
-        Dissemination::Digest,
-        Dissemination::Eager,
-        Dissemination::BestEffort,
-    ];
-}
-
-/// In which order a receiver gets the multicasts of one sender.
-///
-/// ```
-/// # use rolecast_protocol::Order;
-/// assert_eq!(Order::default(), Order::Fifo);
-/// ```
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    serde::Serialize,
-    serde::Deserialize,
-)]
-pub enum Order {
-    /// As they come: none waits for an earlier one that is missing.
-    Unordered,
-    /// As they were sent.
-    #[default]
-    Fifo,
-    /// As they were sent, and after everything that the sender, as a holder of the role, had been given in this order before it sent them.
-    Causal,
-}
-
-impl Order {
-    /// All of them.
-    ///
-    /// ```
-    /// # use rolecast_protocol::Order;
-    /// assert!(Order::ALL.contains(&Order::default()));
-    /// ```
-    pub const ALL: [Order; 3] = [Order::Unordered, Order::Fifo, Order::Causal];
-}
-
-/// What is promised to the multicasts of a flow, all of which have the same.
-///
-/// ```
-/// # use rolecast_protocol::{Dissemination, Mode};
-/// let mode = Mode { k_safe: 2, ..Mode::default() };
-/// assert_eq!(mode.dissemination, Dissemination::Digest);
-/// assert_ne!(mode, Mode::from(Dissemination::Digest), "whoever asks for nothing waits for nobody");
-/// ```
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
-pub struct Mode {
-    /// How they spread.
-    pub dissemination: Dissemination,
-    /// In which order a receiver gets them.
-    pub order: Order,
-    /// How many members of its destination set hold a message before one of them delivers it: with one, nobody waits for another.
-    pub k_safe: u8,
-}
-
-impl Mode {
-    /// The one that comes before all others.
-    pub(crate) const FIRST: Mode = Mode {
-        dissemination: Dissemination::Digest,
-        order: Order::Unordered,
-        k_safe: 0,
-    };
-
-    /// Whether messages may have to wait after they were received and come in turn.
-    pub(crate) fn holds_back(self) -> bool {
-        self.k_safe > 1 || self.order == Order::Causal
-    }
-
-    /// Whether there can be a flow with this mode: somebody has to keep what others wait for.
-    pub(crate) fn is_possible(self) -> bool {
-        let kept = self.dissemination != Dissemination::BestEffort;
-        self.k_safe > 0 && (kept || !self.holds_back())
-    }
-}
-
-impl Default for Mode {
-    fn default() -> Self {
-        Dissemination::default().into()
-    }
-}
-
-impl From<Dissemination> for Mode {
-    fn from(dissemination: Dissemination) -> Self {
-        Mode {
-            dissemination,
-            order: Order::default(),
-            k_safe: 1,
-        }
-    }
 }
 
 /// What a holder is asked to do with a call.

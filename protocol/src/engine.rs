@@ -32,17 +32,19 @@ use rolecast_membership::{
 };
 
 use crate::api::{
-    CallId, CallKind, Config, Delivery, Event, FlowId, InboxId, Input, Limits, LinkId, Mode,
-    Output, Refusal, ReplyTo, Seq, Target, Ticket, TicketKind,
+    CallId, CallKind, Delivery, Event, FlowId, InboxId, Input, LinkId, Output, Refusal, ReplyTo,
+    Seq, Target, Ticket, TicketKind,
 };
 use crate::batch::Batch;
 use crate::calls::Calls;
 use crate::canary::planted;
+use crate::config::{Config, Limits};
 use crate::error::{CallError, ChunkError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
 use crate::flow_in::FlowIn;
 use crate::flow_out::FlowOut;
 use crate::forgotten::Forgotten;
 use crate::large::Finished;
+use crate::mode::Mode;
 use crate::peers::Peers;
 use crate::questions::Questions;
 use crate::wire::FlowKey;

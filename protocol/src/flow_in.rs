@@ -2,16 +2,25 @@
 //!
 //! The state is a watermark, the few batches that came too early, and what still awaits the application or a relay: nothing grows with the number of messages.
 
-use std::collections::{BTreeMap, VecDeque};
+mod dest_sets;
+mod early;
+mod untaken;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, Tenure, Time};
 
-use crate::api::{InboxId, Mode, Order};
+use self::dest_sets::DestSets;
+pub(crate) use self::dest_sets::KnownDestSet;
+use self::early::{Early, EarlyBatch};
+use self::untaken::Untaken;
+use crate::api::InboxId;
 use crate::batch::Batch;
 use crate::canary::planted;
 use crate::large::{Incoming, Stage};
+use crate::mode::{Mode, Order};
 use crate::retained::Retained;
 use crate::safety::Safety;
 use crate::wire::{Claim, Dep, DestMember, DestSet, FlowDigest, FlowKey, Heard, SEQ_MAX};
@@ -31,13 +40,11 @@ pub(crate) struct FlowIn {
     ack_limit: u64,
     newest_version: u32,
     /// The destination sets that batches may still refer to, with their encoded announcements.
-    dest_sets: BTreeMap<u32, KnownDestSet>,
-    dest_sets_bytes: usize,
+    dest_sets: DestSets,
     /// Everything up to here was delivered, refused, or given up.
     watermark: u64,
     /// What came too early, or is held back, by its first message; of an unordered flow also what was delivered too early.
-    early: BTreeMap<u64, EarlyBatch>,
-    early_bytes: usize,
+    early: Early,
     /// The first message of what came too early and may be delivered at once.
     fresh: Option<u64>,
     /// In causal order, what everything up to here depends on was delivered.
@@ -46,10 +53,7 @@ pub(crate) struct FlowIn {
     known_upto: u64,
     /// Since when the first missing message has been missed.
     missing_since: Option<Time>,
-    /// The first and the last message of each batch that the application has not taken.
-    untaken: VecDeque<(u64, u64)>,
-    /// Bytes of those batches.
-    untaken_bytes: usize,
+    untaken: Untaken,
     /// Batches that were passed on and not acknowledged by every peer, by their last message.
     relays: BTreeMap<u64, RelayedBatch>,
     /// What is kept for other members, if the flow spreads by reference.
@@ -66,31 +70,6 @@ pub(crate) struct FlowIn {
     pub(crate) dead_since: Option<Time>,
     /// If its messages are the chunks of a large payload, what is known of that.
     pub(crate) large: Option<Incoming>,
-}
-
-/// A version of the destination set, and the frame that announces it.
-#[derive(Clone, Debug)]
-pub(crate) struct KnownDestSet {
-    pub(crate) set: std::sync::Arc<DestSet>,
-    pub(crate) encoded: Bytes,
-}
-
-impl KnownDestSet {
-    /// Bytes that it takes, as a frame and taken apart.
-    pub(crate) fn len_bytes(&self) -> usize {
-        self.encoded.len() + self.set.members.len() * std::mem::size_of::<DestMember>()
-    }
-}
-
-#[derive(Debug)]
-struct EarlyBatch {
-    last: u64,
-    /// Of its destination set.
-    version: u32,
-    /// Unless it was delivered.
-    batch: Option<Batch>,
-    /// How far other flows have to be delivered before.
-    deps: Vec<(FlowKey, u64)>,
 }
 
 #[derive(Debug)]
@@ -121,13 +100,6 @@ pub(crate) enum Arrival {
     NoRoom,
 }
 
-/// Destination sets kept for each flow, of which batches that are still missing may refer to all but the newest.
-const DEST_SETS_MAX: usize = 1_024;
-/// Batches that came too early are remembered up to this number, delivered or not.
-const EARLY_MAX: usize = 16_384;
-/// Bytes of the destination sets of one flow, beside the newest.
-const DEST_SETS_BYTES_MAX: usize = 16 << 20;
-
 impl FlowIn {
     /// The flow as the first destination set that names this node describes it.
     pub(crate) fn new(key: FlowKey, mode: Mode, member: &DestMember, start: u64) -> Self {
@@ -146,11 +118,9 @@ impl FlowIn {
             inbox: None,
             ack_limit: start - 1,
             newest_version: 0,
-            dest_sets: BTreeMap::new(),
-            dest_sets_bytes: 0,
+            dest_sets: DestSets::default(),
             watermark: start - 1,
-            early: BTreeMap::new(),
-            early_bytes: 0,
+            early: Early::default(),
             fresh: None,
             allowed: match mode.order {
                 Order::Causal => start - 1,
@@ -158,8 +128,7 @@ impl FlowIn {
             },
             known_upto: 0,
             missing_since: None,
-            untaken: VecDeque::new(),
-            untaken_bytes: 0,
+            untaken: Untaken::default(),
             relays: BTreeMap::new(),
             retained: Retained::default(),
             safety: waits.then(|| Safety::new(mode.k_safe, node, key.origin, start).into()),
@@ -190,60 +159,29 @@ impl FlowIn {
                 restarted = true;
             }
         }
-        let set = set.into();
-        let known = KnownDestSet { set, encoded };
-        self.dest_sets_bytes += known.len_bytes();
-        if let Some(before) = self.dest_sets.insert(version, known) {
-            self.dest_sets_bytes -= before.len_bytes();
-        }
-        while self.dest_sets.len() > DEST_SETS_MAX
-            || self.dest_sets.len() > 1 && self.dest_sets_bytes > DEST_SETS_BYTES_MAX
-        {
-            self.forget_oldest_dest_set();
-        }
+        self.dest_sets.insert(set, encoded);
         restarted
     }
 
     /// No batch that is still to come refers to a version before this one.
     pub(crate) fn forget_dest_sets_before(&mut self, version: u32) {
-        while let Some((&first, _)) = self.dest_sets.first_key_value()
-            && first < version
-        {
-            self.forget_oldest_dest_set();
-        }
-    }
-
-    fn forget_oldest_dest_set(&mut self) {
-        if let Some((_, known)) = self.dest_sets.pop_first() {
-            self.dest_sets_bytes -= known.len_bytes();
-        }
+        self.dest_sets.forget_before(version);
     }
 
     /// Bytes of the destination sets.
     pub(crate) fn dest_sets_bytes(&self) -> usize {
-        self.dest_sets_bytes
+        self.dest_sets.bytes()
     }
 
     /// Forgets the oldest destination sets until no more than this is kept; a batch that refers to one of them is passed on to nobody.
     pub(crate) fn shrink_dest_sets_to(&mut self, bytes_max: usize) {
-        while self.dest_sets_bytes > bytes_max {
-            self.forget_oldest_dest_set();
-        }
+        self.dest_sets.shrink_to(bytes_max);
     }
 
     /// Lets go of what came latest of all that came too early, until no more than this is kept; it is missed from here on.
     /// What this member said that it holds stays.
     pub(crate) fn shrink_early_to(&mut self, bytes_max: usize) {
-        let held = self.held();
-        while self.early_bytes > bytes_max {
-            let waits = |(_, early): &(&u64, &EarlyBatch)| early.batch.is_some();
-            let latest = self.early.iter().rfind(waits).map(|(&first, _)| first);
-            let Some(first) = latest.filter(|&first| first > held) else {
-                return;
-            };
-            let batch = self.early.remove(&first).and_then(|early| early.batch);
-            self.early_bytes -= batch.as_ref().map_or(0, Batch::cost_bytes);
-        }
+        self.early.shrink_to(self.held(), bytes_max);
     }
 
     fn restart(&mut self, epoch: Epoch, tenure: Tenure, start: u64) {
@@ -251,7 +189,6 @@ impl FlowIn {
         self.tenure = tenure;
         self.watermark = self.watermark.max(start - 1);
         self.early.clear();
-        self.early_bytes = 0;
         self.fresh = None;
         if let Some(safety) = &mut self.safety {
             safety.restart(self.watermark + 1);
@@ -259,7 +196,6 @@ impl FlowIn {
         self.known_upto = 0;
         self.missing_since = None;
         self.untaken.clear();
-        self.untaken_bytes = 0;
         self.relays.clear();
         self.acked = self.watermark;
         self.acked_directly = self.watermark;
@@ -270,18 +206,18 @@ impl FlowIn {
 
     /// The destination set of this version, if it is still kept.
     pub(crate) fn dest_set(&self, version: u32) -> Option<&KnownDestSet> {
-        self.dest_sets.get(&version)
+        self.dest_sets.get(version)
     }
 
     /// The newest destination set.
     pub(crate) fn newest_dest_set(&self) -> Option<&KnownDestSet> {
-        self.dest_sets.last_key_value().map(|(_, set)| set)
+        self.dest_sets.newest()
     }
 
     /// Whether nothing of `first..=last` is wanted any more.
     pub(crate) fn is_duplicate(&self, first: u64, last: u64) -> bool {
         let seen = self.held() + u64::from(planted!(DuplicateTooFar));
-        last <= seen || self.early.contains_key(&first)
+        last <= seen || self.early.contains(first)
     }
 
     /// What a batch with this destination set depends on; `None` if the set is not known, an error if it names no such flows.
@@ -293,7 +229,7 @@ impl FlowIn {
         if deps.is_empty() {
             return Ok(Some(Vec::new()));
         }
-        let Some(known) = self.dest_sets.get(&version) else {
+        let Some(known) = self.dest_sets.get(version) else {
             return Ok(None);
         };
         if self.mode.order != Order::Causal {
@@ -324,14 +260,12 @@ impl FlowIn {
         self.know_upto(now, last);
         // Whoever sends takes one more batch as long as its window is not full, and so does this end.
         let in_turn = first <= self.held() + 1;
-        let full = self.early_bytes >= room_bytes || self.early.len() >= EARLY_MAX;
-        if !in_turn && full {
+        if !in_turn && self.early.is_full(room_bytes) {
             return Arrival::NoRoom;
         }
         if self.delivers_early() {
             self.fresh = Some(first);
         }
-        self.early_bytes += batch.cost_bytes();
         let early = EarlyBatch {
             last,
             version,
@@ -351,10 +285,10 @@ impl FlowIn {
             return;
         };
         let mut held = safety.held();
-        while let Some((&first, early)) = self.early.range(..=held + 1).next_back()
+        while let Some((first, early)) = self.early.last_upto(held + 1)
             && early.last > held
         {
-            let Some(known) = self.dest_sets.get(&early.version) else {
+            let Some(known) = self.dest_sets.get(early.version) else {
                 break;
             };
             safety.hold(first, early.last, known.set.clone());
@@ -369,13 +303,10 @@ impl FlowIn {
         let safety = self.safety.as_ref();
         let deliverable = safety.map_or(u64::MAX, |safety| safety.deliverable());
         let deliverable = deliverable.min(self.allowed);
-        while let Some(entry) = self.early.first_entry() {
-            let first = *entry.key();
-            if first > self.watermark + 1 || entry.get().last > deliverable {
-                break;
-            }
-            let EarlyBatch { last, batch, .. } = entry.remove();
-            self.early_bytes -= batch.as_ref().map_or(0, Batch::cost_bytes);
+        let next = self.watermark + 1;
+        let in_turn = |first, last| first <= next && last <= deliverable;
+        while let Some((first, early)) = self.early.pop_first_if(in_turn) {
+            let EarlyBatch { last, batch, .. } = early;
             if last <= self.watermark {
                 continue;
             }
@@ -402,7 +333,7 @@ impl FlowIn {
 
     /// In causal order, the last message of the batch that is to be delivered next and is not allowed yet, and what it depends on.
     pub(crate) fn next_held(&self) -> Option<(u64, &[(FlowKey, u64)])> {
-        let (&first, early) = self.early.first_key_value()?;
+        let (first, early) = self.early.first()?;
         let next = first <= self.watermark + 1 && early.last > self.allowed;
         next.then_some((early.last, &early.deps))
     }
@@ -415,11 +346,9 @@ impl FlowIn {
     /// What came too early of a flow without order.
     fn pop_early(&mut self) -> Option<Ready> {
         let first = self.fresh.take()?;
-        let early = self.early.get_mut(&first)?;
-        let (last, batch) = (early.last, early.batch.take()?);
-        self.early_bytes -= batch.cost_bytes();
+        let (last, batch) = self.early.take_batch(first)?;
         if planted!(EarlyForgotten) {
-            self.early.remove(&first);
+            self.early.remove(first);
         }
         Some(Ready {
             first,
@@ -463,9 +392,8 @@ impl FlowIn {
 
     /// The last message of the first run of missing ones, of those up to `upto`.
     pub(crate) fn missing_upto(&self, upto: u64) -> u64 {
-        let mut early = self.early.range(self.held() + 1..);
-        let early = early.next();
-        early.map_or(upto, |(&first, _)| upto.min(first - 1))
+        let early = self.early.first_from(self.held() + 1);
+        early.map_or(upto, |first| upto.min(first - 1))
     }
 
     /// When the missing messages are given up, if some are missing and the origin's life is over.
@@ -484,8 +412,8 @@ impl FlowIn {
         if self.held() > self.watermark {
             return None;
         }
-        let upto = match self.early.first_key_value() {
-            Some((&first, _)) => first - 1,
+        let upto = match self.early.first() {
+            Some((first, _)) => first - 1,
             None => self.known_upto,
         };
         self.missing_since = None;
@@ -507,13 +435,11 @@ impl FlowIn {
     /// Gives up the batch that is held back and would be the next, if it ends here or anywhere; says which messages that were.
     pub(crate) fn give_up_held(&mut self, ends: Option<u64>) -> Option<(u64, u64)> {
         let safety = self.safety.as_mut()?;
-        let entry = self.early.first_entry()?;
-        let last = entry.get().last;
-        if *entry.key() > self.watermark + 1 || ends.is_some_and(|ends| ends != last) {
+        let (first, &EarlyBatch { last, .. }) = self.early.first()?;
+        if first > self.watermark + 1 || ends.is_some_and(|ends| ends != last) {
             return None;
         }
-        let batch = entry.remove().batch;
-        self.early_bytes -= batch.as_ref().map_or(0, Batch::cost_bytes);
+        self.early.pop_first();
         safety.give_up(last);
         let first = self.watermark + 1;
         self.watermark = last;
@@ -523,7 +449,6 @@ impl FlowIn {
     /// What came too early is not wanted any more.
     pub(crate) fn give_up_early(&mut self) {
         self.early.clear();
-        self.early_bytes = 0;
         self.missing_since = None;
     }
 
@@ -539,20 +464,15 @@ impl FlowIn {
 
     /// The application has been handed these messages and will say when it has taken them.
     pub(crate) fn await_taking(&mut self, first: u64, last: u64, bytes: usize) {
-        self.untaken.push_back((first, last));
-        self.untaken_bytes += bytes;
+        self.untaken.push(first, last, bytes);
     }
 
     /// The application has taken messages up to here.
     pub(crate) fn on_taken(&mut self, upto: u64, bytes: usize) {
-        if self.delivers_early() {
-            let taken = self.untaken.iter().position(|&(_, last)| last == upto);
-            taken.and_then(|index| self.untaken.remove(index));
+        match self.delivers_early() {
+            true => self.untaken.take_one(upto, bytes),
+            false => self.untaken.take_upto(upto, bytes),
         }
-        while !self.delivers_early() && self.untaken.front().is_some_and(|&(_, l)| l <= upto) {
-            self.untaken.pop_front();
-        }
-        self.untaken_bytes = self.untaken_bytes.saturating_sub(bytes);
         self.unacked_bytes += bytes;
     }
 
@@ -575,7 +495,6 @@ impl FlowIn {
         self.ack_limit = self.ack_limit.min(self.taken());
         self.inbox = None;
         self.untaken.clear();
-        self.untaken_bytes = 0;
     }
 
     /// Where messages go.
@@ -589,8 +508,8 @@ impl FlowIn {
             return self.watermark;
         }
         let first = match self.delivers_early() && !planted!(AckOverHole) {
-            true => self.untaken.iter().map(|&(first, _)| first).min(),
-            false => self.untaken.front().map(|&(first, _)| first),
+            true => self.untaken.least(),
+            false => self.untaken.first(),
         };
         // Of a flow without order, more may have been delivered than is complete.
         let complete = self.watermark;
@@ -691,19 +610,19 @@ impl FlowIn {
 
     /// Bytes that the application was handed and has not taken.
     pub(crate) fn untaken_bytes(&self) -> usize {
-        self.untaken_bytes
+        self.untaken.bytes()
     }
 
     /// Bytes that came too early.
     pub(crate) fn early_bytes(&self) -> usize {
-        self.early_bytes
+        self.early.bytes()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Dissemination, FlowId};
+    use crate::api::FlowId;
 
     const NOW: Time = Time::ZERO;
 
@@ -835,31 +754,6 @@ mod tests {
         arrive(&mut flow, 1, 1);
         assert_eq!(ready(&mut flow), [(1, 1, 0), (2, 2, 0), (3, 3, 0)]);
         assert_eq!(flow.give_up(NOW), Some((4, 4)));
-    }
-
-    #[test]
-    fn destination_sets_are_bounded_in_bytes() {
-        let mut flow = flow();
-        let set = |version| DestSet {
-            key: flow.key,
-            version,
-            role: "r".parse().expect("a role"),
-            mode: Dissemination::Eager.into(),
-            born: Epoch(1),
-            members: Vec::new(),
-            large: None,
-            sources: Vec::new(),
-        };
-        let (first, second, third) = (set(1), set(2), set(3));
-        let frame = Bytes::from(vec![0; DEST_SETS_BYTES_MAX / 2]);
-        let me = NodeId::from_bytes([2; 32]);
-        for set in [first, second, third] {
-            flow.learn(set, frame.clone(), me);
-        }
-        assert!(flow.dest_set(1).is_none() && flow.dest_set(2).is_some());
-        flow.shrink_dest_sets_to(DEST_SETS_BYTES_MAX / 2);
-        assert!(flow.dest_set(2).is_none() && flow.dest_set(3).is_some());
-        assert_eq!(flow.dest_sets_bytes(), frame.len());
     }
 
     #[test]

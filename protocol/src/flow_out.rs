@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, RoleName, Tenure, Time};
 
-use crate::api::{FlowId, Mode};
+use crate::api::FlowId;
 use crate::batch::Batch;
 use crate::canary::planted;
 use crate::large::Outgoing;
+use crate::mode::Mode;
 use crate::safety::Safety;
 use crate::wire::{
     Claim, DataHead, Dep, DestMember, DestSet, FlowKey, Heard, LargeHead, OWED_MAX, Owed,
@@ -609,7 +610,7 @@ impl FlowOut {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Dissemination;
+    use crate::mode::Dissemination;
 
     fn node(number: u8) -> NodeId {
         NodeId::from_bytes([number; 32])

@@ -7,11 +7,12 @@ use proptest::prelude::*;
 use rolecast_membership::{Epoch, Identity, NodeId, Profile, Record, Tenure, Time};
 
 use crate::api::{
-    CallKind, Class, CloseReason, Config, Delivery, Dissemination, FlowId, Input, Limits, LinkId,
-    Mode, Order, Output, Pick, Refusal, Target,
+    CallKind, Class, CloseReason, Delivery, FlowId, Input, LinkId, Output, Pick, Refusal, Target,
 };
 use crate::batch::{Batch, Note};
+use crate::config::{Config, Limits};
 use crate::engine::Engine;
+use crate::mode::{Dissemination, Mode, Order};
 use crate::wire::{
     Acks, Claim, Control, DataHead, Dep, DestMember, DestSet, FlowAck, FlowDigest, FlowKey, Heard,
     Hello, LargeHead, Owed, Pull, ViaAck, WireAnswer, encode_control, encode_head,

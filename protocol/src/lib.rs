@@ -8,6 +8,7 @@ mod batch;
 mod bulk;
 mod calls;
 mod canary;
+mod config;
 mod engine;
 mod error;
 mod explain;
@@ -18,6 +19,7 @@ mod forgotten;
 mod hostile;
 mod lane;
 mod large;
+mod mode;
 mod peers;
 mod questions;
 mod retained;
@@ -29,14 +31,15 @@ mod traces;
 mod wire;
 
 pub use api::{
-    Answer, CallId, CallKind, Class, CloseReason, Config, Delivery, Dissemination, Event, FlowId,
-    Gap, InboxId, Input, LargeEnd, Limits, LinkId, Mode, Order, Origin, Output, Pick, Refusal,
-    ReplyTo, Seq, Target, Ticket,
+    Answer, CallId, CallKind, Class, CloseReason, Delivery, Event, FlowId, Gap, InboxId, Input,
+    LargeEnd, LinkId, Origin, Output, Pick, Refusal, ReplyTo, Seq, Target, Ticket,
 };
 pub use batch::{BATCH_BYTES_FULL, Batch, BatchBuilder, BatchMessage, Messages, SINGLE_BYTES_MIN};
 #[cfg(feature = "canaries")]
 pub use canary::Canary;
+pub use config::{Config, Limits};
 pub use engine::{Accepted, Engine, LARGE_OPEN_MAX, Usage};
 pub use error::{CallError, ChunkError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
 pub use explain::explain;
+pub use mode::{Dissemination, Mode, Order};
 pub use rolecast_membership as membership;

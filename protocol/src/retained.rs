@@ -291,7 +291,8 @@ impl Retained {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{FlowId, Mode};
+    use crate::api::FlowId;
+    use crate::mode::Mode;
     use crate::wire::{DestSet, FlowKey};
 
     fn node(number: u8) -> NodeId {

@@ -9,7 +9,7 @@
 
 use rolecast_membership::NodeId;
 
-use crate::api::Dissemination;
+use crate::mode::Dissemination;
 use crate::wire::{DestMember, DestSet};
 
 /// Whether a member keeps what it received for those who may miss it.

@@ -13,8 +13,9 @@ use rolecast_membership::{Epoch, NodeId, RoleName, Tenure};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::api::{FlowId, Mode, Refusal};
+use crate::api::{FlowId, Refusal};
 use crate::lane::Received;
+use crate::mode::Mode;
 
 /// A frame on the control stream.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

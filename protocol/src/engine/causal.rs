@@ -13,9 +13,10 @@ use std::time::Duration;
 use rolecast_membership::{NodeId, Time};
 
 use super::Engine;
-use crate::api::{FlowId, Order};
+use crate::api::FlowId;
 use crate::canary::planted;
 use crate::flow_in::FlowIn;
+use crate::mode::Order;
 use crate::wire::{Control, FlowKey, Pull, SEQ_MAX};
 
 /// Which flows wait for which.

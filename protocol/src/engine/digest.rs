@@ -11,9 +11,10 @@ use std::time::Duration;
 use rolecast_membership::{Epoch, NodeId, Time};
 
 use super::Engine;
-use crate::api::{FlowId, Order};
+use crate::api::FlowId;
 use crate::canary::planted;
 use crate::flow_in::FlowIn;
+use crate::mode::Order;
 use crate::retained::{DIGEST_DELAY, RetainedBatch};
 use crate::session::{Cargo, LaneName, OutFrame};
 use crate::spread;

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use rolecast_membership::{Identity, NodeId, Time};
 
 use super::{Engine, FLOWS_IN_MAX};
-use crate::api::{Delivery, LargeEnd, Mode, Origin, Ticket, TicketKind};
+use crate::api::{Delivery, LargeEnd, Origin, Ticket, TicketKind};
 use crate::batch::{Batch, Note};
 use crate::canary::planted;
 use crate::flow_in::{FlowIn, Ready};
 use crate::large::{Incoming, Stage};
+use crate::mode::Mode;
 use crate::session::Cargo;
 use crate::wire::{DataHead, DestMember, DestSet, FlowKey};
 

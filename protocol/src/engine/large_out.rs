@@ -4,12 +4,13 @@ use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, Tenure, Time};
 
 use super::{Accepted, Engine};
-use crate::api::{Delivery, Event, FlowId, LargeEnd, Mode, Origin, Seq};
+use crate::api::{Delivery, Event, FlowId, LargeEnd, Origin, Seq};
 use crate::batch::{Batch, Note};
 use crate::canary::planted;
 use crate::error::{ChunkError, MulticastError};
 use crate::flow_out::FlowOut;
 use crate::large::Outgoing;
+use crate::mode::Mode;
 
 /// The most large payloads of one flow that are on their way at once.
 pub const LARGE_OPEN_MAX: usize = 16;

@@ -9,9 +9,10 @@ use rolecast_membership::{
 };
 
 use super::Engine;
-use crate::api::{Answer, CallId, Delivery, Event, FlowId, Gap, Mode, Output};
+use crate::api::{Answer, CallId, Delivery, Event, FlowId, Gap, Output};
 use crate::canary::planted;
 use crate::flow_out::Holder;
+use crate::mode::Mode;
 use crate::session::Cargo;
 use crate::wire::Control;
 

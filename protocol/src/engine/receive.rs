@@ -6,11 +6,12 @@ use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, Time};
 
 use super::{Engine, FLOWS_IN_MAX};
-use crate::api::{Delivery, FlowId, InboxId, Mode, Origin, Refusal, Seq, Ticket, TicketKind};
+use crate::api::{Delivery, FlowId, InboxId, Origin, Refusal, Seq, Ticket, TicketKind};
 use crate::batch::{Batch, Note};
 use crate::canary::planted;
 use crate::flow_in::{Arrival, FlowIn, Ready};
 use crate::large::Stage;
+use crate::mode::Mode;
 use crate::wire::{Dep, DestMember, DestSet, FlowKey, Owed, SEQ_MAX};
 
 /// Of a window, the part after which an acknowledgement is sent at once.

@@ -9,10 +9,11 @@ use rolecast_membership::{Epoch, Identity, Membership, NodeId, Time};
 
 use super::Engine;
 use super::digest::TARGETS_MAX;
-use crate::api::{Delivery, Event, FlowId, Gap, Order, Origin, Seq};
+use crate::api::{Delivery, Event, FlowId, Gap, Origin, Seq};
 use crate::canary::planted;
 use crate::flow_in::FlowIn;
 use crate::flow_out::FlowOut;
+use crate::mode::Order;
 use crate::safety::Safety;
 use crate::wire::{Control, DestSet, FlowDigest, FlowKey};
 

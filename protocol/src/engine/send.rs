@@ -6,13 +6,12 @@ use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, Time};
 
 use super::{Accepted, Engine};
-use crate::api::{
-    CallId, Delivery, Event, FlowId, LargeEnd, Order, Origin, Seq, Ticket, TicketKind,
-};
+use crate::api::{CallId, Delivery, Event, FlowId, LargeEnd, Origin, Seq, Ticket, TicketKind};
 use crate::batch::{Batch, Note};
 use crate::canary::planted;
 use crate::error::MulticastError;
 use crate::flow_out::LostMember;
+use crate::mode::Order;
 use crate::session::{Cargo, LaneName, OutFrame};
 use crate::wire::{DataHead, FlowKey};
 

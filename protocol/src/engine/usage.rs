@@ -2,7 +2,7 @@
 
 use super::Engine;
 #[cfg(doc)]
-use crate::api::Limits;
+use crate::config::Limits;
 
 /// What is kept at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,7 +11,8 @@ use rolecast_membership::{
     Epoch, Event as MembershipEvent, Identity, NodeId, Profile, Record, Time,
 };
 
-use crate::api::{Class, Config, Event, FlowId, InboxId, Input, Limits, LinkId, Output, ReplyTo};
+use crate::api::{Class, Event, FlowId, InboxId, Input, LinkId, Output, ReplyTo};
+use crate::config::{Config, Limits};
 use crate::engine::Engine;
 
 /// A few engines, joined by links with one millisecond of latency.

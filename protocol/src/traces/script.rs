@@ -7,11 +7,10 @@ use bytes::Bytes;
 use rolecast_membership::{RoleName, Time};
 
 use super::net::{Due, LATENCY, Net};
-use crate::api::{
-    CallId, CallKind, Class, Dissemination, FlowId, Mode, Order, Pick, Refusal, Target,
-};
+use crate::api::{CallId, CallKind, Class, FlowId, Pick, Refusal, Target};
 use crate::batch::{Batch, BatchBuilder};
 use crate::engine::Engine;
+use crate::mode::{Dissemination, Mode, Order};
 
 /// One line of a script.
 struct Words<'a>(Vec<&'a str>);

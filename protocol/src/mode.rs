@@ -1,0 +1,143 @@
+//! What a sender may ask for: how its multicasts spread, in which order they come, and how safe they are before they do.
+
+/// How a multicast spreads.
+///
+/// ```
+/// # use rolecast_protocol::Dissemination;
+/// // Agreement is the default; to give it up takes a word.
+/// assert_eq!(Dissemination::default(), Dissemination::Digest);
+/// assert_ne!(Dissemination::default(), Dissemination::BestEffort);
+/// ```
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub enum Dissemination {
+    /// Receivers keep what they got, tell each other how far they are, and fetch what they miss: agreement, at O(n) payloads.
+    /// When the sender dies in the middle, the survivors have a message two round trips and ten milliseconds after the first of them, if their links are up.
+    #[default]
+    Digest,
+    /// Every receiver relays on first receipt: agreement, at O(n²) payloads, one hop after the first survivor has the message.
+    Eager,
+    /// Nobody relays: no agreement if the sender dies.
+    BestEffort,
+}
+
+impl Dissemination {
+    /// All of them.
+    ///
+    /// ```
+    /// # use rolecast_protocol::Dissemination;
+    /// let words: Vec<String> = Dissemination::ALL.iter().map(|way| format!("{way:?}")).collect();
+    /// assert_eq!(words, ["Digest", "Eager", "BestEffort"]);
+    /// ```
+    pub const ALL: [Dissemination; 3] = [
+        Dissemination::Digest,
+        Dissemination::Eager,
+        Dissemination::BestEffort,
+    ];
+}
+
+/// In which order a receiver gets the multicasts of one sender.
+///
+/// ```
+/// # use rolecast_protocol::Order;
+/// assert_eq!(Order::default(), Order::Fifo);
+/// ```
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub enum Order {
+    /// As they come: none waits for an earlier one that is missing.
+    Unordered,
+    /// As they were sent.
+    #[default]
+    Fifo,
+    /// As they were sent, and after everything that the sender, as a holder of the role, had been given in this order before it sent them.
+    Causal,
+}
+
+impl Order {
+    /// All of them.
+    ///
+    /// ```
+    /// # use rolecast_protocol::Order;
+    /// assert!(Order::ALL.contains(&Order::default()));
+    /// ```
+    pub const ALL: [Order; 3] = [Order::Unordered, Order::Fifo, Order::Causal];
+}
+
+/// What is promised to the multicasts of a flow, all of which have the same.
+///
+/// ```
+/// # use rolecast_protocol::{Dissemination, Mode};
+/// let mode = Mode { k_safe: 2, ..Mode::default() };
+/// assert_eq!(mode.dissemination, Dissemination::Digest);
+/// assert_ne!(mode, Mode::from(Dissemination::Digest), "whoever asks for nothing waits for nobody");
+/// ```
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+pub struct Mode {
+    /// How they spread.
+    pub dissemination: Dissemination,
+    /// In which order a receiver gets them.
+    pub order: Order,
+    /// How many members of its destination set hold a message before one of them delivers it: with one, nobody waits for another.
+    pub k_safe: u8,
+}
+
+impl Mode {
+    /// The one that comes before all others.
+    pub(crate) const FIRST: Mode = Mode {
+        dissemination: Dissemination::Digest,
+        order: Order::Unordered,
+        k_safe: 0,
+    };
+
+    /// Whether messages may have to wait after they were received and come in turn.
+    pub(crate) fn holds_back(self) -> bool {
+        self.k_safe > 1 || self.order == Order::Causal
+    }
+
+    /// Whether there can be a flow with this mode: somebody has to keep what others wait for.
+    pub(crate) fn is_possible(self) -> bool {
+        let kept = self.dissemination != Dissemination::BestEffort;
+        self.k_safe > 0 && (kept || !self.holds_back())
+    }
+}
+
+impl Default for Mode {
+    fn default() -> Self {
+        Dissemination::default().into()
+    }
+}
+
+impl From<Dissemination> for Mode {
+    fn from(dissemination: Dissemination) -> Self {
+        Mode {
+            dissemination,
+            order: Order::default(),
+            k_safe: 1,
+        }
+    }
+}
