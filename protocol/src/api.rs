@@ -464,7 +464,7 @@ pub enum Event {
         /// The last message.
         upto: Seq,
     },
-    /// As many members of their destination sets as the flow's mode asks for hold all messages up to `upto`, apart from those that were given up.
+    /// As many members of their destination sets as the flow's mode asks for hold all messages up to `upto`, apart from those that were given up, and do not need this node to know so.
     /// With a `k_safe` of one that is any member but the sender itself.
     Stable {
         /// Which flow.

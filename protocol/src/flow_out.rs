@@ -475,13 +475,13 @@ impl FlowOut {
             .is_some_and(|own| !own.waiting.is_empty())
     }
 
-    /// Gives up what is not safe up to here; says from which message on, and what of it was meant for this node.
+    /// Gives up what is not stable up to here; says from which message on, and what of it was meant for this node.
     pub(crate) fn give_up(&mut self, upto: u64, me: NodeId) -> (u64, Option<(u64, u64)>) {
         let tenure = self.tenure_of(me);
         let Some(own) = &mut self.safety else {
             return (upto, None);
         };
-        let first = own.safety.safe() + 1;
+        let first = own.safety.deliverable() + 1;
         own.safety.give_up(upto);
         self.stable = self.stable.max(upto);
         let mut missed: Option<(u64, u64)> = None;
@@ -496,11 +496,11 @@ impl FlowOut {
         (first, missed)
     }
 
-    /// Gives up what is not safe because this node's life is over; says what that is.
+    /// Gives up what is not stable because this node's life is over; says what that is.
     pub(crate) fn abandon(&mut self) -> Option<(u64, u64)> {
         let upto = self.next - 1;
         let own = self.safety.as_mut()?;
-        let first = own.safety.safe() + 1;
+        let first = own.safety.deliverable() + 1;
         own.safety.restart(self.next);
         own.waiting.clear();
         self.stable = upto;
@@ -540,10 +540,10 @@ impl FlowOut {
         }
     }
 
-    /// How far enough members hold the flow, if that is news.
+    /// How far the flow is held by enough members, and delivered whatever becomes of fewer of them and of this node, if that is news.
     pub(crate) fn take_stable(&mut self) -> Option<u64> {
         let own = self.safety.as_ref();
-        let stable = own.map_or(self.arrived, |own| own.safety.safe());
+        let stable = own.map_or(self.arrived, |own| own.safety.deliverable());
         (stable > self.stable).then(|| {
             self.stable = stable;
             stable

@@ -103,11 +103,6 @@ impl Safety {
         self.deliverable
     }
 
-    /// Everything up to here is known to be held by k members.
-    pub(crate) fn safe(&self) -> u64 {
-        self.safe
-    }
-
     /// What this node, which holds the flow up to `upto`, says of it to others.
     pub(crate) fn digest(&self, key: FlowKey, upto: u64, floor: u64) -> FlowDigest {
         FlowDigest {
