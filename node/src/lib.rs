@@ -107,7 +107,7 @@ pub use rolecast_membership::{
 pub use rolecast_protocol::{
     Dissemination, FlowId, Gap, Limits, Order, Origin, Pick, Refusal, Seq,
 };
-pub use rolecast_transport::{BindError, MeshSecret, ParseSecretError, TrustError};
+pub use rolecast_transport::{BindError, DialError, MeshSecret, ParseSecretError, TrustError};
 pub use typed::{
     DecodeError, TypedAnswer, TypedAnswers, TypedChannel, TypedInbox, TypedItem, TypedMessage,
     TypedNoAnswer, TypedReply, TypedRequest, TypedRequestAll, TypedRequestError,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use rolecast_membership::{Epoch, Liveness, Member, NodeId, Record, RoleName, Service};
+use rolecast_transport::DialError;
 
 use crate::error::ClosedReason;
 use crate::queue::Queue;
@@ -194,6 +195,13 @@ pub enum MeshEvent {
     LinkUp(NodeId),
     /// The link to this node is gone.
     LinkDown(NodeId),
+    /// This node dialled an address in vain, and will again; nobody can join through a seed that fails so.
+    DialFailed {
+        /// The address.
+        addr: SocketAddr,
+        /// Why; for instance that the node there has another mesh's secret.
+        why: DialError,
+    },
     /// This node was declared down while it lived, and goes on in this life.
     Renewed(Epoch),
     /// This node is closed; nothing follows.

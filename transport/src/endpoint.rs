@@ -274,7 +274,8 @@ async fn dial(
 /// What will not pass by itself is a warning; who is merely not there yet is not.
 fn log_failed_dial(addr: SocketAddr, why: &DialError) {
     match why {
-        DialError::RefusedByPeer(_)
+        DialError::AnotherMesh
+        | DialError::RefusedByPeer(_)
         | DialError::CertificateRefused(_)
         | DialError::Version(_)
         | DialError::DuplicateIdentity

@@ -133,6 +133,20 @@ pub enum LinkEnd {
 }
 
 /// Why a dial came to nothing. Nothing was sent to any application.
+///
+/// ```
+/// use rolecast_transport::DialError;
+///
+/// /// Whether it is worth a second try without anybody doing anything.
+/// fn passes_by_itself(why: &DialError) -> bool {
+///     matches!(why, DialError::TimedOut | DialError::Closed(_))
+/// }
+///
+/// assert!(passes_by_itself(&DialError::TimedOut));
+/// assert!(!passes_by_itself(&DialError::AnotherMesh));
+/// // Every text ends a sentence about the address that was dialled.
+/// println!("10.0.0.1:7400: {}", DialError::AnotherMesh);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
@@ -142,10 +156,13 @@ pub enum DialError {
     /// The address cannot be dialled from this socket.
     #[error("the address cannot be reached: {0}")]
     Unreachable(String),
-    /// The node there does not accept this node's certificate, as it would not if it were of another mesh.
+    /// The node there is of another mesh: its secret, or the authority of its certificate, is not this node's.
+    #[error("it is of another mesh: its secret, or the authority of its certificate, is another")]
+    AnotherMesh,
+    /// The node there does not accept this node's certificate, for instance because it has expired.
     #[error("it refused this node's certificate: {0}")]
     RefusedByPeer(String),
-    /// The certificate of the node there is not one of this mesh, or has expired.
+    /// The certificate of the node there is of no use, for instance because it has expired.
     #[error("its certificate is refused: {0}")]
     CertificateRefused(String),
     /// The node there speaks another version of the protocol.

@@ -96,8 +96,11 @@ impl Problem {
             Problem::Unreachable(why) => DialError::Unreachable(why.clone()),
             Problem::Closing => DialError::Closed("this node is closing down".to_owned()),
             Problem::Connection(error) => match handshake_failure(error) {
-                Some(Failure::Certificate(why)) => DialError::CertificateRefused(why),
-                Some(Failure::RefusedByPeer(why)) => DialError::RefusedByPeer(why),
+                Some(Failure::Certificate { foreign: true, .. }) => DialError::AnotherMesh,
+                Some(Failure::Certificate {
+                    here: true, why, ..
+                }) => DialError::CertificateRefused(why),
+                Some(Failure::Certificate { why, .. }) => DialError::RefusedByPeer(why),
                 Some(Failure::Version(why)) => DialError::Version(why),
                 None if *error == ConnectionError::TimedOut => DialError::TimedOut,
                 None => DialError::Closed(clean(&error.to_string())),
@@ -120,8 +123,10 @@ impl Problem {
             | Problem::Unreachable(_)
             | Problem::Closing => None,
             Problem::Connection(error) => match handshake_failure(error) {
-                Some(Failure::Certificate(why)) => Some(RefusalReason::Certificate(why)),
-                Some(Failure::RefusedByPeer(why)) => Some(RefusalReason::RefusedByPeer(why)),
+                Some(Failure::Certificate {
+                    here: true, why, ..
+                }) => Some(RefusalReason::Certificate(why)),
+                Some(Failure::Certificate { why, .. }) => Some(RefusalReason::RefusedByPeer(why)),
                 Some(Failure::Version(why)) => Some(RefusalReason::Version(why)),
                 None => match error {
                     ConnectionError::TransportError(error) => {
@@ -191,10 +196,15 @@ impl From<WriteError> for Problem {
 
 /// How TLS failed.
 enum Failure {
-    /// This end refused the peer's certificate.
-    Certificate(String),
-    /// The peer refused this end's certificate.
-    RefusedByPeer(String),
+    /// One end refused the other's certificate.
+    Certificate {
+        /// Whether it was this end.
+        here: bool,
+        /// Whether it was for the authority that signed it.
+        foreign: bool,
+        /// What it said.
+        why: String,
+    },
     /// There is no protocol version that both speak.
     Version(String),
 }
@@ -223,11 +233,10 @@ fn handshake_failure(error: &ConnectionError) -> Option<Failure> {
         alert::UNSUPPORTED_CERTIFICATE => "it is not made for this purpose",
         _ => "TLS failed",
     };
-    let why = format!("{why}: {}", clean(&words));
-    Some(if here {
-        Failure::Certificate(why)
-    } else {
-        Failure::RefusedByPeer(why)
+    Some(Failure::Certificate {
+        here,
+        foreign: alert == alert::UNKNOWN_CA,
+        why: format!("{why}: {}", clean(&words)),
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rolecast_membership::NodeId;
 use rolecast_protocol::{Class, CloseReason, Input, LinkId};
-use rolecast_transport::{Class as Stream, CloseCode, TransportEvent};
+use rolecast_transport::{Class as Stream, CloseCode, DialError, TransportEvent};
 
 use super::Driver;
 use crate::members::MeshEvent;
@@ -56,6 +56,10 @@ impl Driver {
             TransportEvent::DialFailed { addr, why } => {
                 tracing::debug!(%addr, %why, "a dial failed");
                 self.counters.dials_failed.increment(1);
+                // That a list of seeds names this node too is nobody's trouble.
+                if why != DialError::Myself {
+                    self.tell_watchers(&MeshEvent::DialFailed { addr, why });
+                }
                 Input::DialFailed { addr }
             }
             // The transport has logged who and why.
