@@ -7,7 +7,7 @@ pub(crate) fn nearest<'a>(
 ) -> Option<&'a str> {
     let near = |candidate: &&str| {
         let longer = text.chars().count().max(candidate.chars().count());
-        distance(text, candidate) <= (longer / 3).max(1)
+        distance(text, candidate) <= ((longer + 1) / 3).max(1)
     };
     candidates
         .into_iter()
@@ -58,12 +58,14 @@ mod tests {
 
     #[test]
     fn only_what_is_near_is_suggested() {
-        let roles = ["db:master", "db:replica", "chat"];
+        let roles = ["db:master", "db:replica", "chat", "seeds"];
         for (text, meant) in [
             ("db:mastr", Some("db:master")),
             ("db-master", Some("db:master")),
             ("Chat", Some("chat")),
             ("cat", Some("chat")),
+            ("cart", None),
+            ("sead", Some("seeds")),
             ("users", None),
             ("", None),
         ] {

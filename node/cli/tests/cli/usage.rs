@@ -81,6 +81,31 @@ fn wrong_flags_are_usage_errors() {
 }
 
 #[test]
+fn a_usage_error_points_to_the_help_of_its_command() {
+    let place = Place::new();
+    let refuse = |args: &[&str], parts: &[&str]| place.run(args).assert_error(2, parts);
+    let help = "`rolecast bench fanout --help` tells more";
+    refuse(&["bench", "fanout", "--subs", "0"], &["--subs", help]);
+    let help = "`rolecast request --help` tells more";
+    refuse(&["request", "chat", "hi", "--timeout", "soon"], &[help]);
+    refuse(&["frobnicate"], &["`rolecast --help` tells more"]);
+}
+
+#[test]
+fn a_missing_subcommand_is_none_that_is_hidden() {
+    let place = Place::new();
+    for (args, shown, hidden) in [
+        (&["--json"][..], "demo, node, listen", "demo-node"),
+        (&["bench", "--json"], "fanout, latency", "part"),
+    ] {
+        let ended = place.run(args);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains(shown), "{ended:?}");
+        assert!(!ended.stderr.contains(hidden), "{ended:?}");
+    }
+}
+
+#[test]
 fn unknown_keys_of_a_configuration_are_named() {
     let place = Place::new();
     for (text, parts) in [
@@ -88,6 +113,7 @@ fn unknown_keys_of_a_configuration_are_named() {
             "seds = []",
             &["node.toml", "`seds`", "did you mean `seeds`?"][..],
         ),
+        ("sead = []", &["`sead`", "did you mean `seeds`?"]),
         ("listen = 7400", &["`listen` should be a text"]),
         ("listen", &["line 1 is not TOML"]),
     ] {
