@@ -1,5 +1,6 @@
 //! `rolecast request`: a question to one holder of a role, or to all.
 
+use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -45,9 +46,7 @@ pub(crate) fn run(args: RequestArgs, output: &Output) -> Result<(), Failure> {
     let settings = args.node.settings(Part::Visitor("request"), output)?;
     let seeds = settings.seeds.clone();
     with_node(settings, OnInterrupt::Incomplete, output, async |node| {
-        let mut view = View::of(node);
-        find_holders(&mut view, role.as_str(), &seeds, args.wait).await?;
-        let question = Question {
+        let mut question = Question {
             channel: node.channel(role.as_str()),
             role,
             payload: args.message.into(),
@@ -55,6 +54,13 @@ pub(crate) fn run(args: RequestArgs, output: &Output) -> Result<(), Failure> {
             start: Instant::now(),
             output,
         };
+        let mut view = View::of(node);
+        let found = find_holders(&mut view, question.role.as_str(), &seeds, args.wait).await;
+        if let Err(nobody) = found {
+            question.show_no_reply(None, &nobody, false)?;
+            return Err(nobody);
+        }
+        question.start = Instant::now();
         if args.all {
             question.ask_all().await
         } else {
@@ -77,8 +83,39 @@ impl Question<'_> {
         let request = self.channel.request(self.payload.clone());
         match request.timeout(self.timeout).await {
             Ok(reply) => self.show_reply(reply.node, &reply.payload),
-            Err(error) => Err(Failure::failed(self.problem(&error))),
+            Err(error) => Err(self.failure(&error)?),
         }
+    }
+
+    /// Why there is no answer at all, shown as an object too where JSON is wanted.
+    fn failure(&self, error: &SendError) -> Result<Failure, Failure> {
+        let failure = Failure::failed(self.problem(error));
+        let refuser = match error {
+            SendError::Refused { node, .. } => Some(*node),
+            _ => None,
+        };
+        self.show_no_reply(refuser, &failure, error.may_have_arrived())?;
+        Ok(failure)
+    }
+
+    /// Shows programs that nobody answered, or not this node; people see it as an error or as a line of the table.
+    fn show_no_reply(
+        &self,
+        node: Option<NodeId>,
+        why: &dyn fmt::Display,
+        may_have_arrived: bool,
+    ) -> Result<(), Failure> {
+        if !self.output.is_json() {
+            return Ok(());
+        }
+        self.output.object(&json!({
+            "event": "no-reply", "role": self.role.as_str(), "node": node.map(|node| node.to_hex()),
+            "why": why.to_string(), "may_have_arrived": may_have_arrived, "ms": self.ms(),
+        }))
+    }
+
+    fn ms(&self) -> f64 {
+        self.start.elapsed().as_secs_f64() * 1_000.0
     }
 
     fn problem(&self, error: &SendError) -> String {
@@ -97,14 +134,10 @@ impl Question<'_> {
 
     /// Shows the answer alone on the standard output, so that a script can take it as it is.
     fn show_reply(&self, node: NodeId, reply: &Bytes) -> Result<(), Failure> {
-        let took = self.start.elapsed();
         if self.output.is_json() {
-            let mut object =
-                json!({ "event": "reply", "role": self.role.as_str(), "node": node.to_hex() });
-            add_payload(&mut object, reply);
-            object["ms"] = json!(took.as_secs_f64() * 1_000.0);
-            return self.output.object(&object);
+            return self.show_reply_object(node, reply);
         }
+        let took = self.start.elapsed();
         let mut stdout = std::io::stdout().lock();
         if stdout.is_terminal() {
             drop(stdout);
@@ -123,12 +156,20 @@ impl Question<'_> {
         Ok(())
     }
 
+    fn show_reply_object(&self, node: NodeId, reply: &Bytes) -> Result<(), Failure> {
+        let mut object = json!({
+            "event": "reply", "role": self.role.as_str(), "node": node.to_hex(), "ms": self.ms(),
+        });
+        add_payload(&mut object, reply);
+        self.output.object(&object)
+    }
+
     async fn ask_all(self) -> Result<(), Failure> {
         let request = self.channel.request_all(self.payload.clone());
-        let mut answers = request
-            .timeout(self.timeout)
-            .await
-            .map_err(|error| Failure::failed(self.problem(&error)))?;
+        let mut answers = match request.timeout(self.timeout).await {
+            Ok(answers) => answers,
+            Err(error) => return Err(self.failure(&error)?),
+        };
         let (mut asked, mut answered) = (0, 0);
         while let Some(answer) = answers.next().await {
             asked += 1;
@@ -157,23 +198,16 @@ impl Question<'_> {
     }
 
     fn show_answer(&self, node: NodeId, result: &Result<Bytes, NoAnswer>) -> Result<(), Failure> {
-        let took = self.start.elapsed();
         if self.output.is_json() {
-            let mut object = json!({ "role": self.role.as_str(), "node": node.to_hex() });
-            match result {
-                Ok(reply) => {
-                    object["event"] = json!("reply");
-                    add_payload(&mut object, reply);
-                }
+            return match result {
+                Ok(reply) => self.show_reply_object(node, reply),
                 Err(why) => {
-                    object["event"] = json!("no-reply");
-                    object["why"] = json!(why.to_string());
+                    let may_have_arrived = matches!(why, NoAnswer::Unknown(_));
+                    self.show_no_reply(Some(node), why, may_have_arrived)
                 }
-            }
-            object["ms"] = json!(took.as_secs_f64() * 1_000.0);
-            return self.output.object(&object);
+            };
         }
-        let took = show_duration(took);
+        let took = show_duration(self.start.elapsed());
         match result {
             Ok(reply) => self.output.line(format_args!(
                 "{NAME}{node}{NAME:#}  {DIM}{took:>8}{DIM:#}  {}",
