@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rolecast::{NodeId, Outcome, Receipt, RoleName};
+use rolecast::{NodeId, Receipt, RoleName};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -18,14 +18,19 @@ use crate::style::{BAD, GOOD, NAME};
 
 /// Awaits the acknowledgements of messages in the order in which they were sent.
 pub(crate) struct Acknowledgements {
+    role: RoleName,
     receipts: mpsc::Sender<Receipt>,
     tally: Arc<Mutex<Tally>>,
     task: JoinHandle<()>,
 }
 
 /// What is known of the messages sent.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tally {
+    /// To whom they go.
+    role: RoleName,
+    /// The node that sends, if what it sends goes to itself as well; nobody reads there, so that it does not count.
+    itself: Option<NodeId>,
     /// Messages on their way.
     sent: u64,
     /// Messages of which it is known who has taken them.
@@ -38,24 +43,31 @@ pub(crate) struct Tally {
 }
 
 impl Acknowledgements {
-    /// Starts to wait; must be called inside a tokio runtime.
-    pub(crate) fn collect() -> Self {
+    /// Starts to wait for those who take what `sender` sends to the role; must be called inside a tokio runtime.
+    pub(crate) fn collect(sender: NodeId, role: &RoleName) -> Self {
         let (receipts, mut receive) = mpsc::channel::<Receipt>(RECEIPTS_MAX);
-        let tally = Arc::new(Mutex::new(Tally::default()));
+        let tally = Arc::new(Mutex::new(Tally::of(sender, role)));
         let kept = Arc::clone(&tally);
         let task = tokio::spawn(async move {
             while let Some(receipt) = receive.recv().await {
                 let Ok(outcome) = receipt.acked().await else {
                     return;
                 };
-                lock(&kept).add(&outcome);
+                let missing = outcome.lost.iter().chain(&outcome.too_large);
+                lock(&kept).add(outcome.acknowledged, missing.copied().collect());
             }
         });
         Acknowledgements {
+            role: role.clone(),
             receipts,
             tally,
             task,
         }
+    }
+
+    /// The role that it is sent to.
+    pub(crate) fn role(&self) -> &RoleName {
+        &self.role
     }
 
     /// Counts a message as sent, and waits for it later.
@@ -63,7 +75,8 @@ impl Acknowledgements {
         {
             let mut tally = lock(&self.tally);
             tally.sent += 1;
-            tally.holders_max = tally.holders_max.max(receipt.holders());
+            let holders = tally.others(receipt.holders());
+            tally.holders_max = tally.holders_max.max(holders);
         }
         // There is room for more receipts than a window holds messages of usual size.
         match self.receipts.send_timeout(receipt, patience).await {
@@ -87,27 +100,47 @@ impl Acknowledgements {
 }
 
 impl Tally {
-    fn add(&mut self, outcome: &Outcome) {
-        let missing = || outcome.lost.iter().chain(&outcome.too_large);
-        let holders = outcome.acknowledged + missing().count();
-        self.acknowledged_min = match self.settled {
-            0 => outcome.acknowledged,
-            _ => self.acknowledged_min.min(outcome.acknowledged),
-        };
-        self.holders_max = self.holders_max.max(holders);
-        self.settled += 1;
-        for node in missing() {
-            *self.lost.entry(*node).or_default() += 1;
+    fn of(sender: NodeId, role: &RoleName) -> Self {
+        Tally {
+            role: role.clone(),
+            // A visitor holds no other role.
+            itself: (*role == RoleName::everyone()).then_some(sender),
+            sent: 0,
+            settled: 0,
+            acknowledged_min: 0,
+            holders_max: 0,
+            lost: BTreeMap::new(),
         }
     }
 
+    /// Adds a message that so many nodes have taken, and these have not.
+    fn add(&mut self, acknowledged: usize, mut missing: Vec<NodeId>) {
+        let all_missing = missing.len();
+        missing.retain(|node| self.itself != Some(*node));
+        let acknowledged = match all_missing - missing.len() {
+            0 => self.others(acknowledged),
+            _ => acknowledged,
+        };
+        let holders = acknowledged + missing.len();
+        self.acknowledged_min = match self.settled {
+            0 => acknowledged,
+            _ => self.acknowledged_min.min(acknowledged),
+        };
+        self.holders_max = self.holders_max.max(holders);
+        self.settled += 1;
+        for node in missing {
+            *self.lost.entry(node).or_default() += 1;
+        }
+    }
+
+    /// So many nodes without the one that sends.
+    fn others(&self, nodes: usize) -> usize {
+        nodes.saturating_sub(usize::from(self.itself.is_some()))
+    }
+
     /// Shows the receipt.
-    pub(crate) fn report(
-        &self,
-        role: &RoleName,
-        took: Duration,
-        output: &Output,
-    ) -> Result<(), Failure> {
+    pub(crate) fn report(&self, took: Duration, output: &Output) -> Result<(), Failure> {
+        let role = &self.role;
         if output.is_json() {
             let lost: Vec<_> = self
                 .lost
@@ -132,7 +165,7 @@ impl Tally {
             format!("{BAD}acknowledged by {}{BAD:#}", self.acknowledged_min)
         };
         let to = match role.as_str() {
-            "*" => human::number_of(self.holders_max, "node"),
+            "*" => human::number_of(self.holders_max, "other node"),
             role => format!(
                 "{} of {NAME}{role}{NAME:#}",
                 human::number_of(self.holders_max, "holder")
@@ -147,7 +180,8 @@ impl Tally {
     }
 
     /// A failure unless every holder has taken every message.
-    pub(crate) fn verdict(&self, role: &RoleName, patience: Duration) -> Result<(), Failure> {
+    pub(crate) fn verdict(&self, patience: Duration) -> Result<(), Failure> {
+        let role = &self.role;
         if self.settled < self.sent {
             return Err(Failure::failed(format!(
                 "not every holder of {role} has taken every message within {}: one of them does not read, or cannot be reached",
@@ -194,20 +228,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_broadcasts_is_not_counted() {
+        let node = |byte| NodeId::from_bytes([byte; 32]);
+        let mut tally = Tally::of(node(1), &RoleName::everyone());
+        tally.add(3, vec![]);
+        assert_eq!((tally.acknowledged_min, tally.holders_max), (2, 2));
+        tally.add(2, vec![node(1)]);
+        assert_eq!((tally.acknowledged_min, tally.lost.len()), (2, 0));
+        tally.add(2, vec![node(2)]);
+        assert_eq!((tally.acknowledged_min, tally.lost.len()), (1, 1));
+    }
+
+    #[test]
     fn the_verdict_needs_every_holder() {
-        let role = RoleName::new("chat").unwrap();
         let verdict = |tally: &Tally| {
             tally
-                .verdict(&role, Duration::from_secs(1))
+                .verdict(Duration::from_secs(1))
                 .map_err(|failure| failure.to_string())
         };
-        let mut tally = Tally {
-            sent: 2,
-            settled: 2,
-            acknowledged_min: 3,
-            holders_max: 3,
-            lost: BTreeMap::new(),
-        };
+        let chat = RoleName::new("chat").unwrap();
+        let mut tally = Tally::of(NodeId::from_bytes([1; 32]), &chat);
+        tally.sent = 2;
+        tally.add(3, vec![]);
+        tally.add(3, vec![]);
         assert_eq!(verdict(&tally), Ok(()));
         tally.sent = 3;
         assert!(verdict(&tally).unwrap_err().contains("within 1.0 s"));

@@ -146,13 +146,17 @@ impl Sending {
             let role = self.role.as_str();
             let members = find_holders(&mut view, role, &seeds, self.patience.wait).await?;
             let timeout = self.patience.timeout;
+            let acknowledgements = Acknowledgements::collect(node.id(), &self.role);
             if let Some(path) = &self.file {
-                return send_file(&node.channel(role), path, &self.role, timeout, output).await;
+                let channel = node.channel(role);
+                return send_file(&channel, path, acknowledgements, timeout, output).await;
             }
             let messages = Messages::new(self.message, self.role.clone());
             let channel = node.channel(role).order(self.order).k_safe(self.k_safe);
             match self.mode {
-                Mode::Multicast => multicast(&channel, messages, timeout, output).await,
+                Mode::Multicast => {
+                    multicast(&channel, messages, acknowledgements, timeout, output).await
+                }
                 Mode::Anycast => {
                     let send = |payload| channel.anycast(payload).timeout(timeout);
                     send_singles(messages, send, output).await
@@ -171,7 +175,7 @@ impl Sending {
 async fn send_file(
     channel: &Channel,
     path: &Path,
-    role: &RoleName,
+    acknowledgements: Acknowledgements,
     patience: Duration,
     output: &Output,
 ) -> Result<(), Failure> {
@@ -187,28 +191,28 @@ async fn send_file(
         true => stream.length(metadata.len()).await,
         false => stream.await,
     };
-    let receipt = sent.map_err(|error| Failure::failed(send_problem(role, &error)))?;
-    let acknowledgements = Acknowledgements::collect();
+    let problem = |error| Failure::failed(send_problem(acknowledgements.role(), &error));
+    let receipt = sent.map_err(problem)?;
     acknowledgements.expect(receipt, patience).await?;
     let tally = acknowledgements.finish(patience).await;
-    tally.report(role, start.elapsed(), output)?;
-    tally.verdict(role, patience)
+    tally.report(start.elapsed(), output)?;
+    tally.verdict(patience)
 }
 
 /// Sends every message to every holder, and reports who acknowledged them.
 async fn multicast(
     channel: &Channel,
     mut messages: Messages,
+    acknowledgements: Acknowledgements,
     patience: Duration,
     output: &Output,
 ) -> Result<(), Failure> {
     let start = Instant::now();
-    let acknowledgements = Acknowledgements::collect();
     let sent = multicast_all(channel, &mut messages, patience, &acknowledgements).await;
     let tally = acknowledgements.finish(patience).await;
-    tally.report(messages.role(), start.elapsed(), output)?;
+    tally.report(start.elapsed(), output)?;
     sent?;
-    tally.verdict(messages.role(), patience)
+    tally.verdict(patience)
 }
 
 async fn multicast_all(
