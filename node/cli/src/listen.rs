@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use futures_util::StreamExt as _;
-use rolecast::{Inbox, Node, RegisterError, RoleName};
+use rolecast::{Inbox, MeshEvent, Node, RegisterError, RoleName};
 use serde_json::json;
 
 use crate::answerer::Answerer;
 use crate::arrivals::{Arrivals, batches};
 use crate::failure::Failure;
 use crate::node_options::{NodeOptions, Part};
+use crate::obstacles::Obstacles;
 use crate::output::Output;
 use crate::session::{OnInterrupt, parse_role, with_node};
 use crate::style::{DIM, NAME};
@@ -48,6 +49,7 @@ pub(crate) fn run(args: ListenArgs, output: &Output) -> Result<(), Failure> {
         let inbox = take_up(node, &role).await?;
         announce(node, &role, alone, output)?;
         let mut arrivals = Arrivals::new(output, answerer, 0).into_files(args.dir);
+        let (mut events, mut obstacles) = (node.watch(), Obstacles::default());
         let mut batches = batches(vec![inbox]);
         loop {
             tokio::select! {
@@ -57,6 +59,13 @@ pub(crate) fn run(args: ListenArgs, output: &Output) -> Result<(), Failure> {
                     None => return Err(Failure::failed("the node is closed")),
                 },
                 read = arrivals.next_large() => arrivals.show_large(&read)?,
+                Some(event) = events.next() => {
+                    if let MeshEvent::DialFailed { addr, why } = event
+                        && let Some(obstacle) = obstacles.note(addr, &why)
+                    {
+                        output.warn(obstacle);
+                    }
+                }
             }
         }
     })

@@ -23,6 +23,7 @@ mod messages;
 mod nearest;
 mod node;
 mod node_options;
+mod obstacles;
 mod output;
 mod parse;
 mod request;

@@ -17,7 +17,7 @@ use crate::output::Output;
 use crate::session::{OnInterrupt, with_node};
 use crate::style::{BAD, DIM, GOOD, NAME, WARNING};
 use crate::table::{Cell, Table};
-use crate::view::{View, no_mesh};
+use crate::view::View;
 
 /// What `rolecast members` is told.
 #[derive(Debug, Args)]
@@ -52,7 +52,7 @@ pub(crate) fn run(args: MembersArgs, output: &Output) -> Result<(), Failure> {
         // Dials take a moment longer than names; a member that cannot be reached is shown as such.
         let members = view.settle(Instant::now() + LINK_PATIENCE, linked).await;
         if members.is_empty() {
-            return Err(no_mesh(&seeds, args.wait));
+            return Err(view.no_mesh(&seeds, args.wait));
         }
         if args.watch {
             watch(node, view, output).await

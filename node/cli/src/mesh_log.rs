@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::human;
+use crate::obstacles::Obstacles;
 use crate::output::Output;
 use crate::style::{BAD, DIM, GOOD, NAME, WARNING};
 
@@ -14,6 +15,7 @@ use crate::style::{BAD, DIM, GOOD, NAME, WARNING};
 pub(crate) struct MeshLog<'a> {
     output: &'a Output,
     known: BTreeMap<NodeId, MemberInfo>,
+    obstacles: Obstacles,
 }
 
 impl<'a> MeshLog<'a> {
@@ -23,6 +25,7 @@ impl<'a> MeshLog<'a> {
         MeshLog {
             output,
             known: known.collect(),
+            obstacles: Obstacles::default(),
         }
     }
 
@@ -46,6 +49,12 @@ impl<'a> MeshLog<'a> {
             MeshEvent::Down(node) => self.gone("down", BAD, node),
             MeshEvent::LinkUp(node) => self.link("link-up", node),
             MeshEvent::LinkDown(node) => self.link("link-down", node),
+            MeshEvent::DialFailed { addr, why } => {
+                if let Some(obstacle) = self.obstacles.note(addr, &why) {
+                    self.output.warn(obstacle);
+                }
+                Ok(())
+            }
             MeshEvent::Renewed(epoch) => self.about_itself(
                 "renewed",
                 "the mesh had declared this node down; it goes on in a new life",

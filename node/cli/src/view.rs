@@ -8,21 +8,27 @@ use std::time::Duration;
 use rolecast::{LinkState, Liveness, MemberInfo, MeshEvent, MeshEvents, Node};
 use tokio::time::{Instant, timeout_at};
 
+use crate::duration::show_duration;
 use crate::failure::Failure;
 use crate::human;
 use crate::nearest::nearest;
+use crate::obstacles::Obstacles;
 
 /// A node's view of the mesh while it fills.
 pub(crate) struct View<'a> {
     node: &'a Node,
     events: MeshEvents,
+    obstacles: Obstacles,
 }
 
 impl<'a> View<'a> {
     /// Watches from here on.
     pub(crate) fn of(node: &'a Node) -> Self {
-        let events = node.watch();
-        View { node, events }
+        View {
+            node,
+            events: node.watch(),
+            obstacles: Obstacles::default(),
+        }
     }
 
     /// Waits until `enough` holds and nothing more is added for a moment, at most until `deadline`; gives the other members.
@@ -63,11 +69,26 @@ impl<'a> View<'a> {
         members
     }
 
+    /// Says why no other node was met.
+    pub(crate) fn no_mesh(&self, seeds: &[String], patience: Duration) -> Failure {
+        if let Some(obstacle) = self.obstacles.first() {
+            return Failure::failed(obstacle);
+        }
+        Failure::failed(format!(
+            "no node answered at {} within {}: is one running there, and does UDP get there?",
+            seeds.join(" or "),
+            show_duration(patience)
+        ))
+    }
+
     /// Waits for something that may complete the view; false once the node is closed.
     async fn next_addition(&mut self) -> bool {
         loop {
             match self.events.next().await {
                 None | Some(MeshEvent::Closed(_)) => return false,
+                Some(MeshEvent::DialFailed { addr, why }) => {
+                    self.obstacles.note(addr, &why);
+                }
                 Some(
                     MeshEvent::Joined(_)
                     | MeshEvent::Updated(_)
@@ -96,21 +117,12 @@ pub(crate) async fn find_holders(
         })
         .await;
     if members.is_empty() {
-        return Err(no_mesh(seeds, patience));
+        return Err(view.no_mesh(seeds, patience));
     }
     if !everyone && !holds(&members) {
         return Err(no_holder(role, &members));
     }
     Ok(members)
-}
-
-/// No other node was met.
-pub(crate) fn no_mesh(seeds: &[String], patience: Duration) -> Failure {
-    Failure::failed(format!(
-        "no node answered at {} within {}: is one running there, with the same mesh secret?",
-        seeds.join(" or "),
-        crate::duration::show_duration(patience)
-    ))
 }
 
 fn no_holder(role: &str, members: &[MemberInfo]) -> Failure {

@@ -1,7 +1,8 @@
 //! What a program can get wrong.
 
 use rolecast::{
-    Limits, MeshSecret, Node, NotSent, RegisterError, RoleNameError, SendError, StartError,
+    DialError, Limits, MeshEvent, MeshSecret, Node, NotSent, RegisterError, RoleNameError,
+    SendError, StartError,
 };
 
 use crate::mesh::{builder, mesh_of, register_on, within};
@@ -56,6 +57,28 @@ async fn a_start_that_cannot_be_is_refused_with_a_reason() {
             let error = builder.start().await.expect_err(words).to_string();
             assert!(error.contains(words), "{error:?} does not say {words:?}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_of_another_mesh_hears_why_it_does_not_get_in() {
+    within(async {
+        let member = builder(&MeshSecret::generate())
+            .start()
+            .await
+            .expect("it starts");
+        let stranger = builder(&MeshSecret::generate())
+            .seeds([member.addr()])
+            .start()
+            .await
+            .expect("it starts");
+        let mut events = stranger.watch();
+        let expected = MeshEvent::DialFailed {
+            addr: member.addr(),
+            why: DialError::AnotherMesh,
+        };
+        assert_eq!(events.next().await, Some(expected));
     })
     .await;
 }

@@ -102,6 +102,17 @@ fn broadcasts_reach_nodes_and_who_listens_to_everything() {
     for receiver in [&node, &listener] {
         assert_eq!(receiver.event("message")["payload"], "hear this");
     }
+    // The node that sends is a member for a moment too, and nobody reads there.
+    let receipt = &sent.objects()[0];
+    assert_eq!(
+        (&receipt["holders"], &receipt["acknowledged"]),
+        (&2.into(), &2.into())
+    );
+    for command in [&["broadcast", "to people"][..], &["send", "*", "to people"]] {
+        let human = place.visit(&seed, command);
+        let expected = "1 message to 2 other nodes, acknowledged by all in ";
+        assert!(human.stdout.starts_with(expected), "{human:?}");
+    }
 }
 
 #[test]
@@ -126,6 +137,46 @@ fn requests_are_answered_by_text_and_by_command() {
     );
     ask("failing").assert_error(1, &["refused by"]);
     ask("slow").assert_error(1, &["no answer came within 1.0 s", "may have acted"]);
+}
+
+#[test]
+fn a_question_without_an_answer_says_so_in_one_object() {
+    let place = Place::new();
+    let (_node, seed) = place.start_mesh();
+    let failing = place.start(&[
+        "listen",
+        "failing",
+        "--seed",
+        &seed,
+        "--listen",
+        "127.0.0.1:0",
+        "--reply-with",
+        "exit 3",
+    ]);
+    let refuser = failing.event("started")["node"].clone();
+    let _slow = place.start_listener(&seed, &["slow", "--reply-with", "sleep 30"]);
+    let ask = |role: &str, more: &[&str]| {
+        let question = ["request", role, "a question", "--json", "--timeout", "1s"];
+        let asked = place.visit(&seed, &[&question[..], &["--wait", "1s"], more].concat());
+        assert_eq!(asked.code, Some(1), "{asked:?}");
+        let [object] = &asked.objects()[..] else {
+            panic!("one object is wanted: {asked:?}");
+        };
+        assert_eq!(object["event"], "no-reply", "{asked:?}");
+        assert_eq!(object["role"], role, "{asked:?}");
+        assert!(object["why"].as_str().is_some_and(|why| !why.is_empty()));
+        assert!(object["ms"].is_number(), "{asked:?}");
+        object.clone()
+    };
+    for more in [&[][..], &["--all"]] {
+        let refused = ask("failing", more);
+        assert_eq!(refused["may_have_arrived"], false, "{refused}");
+        assert_eq!(refused["node"], refuser, "{refused}");
+        assert_eq!(ask("slow", more)["may_have_arrived"], true);
+        let nobody = ask("nobody", more);
+        assert_eq!(nobody["may_have_arrived"], false, "{nobody}");
+        assert!(nobody["node"].is_null(), "{nobody}");
+    }
 }
 
 #[test]
@@ -249,9 +300,39 @@ fn another_mesh_is_not_joined() {
     let place = Place::new();
     let (_node, seed) = place.start_mesh();
     let stranger = Place::new();
-    stranger
-        .visit(&seed, &["members", "--wait", "500ms"])
-        .assert_error(1, &["no node answered", "with the same mesh secret"]);
+    let is_of_another = format!("the node at {seed} is of another mesh: ");
+    let parts = [&is_of_another[..], "--secret-file"];
+    for visit in [
+        &["members"][..],
+        &["send", "chat", "hi"],
+        &["broadcast", "hi"],
+        &["request", "chat", "hi"],
+    ] {
+        let args = [visit, &["--wait", "500ms"]].concat();
+        stranger.visit(&seed, &args).assert_error(1, &parts);
+    }
+    for stays in [&["listen", "chat"][..], &["node"]] {
+        let args = [stays, &["--seed", &seed, "--listen", "127.0.0.1:0"]].concat();
+        let mut running = stranger.start(&args);
+        let warning = running.complaint("warning");
+        let sentence = warning["message"].as_str().unwrap();
+        assert!(
+            parts.iter().all(|part| sentence.contains(part)),
+            "{sentence}"
+        );
+        running.signal(Signal::SIGINT);
+        assert_eq!(running.wait(), Some(0));
+    }
+}
+
+#[test]
+fn a_visitor_whom_nobody_answers_is_told_so() {
+    let place = Place::new();
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = free.local_addr().unwrap().to_string();
+    place
+        .visit(&addr, &["members", "--wait", "300ms"])
+        .assert_error(1, &["no node answered at", &addr, "is one running there"]);
 }
 
 #[test]

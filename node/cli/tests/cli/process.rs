@@ -152,8 +152,12 @@ impl Ended {
 /// A command that goes on; killed when it is dropped.
 pub(crate) struct Running {
     child: Child,
-    lines: mpsc::Receiver<String>,
+    stdout: Lines,
+    stderr: Lines,
 }
+
+/// What a process writes to one of its outputs.
+struct Lines(mpsc::Receiver<String>);
 
 impl Running {
     pub(crate) fn spawn(mut command: Command) -> Self {
@@ -161,18 +165,22 @@ impl Running {
             .env("ROLECAST_LOG", "error")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (send, lines) = mpsc::channel();
-        thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                if send.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Running { child, lines }
+        let stdout = Lines::of(child.stdout.take().unwrap());
+        let stderr = Lines::of(child.stderr.take().unwrap());
+        Running {
+            child,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// The next object of this event on the standard error, whatever comes before it.
+    #[track_caller]
+    pub(crate) fn complaint(&self, event: &str) -> Value {
+        self.stderr.object_where(event, |_| true)
     }
 
     /// The next object of this event, whatever comes before it.
@@ -184,19 +192,7 @@ impl Running {
     /// The next object of this event that is the right one.
     #[track_caller]
     pub(crate) fn event_where(&self, event: &str, is_right: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        let mut before = Vec::new();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = self.lines.recv_timeout(left) else {
-                panic!("no {event} among {before:#?}");
-            };
-            let object: Value = serde_json::from_str(&line).unwrap_or_default();
-            if object["event"] == event && is_right(&object) {
-                return object;
-            }
-            before.push(line);
-        }
+        self.stdout.object_where(event, is_right)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -211,6 +207,38 @@ impl Running {
     /// Waits for its end; gives the exit code.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         wait_within(&mut self.child, PATIENCE).code()
+    }
+}
+
+impl Lines {
+    /// Reads an output to its end, in a thread of its own.
+    fn of(output: impl std::io::Read + Send + 'static) -> Self {
+        let (send, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Lines(lines)
+    }
+
+    #[track_caller]
+    fn object_where(&self, event: &str, is_right: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        let mut before = Vec::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.0.recv_timeout(left) else {
+                panic!("no {event} among {before:#?}");
+            };
+            let object: Value = serde_json::from_str(&line).unwrap_or_default();
+            if object["event"] == event && is_right(&object) {
+                return object;
+            }
+            before.push(line);
+        }
     }
 }
 
