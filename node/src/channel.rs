@@ -18,6 +18,7 @@ use crate::multicast_stream::MulticastStream;
 use crate::outbox::Outbox;
 use crate::request::{Anycast, Request, RequestAll};
 use crate::shared::Shared;
+use crate::slow::SlowReceivers;
 
 /// A sender's handle on a role: whatever is sent over it goes to whoever holds the role at that moment.
 ///
@@ -50,6 +51,7 @@ pub struct Channel {
     /// An invalid name is reported by whatever is sent first.
     pub(crate) outbox: Result<Arc<Outbox>, RoleNameError>,
     pub(crate) pick: Pick,
+    pub(crate) slow: SlowReceivers,
 }
 
 impl Channel {
@@ -59,6 +61,7 @@ impl Channel {
             shared,
             outbox,
             pick: Pick::default(),
+            slow: SlowReceivers::default(),
         }
     }
 
@@ -165,15 +168,36 @@ impl Channel {
     }
 
     fn with_mode(self, change: impl FnOnce(Mode) -> Mode) -> Self {
-        let shared = self.shared;
+        let shared = &self.shared;
         let outbox = self
             .outbox
             .map(|outbox| shared.outbox(outbox.role.name.clone(), change(outbox.mode)));
-        Channel {
-            shared,
-            outbox,
-            pick: self.pick,
-        }
+        Channel { outbox, ..self }
+    }
+
+    /// The same channel with another answer to a holder that does not take what was sent to it.
+    ///
+    /// What is sent before is not changed by it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use rolecast::SlowReceivers;
+    /// use std::time::Duration;
+    ///
+    /// let _inbox = node.register("news").await?;
+    /// // Rather no news than news from yesterday.
+    /// let patience = SlowReceivers::Wait { deadline: Some(Duration::from_secs(5)) };
+    /// let news = node.channel("news").slow_receivers(patience);
+    /// news.multicast("hello").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn slow_receivers(self, slow: SlowReceivers) -> Self {
+        Channel { slow, ..self }
     }
 
     /// The same channel with another way of choosing one holder for [`Channel::anycast`] and [`Channel::request`].
@@ -199,7 +223,7 @@ impl Channel {
     /// Sends to every holder.
     ///
     /// Resolves as soon as the message is on its way, to a [`Receipt`](crate::Receipt) that can be asked for the acknowledgements.
-    /// Waits while the slowest holder has too much before it; [`Multicast::timeout`] bounds that.
+    /// Waits while the slowest holder has too much before it; [`Multicast::timeout`] and [`Channel::slow_receivers`] bound that, [`Channel::try_send`] does not wait, and [`Channel::reserve`] waits before there is anything to send.
     /// Cancel safe: a multicast that was dropped before it resolved was not sent.
     ///
     /// A payload of more than 64 KiB ([`Limits::large_bytes_min`](crate::Limits::large_bytes_min)) travels in chunks on a stream of its own, behind everything that is small, and holders get it as [`InboxItem::Large`](crate::InboxItem::Large).

@@ -241,6 +241,7 @@ impl Driver {
             }
         }
         self.witnessed.saw(&self.engine, || Sight::AtRest);
+        self.note_slowest();
         if let Some(transport) = &self.transport {
             transport.flush();
         }

@@ -64,6 +64,7 @@ mod multicast;
 mod multicast_stream;
 mod node;
 mod outbox;
+mod permit;
 mod queue;
 mod receipt;
 mod request;
@@ -77,6 +78,7 @@ pub mod simulation;
 #[cfg(not(feature = "simulation"))]
 #[expect(dead_code, unreachable_pub, reason = "nobody watches")]
 mod simulation;
+mod slow;
 mod start;
 mod state_dir;
 mod surroundings;
@@ -98,6 +100,7 @@ pub use message::{Message, Responder};
 pub use multicast::{Multicast, Multicasting};
 pub use multicast_stream::MulticastStream;
 pub use node::{Node, SHUTDOWN_PATIENCE};
+pub use permit::Permit;
 pub use receipt::{Outcome, Receipt};
 pub use request::{Anycast, DEFAULT_TIMEOUT, Delivered, Reply, Request, RequestAll};
 pub use rolecast_membership::{
@@ -108,6 +111,7 @@ pub use rolecast_protocol::{
     Dissemination, FlowId, Gap, Limits, Order, Origin, Pick, Refusal, Seq,
 };
 pub use rolecast_transport::{BindError, DialError, MeshSecret, ParseSecretError, TrustError};
+pub use slow::{SlowReceivers, TrySendError};
 pub use typed::{
     DecodeError, TypedAnswer, TypedAnswers, TypedChannel, TypedInbox, TypedItem, TypedMessage,
     TypedNoAnswer, TypedReply, TypedRequest, TypedRequestAll, TypedRequestError,

@@ -56,7 +56,7 @@ impl<'a> Multicast<'a> {
         }
     }
 
-    /// Gives up when there was no room for so long; without it, the wait for a slow holder has no end.
+    /// Gives up when there was no room for so long, whatever the channel's [`SlowReceivers`](crate::SlowReceivers) says; without either, the wait for a slow holder has no end.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -151,12 +151,7 @@ impl Future for Multicasting<'_> {
             },
         };
         let seq = outbox.push(shared, &self.multicast.payload, room)?;
-        Poll::Ready(Ok(Receipt {
-            outbox: Arc::clone(outbox),
-            origin: shared.id,
-            seq,
-            upload: None,
-        }))
+        Poll::Ready(Ok(Receipt::new(shared, outbox, seq)))
     }
 }
 
@@ -187,7 +182,7 @@ impl<'a> Multicasting<'a> {
             payload,
             timeout,
         } = &self.multicast;
-        let deadline = timeout.map(deadline_in);
+        let deadline = timeout.or(channel.slow.deadline()).map(deadline_in);
         let wait = reserve(&channel.shared, outbox, payload.len(), deadline);
         self.room.insert(Box::pin(wait)).as_mut().poll(cx)
     }
@@ -245,8 +240,21 @@ async fn open(shared: &Shared, outbox: &Arc<Outbox>) -> Result<(), NotSent> {
     }
 }
 
+/// Has the driver open the flow without waiting for it.
+pub(crate) fn open_soon(shared: &Shared, outbox: &Arc<Outbox>) -> Result<(), NotSent> {
+    outbox.check()?;
+    if outbox.begin_opening() {
+        let (done, _nobody_waits) = tokio::sync::oneshot::channel();
+        shared.submit(Command::Open {
+            outbox: Arc::clone(outbox),
+            done,
+        })?;
+    }
+    Ok(())
+}
+
 #[inline]
-fn check_holders(outbox: &Outbox) -> Result<(), NotSent> {
+pub(crate) fn check_holders(outbox: &Outbox) -> Result<(), NotSent> {
     let wanted = usize::from(outbox.mode.k_safe);
     match outbox.role.holders() {
         Some(0) => Err(NotSent::NoHolder {

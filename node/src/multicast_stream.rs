@@ -146,8 +146,9 @@ impl<'a> MulticastStream<'a> {
             Ok(outbox) => Arc::clone(outbox),
             Err(error) => return Err(NotSent::from(error.clone()).into()),
         };
-        let begin = begin(self.channel, &outbox, self.length, deadline);
-        let (upload, receipt) = within(deadline, begin)
+        let room_by = deadline.or(room_by(self.channel));
+        let begin = begin(self.channel, &outbox, self.length, room_by);
+        let (upload, receipt) = within(room_by, begin)
             .await
             .unwrap_or(Err(NotSent::TimedOut))?;
         let sending = Sending {
@@ -158,8 +159,10 @@ impl<'a> MulticastStream<'a> {
             Some(Ok(())) => Ok(receipt),
             Some(Err(Broke::NotSent(why))) => Err(why.into()),
             Some(Err(Broke::CutShort(why))) => Err(why.into()),
-            None if sending.cut() => Err(CutShort::TimedOut.into()),
-            None => Err(NotSent::TimedOut.into()),
+            Some(Err(Broke::Stalled)) | None => Err(match sending.cut() {
+                true => CutShort::TimedOut.into(),
+                false => NotSent::TimedOut.into(),
+            }),
         }
     }
 }
@@ -183,6 +186,11 @@ async fn begin(
         upload: Some(Arc::clone(&upload)),
     };
     Ok((upload, receipt))
+}
+
+/// Until when a channel waits for room; how long a whole payload takes is another matter.
+fn room_by(channel: &Channel) -> Option<Instant> {
+    channel.slow.deadline().map(deadline_in)
 }
 
 async fn within<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
@@ -217,11 +225,12 @@ impl Sending<'_> {
             }
             while !bytes.is_empty() {
                 let chunk = bytes.split_to(bytes.len().min(chunk_bytes));
-                match self.upload.push(chunk).await {
+                let pushed = within(room_by(self.channel), self.upload.push(chunk));
+                match pushed.await.ok_or(Broke::Stalled)? {
                     Some(true) => self.schedule(),
                     Some(false) => {}
                     // The receipt says what has become of the holders.
-                    None => return self.upload.wait_taken().await,
+                    None => return self.wait_taken().await,
                 }
             }
         }
@@ -233,7 +242,22 @@ impl Sending<'_> {
         if self.upload.end(true) {
             self.schedule();
         }
-        self.upload.wait_taken().await
+        self.wait_taken().await
+    }
+
+    /// Waits until the engine has taken all of it, as long as it takes anything.
+    async fn wait_taken(&self) -> Result<(), Broke> {
+        let mut left = usize::MAX;
+        loop {
+            let taken = within(room_by(self.channel), self.upload.wait_taken()).await;
+            if let Some(taken) = taken {
+                return taken;
+            }
+            let before = std::mem::replace(&mut left, self.upload.chunks_left());
+            if left == before {
+                return Err(Broke::Stalled);
+            }
+        }
     }
 
     /// So long that several chunks fit into the window, as far as that is up to this node.

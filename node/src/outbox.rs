@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
+use rolecast_membership::NodeId;
 use rolecast_protocol::{
     BATCH_BYTES_FULL, Batch, BatchBuilder, FlowId, LARGE_OPEN_MAX, Mode, SINGLE_BYTES_MIN, Seq,
 };
@@ -30,6 +31,10 @@ pub(crate) struct Outbox {
     /// One permit for each large payload that may be on its way.
     larges: Arc<Semaphore>,
     open: AtomicBool,
+    /// Whether the driver was asked to open the flow by one who does not wait for it.
+    opening: AtomicBool,
+    /// Who keeps the window shut, if it is.
+    slowest: Mutex<Option<NodeId>>,
     flow: OnceLock<FlowId>,
     gathered: Mutex<Gathered>,
 }
@@ -79,6 +84,8 @@ impl Outbox {
             room: Semaphore::new(ROOM_BYTES),
             larges: Arc::new(Semaphore::new(LARGE_OPEN_MAX)),
             open: AtomicBool::new(false),
+            opening: AtomicBool::new(false),
+            slowest: Mutex::new(None),
             flow: OnceLock::new(),
             gathered: Mutex::new(Gathered {
                 refused: None,
@@ -94,6 +101,21 @@ impl Outbox {
     /// Whether the driver has opened the flow.
     pub(crate) fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)
+    }
+
+    /// Notes that the driver is asked to open the flow; says whether it was not before.
+    pub(crate) fn begin_opening(&self) -> bool {
+        !self.opening.swap(true, Ordering::AcqRel)
+    }
+
+    /// Who keeps the window shut, as the driver last saw it.
+    pub(crate) fn slowest(&self) -> Option<NodeId> {
+        *self.slowest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The driver's word on who keeps the window shut.
+    pub(crate) fn set_slowest(&self, slowest: Option<NodeId>) {
+        *self.slowest.lock().unwrap_or_else(PoisonError::into_inner) = slowest;
     }
 
     /// Makes room for a payload, if there is some at once.

@@ -9,6 +9,7 @@ use rolecast_protocol::Seq;
 use crate::error::{NotStable, Unknown};
 use crate::outbox::Outbox;
 use crate::settlement::Waited;
+use crate::shared::Shared;
 use crate::upload::Upload;
 
 /// Says that a multicast is on its way to every holder.
@@ -44,6 +45,15 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    pub(crate) fn new(shared: &Shared, outbox: &Arc<Outbox>, seq: Seq) -> Self {
+        Receipt {
+            outbox: Arc::clone(outbox),
+            origin: shared.id,
+            seq,
+            upload: None,
+        }
+    }
+
     /// The role that the message was sent to.
     ///
     /// ```

@@ -229,6 +229,11 @@ impl Upload {
         self.all_taken();
     }
 
+    /// How many chunks the engine has not taken.
+    pub(crate) fn chunks_left(&self) -> usize {
+        self.lock().chunks.len()
+    }
+
     /// Waits until the engine has taken all of it, or nobody takes any more.
     pub(crate) async fn wait_taken(&self) -> Result<(), Broke> {
         loop {
@@ -281,6 +286,8 @@ impl Upload {
 pub(crate) enum Broke {
     NotSent(NotSent),
     CutShort(CutShort),
+    /// There was no room for as long as its channel waits.
+    Stalled,
 }
 
 /// An announcement on its way to the engine; if it is dropped on the way, the payload was not sent.

@@ -330,6 +330,12 @@ impl Engine {
         Ok(accepted)
     }
 
+    /// The member because of which a flow has no room, if one is: it has taken least of what was sent, or too much is on its way to it.
+    #[must_use]
+    pub fn slowest(&self, flow: FlowId) -> Option<NodeId> {
+        self.slowest_member(flow)
+    }
+
     /// Announces a large payload to all holders of the flow's role as seen at this moment, possibly none, in its place in the flow; gives the number of its own flow, for its chunks.
     ///
     /// [`Event::LargeOver`] ends it.

@@ -280,6 +280,14 @@ impl FlowOut {
         first
     }
 
+    /// The member that has taken least of what is on the way.
+    pub(crate) fn slowest(&self) -> Option<NodeId> {
+        let (last, _) = self.in_flight.back()?;
+        let behind = self.members.iter().filter(|(_, m)| m.acked < *last);
+        let slowest = behind.min_by_key(|(_, member)| member.acked);
+        slowest.map(|(&node, _)| node)
+    }
+
     /// Whether the window has room.
     pub(crate) fn has_room(&self, window_bytes: usize) -> bool {
         self.in_flight_bytes < window_bytes

@@ -17,6 +17,8 @@ use crate::upload::Announcement;
 #[derive(Default)]
 pub(super) struct Flows {
     flows: BTreeMap<FlowId, Flow>,
+    /// Flows for which the engine has no room.
+    full: BTreeSet<FlowId>,
     /// Flows that take batches again.
     writable: BTreeSet<FlowId>,
 }
@@ -25,8 +27,6 @@ struct Flow {
     outbox: Arc<Outbox>,
     /// What was taken out of the outbox and not yet taken by the engine.
     parcels: VecDeque<Parcel>,
-    /// Whether the engine has no room for the first of them.
-    full: bool,
     /// The last message that the engine has taken.
     last: Seq,
     skipped: Skipped,
@@ -76,7 +76,9 @@ impl Flows {
     /// What is to be handed to the engine next.
     fn next_parcel(&mut self, id: FlowId) -> Option<Parcel> {
         let flow = self.flows.get_mut(&id)?;
-        flow.full = false;
+        if self.full.remove(&id) {
+            flow.outbox.set_slowest(None);
+        }
         flow.parcels.pop_front()
     }
 
@@ -84,7 +86,7 @@ impl Flows {
     fn put_back(&mut self, id: FlowId, parcel: Parcel) {
         if let Some(flow) = self.flows.get_mut(&id) {
             flow.parcels.push_front(parcel);
-            flow.full = true;
+            self.full.insert(id);
         }
     }
 
@@ -161,7 +163,6 @@ impl Driver {
                 self.flows.flows.entry(id).or_insert_with(|| Flow {
                     outbox: Arc::clone(outbox),
                     parcels: VecDeque::new(),
-                    full: false,
                     last: Seq(0),
                     skipped: Skipped::default(),
                 });
@@ -183,7 +184,7 @@ impl Driver {
             return;
         };
         // A full flow leaves the rest in the outbox, whose bound holds the senders back.
-        if !flow.full {
+        if !self.flows.full.contains(&id) {
             outbox.take(&mut flow.parcels);
             self.send_parcels(id);
         }
@@ -199,8 +200,8 @@ impl Driver {
                 continue;
             }
             self.send_parcels(id);
-            if let Some(flow) = self.flows.flows.get_mut(&id)
-                && !flow.full
+            if !self.flows.full.contains(&id)
+                && let Some(flow) = self.flows.flows.get(&id)
             {
                 let outbox = Arc::clone(&flow.outbox);
                 self.send_outbox(&outbox);
@@ -222,6 +223,14 @@ impl Driver {
                 self.counters.full.increment(1);
                 return;
             }
+        }
+    }
+
+    /// Tells those who are held back by whom: while a flow is full, another holder may become the slowest.
+    pub(super) fn note_slowest(&self) {
+        for id in &self.flows.full {
+            let flow = &self.flows.flows[id];
+            flow.outbox.set_slowest(self.engine.slowest(*id));
         }
     }
 

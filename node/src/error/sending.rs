@@ -133,9 +133,7 @@ pub enum NotSent {
     #[error("there is no link to the holder")]
     NoLink,
     /// The payload is too large.
-    #[error(
-        "a message to one holder, or to which an answer is awaited, has at most {max} bytes, and this one has {bytes}"
-    )]
+    #[error("what travels in one piece has at most {max} bytes, and this has {bytes}")]
     TooLarge {
         /// Its length in bytes.
         bytes: usize,

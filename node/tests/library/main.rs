@@ -11,4 +11,5 @@ mod multicast;
 mod observe;
 mod renewal;
 mod requests;
+mod slow;
 mod typed;

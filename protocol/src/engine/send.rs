@@ -174,6 +174,19 @@ impl Engine {
         false
     }
 
+    /// The member because of which a flow has no room: the one to which most is on its way, if that is too much, and otherwise the one that has taken least.
+    pub(super) fn slowest_member(&self, id: FlowId) -> Option<NodeId> {
+        let flow = self.flows_out.get(&id)?;
+        let max = self.limits.session_bytes_max;
+        let waiting = flow.members().map(|(node, _)| {
+            let session = self.peers.get(node).and_then(|peer| peer.session.as_ref());
+            let bytes = session.map_or(0, |session| session.lane(LaneName::of_flow(id)).bytes());
+            (bytes, node)
+        });
+        let fullest = waiting.max().filter(|&(bytes, _)| bytes > max);
+        fullest.map(|(_, node)| node).or_else(|| flow.slowest())
+    }
+
     /// Whether a lane of a session has room for another batch, if need be after dropping what may be dropped.
     fn session_has_room(&mut self, node: NodeId, lane: LaneName) -> bool {
         let max = self.limits.session_bytes_max;
