@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rolecast::{MemberInfo, MeshEvent, NodeId, RoleName};
+use rolecast::{LinkState, MemberInfo, MeshEvent, NodeId, RoleName};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -19,20 +19,33 @@ pub(crate) struct MeshLog<'a> {
 }
 
 impl<'a> MeshLog<'a> {
-    /// Starts from these members.
-    pub(crate) fn new(members: Vec<MemberInfo>, output: &'a Output) -> Self {
-        let known = members.into_iter().map(|member| (member.id, member));
+    /// Knows nobody yet.
+    pub(crate) fn new(output: &'a Output) -> Self {
         MeshLog {
             output,
-            known: known.collect(),
+            known: BTreeMap::new(),
             obstacles: Obstacles::default(),
         }
+    }
+
+    /// Shows who is there already; their events may be among those that come later.
+    pub(crate) fn begin(&mut self, members: Vec<MemberInfo>) -> Result<(), Failure> {
+        for member in members {
+            if member.link == LinkState::Myself {
+                self.known.insert(member.id, member);
+            } else {
+                self.arrived("joined", member)?;
+            }
+        }
+        Ok(())
     }
 
     /// Shows one event.
     pub(crate) fn take(&mut self, event: MeshEvent) -> Result<(), Failure> {
         match event {
+            MeshEvent::Joined(member) if self.shown(&member).is_some() => Ok(()),
             MeshEvent::Joined(member) => self.arrived("joined", member),
+            MeshEvent::Updated(member) if self.shown(&member) == Some(&member.roles) => Ok(()),
             MeshEvent::Restarted(member) => self.arrived("restarted", member),
             MeshEvent::Updated(member) => self.updated(member),
             MeshEvent::Suspected(node) => self.show(
@@ -70,6 +83,12 @@ impl<'a> MeshLog<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The roles with which this life of a member was shown last, if it was.
+    fn shown(&self, member: &MemberInfo) -> Option<&Vec<RoleName>> {
+        let known = self.known.get(&member.id)?;
+        (known.epoch == member.epoch).then_some(&known.roles)
     }
 
     fn arrived(&mut self, what: &'static str, member: MemberInfo) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! Nodes that find each other, and leave.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
 use rolecast_tests::mesh::{Member, Mesh};
@@ -45,25 +45,23 @@ fn nodes_whose_seed_is_not_there_yet_join_when_it_comes() {
     early[0].wait_until_joined(&early[1].id);
 }
 
-/// The promise is a second; the best of three, because the machine may be busy with other tests.
+/// Every leave, by the clock of the one who sees it: one that is slower was not announced, but found out.
 #[test]
 fn a_graceful_leave_is_seen_within_a_second() {
     let mut mesh = Mesh::new();
     let watcher = mesh.member(&["node"]);
-    let took = (0..3).map(|_| {
+    for _ in 0..10 {
         let mut leaver = mesh.member(&["node", "--role", "job"]);
         watcher.wait_until_joined(&leaver.id);
         leaver.wait_until_joined(&watcher.id);
-        let (told, start) = (unix_ms(), Instant::now());
+        let told = unix_ms();
         leaver.process.signal(Signal::SIGTERM);
         let left = watcher.process.wait_for_event("left", Some(&leaver.id));
         assert!(leaver.process.wait().success(), "{leaver:?}");
-        assert!(start.elapsed() < Duration::from_secs(30));
         let seen = left["unix_ms"].as_u64().expect("it says when");
-        Duration::from_millis(seen.saturating_sub(told))
-    });
-    let best = took.min().expect("there are three");
-    assert!(best < Duration::from_secs(1), "{best:?}");
+        let took = Duration::from_millis(seen.saturating_sub(told));
+        assert!(took < Duration::from_secs(1), "{took:?}: {watcher:?}");
+    }
     let down = watcher.process.objects();
     let down = down.iter().find(|object| object["event"] == "down");
     assert_eq!(down, None, "who leaves is not declared down");
