@@ -4,6 +4,9 @@
 //! A data frame is one postcard value, its head, followed by the payload, if there is one.
 //! The transport bounds the length of a frame before it allocates it, and no field of a head can claim more than the frame holds.
 
+#[cfg(test)]
+pub(crate) mod strategies;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
@@ -385,15 +388,61 @@ const USUAL_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
+    use super::strategies::{control, data_head, frame};
     use super::*;
 
     proptest! {
         #[test]
-        fn arbitrary_frames_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let _ = decode_control(&bytes);
-            let _ = decode_data(&bytes.into());
+        fn every_head_comes_back_with_its_body(head in data_head(), body in vec(any::<u8>(), 0..100)) {
+            let encoded = encode_head(&head);
+            for end in 0..encoded.len() {
+                prop_assert_eq!(decode_data(&encoded.slice(..end)), None, "cut at {}", end);
+            }
+            let frame = [&encoded[..], &body].concat().into();
+            prop_assert_eq!(decode_data(&frame), Some((head, Bytes::from(body))));
+        }
+
+        #[test]
+        fn every_control_frame_comes_back(control in control(), tail in any::<u8>()) {
+            let encoded = encode_control(&control);
+            for end in 0..encoded.len() {
+                prop_assert_eq!(decode_control(&encoded[..end]), None, "cut at {}", end);
+            }
+            let longer = [&encoded[..], &[tail]].concat();
+            prop_assert_eq!(decode_control(&longer), None);
+            prop_assert_eq!(decode_control(&encoded), Some(control));
+        }
+
+        #[test]
+        fn news_of_the_membership_layer_comes_back(news in vec(any::<u8>(), 0..400)) {
+            let control = Control::Membership(&news);
+            let encoded = encode_control(&control);
+            prop_assert_eq!(decode_control(&encoded), Some(control));
+        }
+
+        #[test]
+        fn whatever_is_understood_can_be_said(
+            (_, bytes) in frame(),
+            damage in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        ) {
+            let mut bytes = bytes.to_vec();
+            for (place, value) in damage {
+                if !bytes.is_empty() {
+                    let place = place.index(bytes.len());
+                    bytes[place] = value;
+                }
+            }
+            if let Some(control) = decode_control(&bytes) {
+                let again = encode_control(&control);
+                prop_assert_eq!(decode_control(&again), Some(control));
+            }
+            if let Some((head, body)) = decode_data(&bytes.into()) {
+                let again = [&encode_head(&head)[..], &body].concat().into();
+                prop_assert_eq!(decode_data(&again), Some((head, body)));
+            }
         }
     }
 
