@@ -223,6 +223,9 @@ impl Engine {
                 return Err("a digest of impossible messages");
             }
             if digest.key.origin == self.me.id {
+                if self.is_beyond_what_was_sent(digest) {
+                    return Err("a digest of more than was sent");
+                }
                 self.on_own_claim(now, (node, epoch), digest);
                 answers.extend(self.answer_as_origin(digest));
             } else {
@@ -234,6 +237,14 @@ impl Engine {
             self.send_control_to(node, &Control::Digest(answers));
         }
         Ok(())
+    }
+
+    /// Whether a member says that it has messages which this life of this node did not send.
+    fn is_beyond_what_was_sent(&self, digest: &FlowDigest) -> bool {
+        let flow = self.flows_out.get(&digest.key.flow);
+        let present = digest.key.epoch == self.me.epoch;
+        // Of a large payload that is over, nothing is known any more.
+        present && flow.is_some_and(|flow| digest.upto.max(digest.floor) >= flow.next())
     }
 
     /// The life in which a peer speaks over its present link.

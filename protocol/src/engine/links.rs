@@ -300,6 +300,9 @@ impl Engine {
         }
         match head {
             DataHead::Resume { .. } => {}
+            DataHead::DestSet(set) if set.key.origin == from.node && set.key.epoch > from.epoch => {
+                return Err("a flow of a life that has not begun");
+            }
             DataHead::DestSet(set) => self.on_dest_set(now, set, frame)?,
             DataHead::Batch {
                 key,
