@@ -50,6 +50,8 @@ impl Teller {
                     let text = String::from_utf8_lossy(message.payload()).into_owned();
                     self.paid.insert(text);
                 }
+                // What was paid before this teller came is in the books of the others.
+                Some(InboxItem::Started(_)) => {}
                 // Whatever it was, nobody was paid for it who could not be told.
                 Some(InboxItem::Gap(gap)) => println!("{}: {gap:?}", self.name),
                 other => return Err(format!("{}: the inbox ended: {other:?}", self.name).into()),

@@ -207,6 +207,9 @@ pub enum ClosedReason {
         /// The other's life.
         epoch: Epoch,
     },
+    /// The role of an inbox was given up with [`Inbox::unregister`](crate::Inbox::unregister): the inbox ends, and the node goes on.
+    #[error("the role was given up")]
+    Unregistered,
     /// The node's socket failed or its runtime is going away.
     #[error("the node's socket is closed")]
     Transport,

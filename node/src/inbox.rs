@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use rolecast_membership::RoleName;
-use rolecast_protocol::{Delivery, Gap, InboxId, Messages, Origin, Refusal, Seq, Ticket};
+use rolecast_protocol::{Delivery, Gap, InboxId, Messages, Origin, Refusal, Seq, Started, Ticket};
 use tokio::sync::oneshot;
 
 use crate::command::{Command, Reply};
@@ -28,7 +28,7 @@ pub(crate) enum Arrival {
     /// A large payload is announced.
     Large(Announced),
     /// Nothing more will come, for this reason.
-    Closed(Option<ClosedReason>),
+    Closed(ClosedReason),
 }
 
 /// A large payload in its place among the messages.
@@ -82,6 +82,10 @@ pub enum InboxItem {
     Large(LargeMessage),
     /// Messages that were meant for this inbox and will never come.
     Gap(Gap),
+    /// A sender had sent to the role before this node held it: what it sent before a certain message was not meant for this inbox.
+    ///
+    /// It comes before the sender's first message, if that is not the first one it ever sent so.
+    Started(Started),
     /// Nothing more will come; the inbox ends after this.
     Closed(ClosedReason),
 }
@@ -105,7 +109,10 @@ impl InboxItem {
     pub fn into_message(self) -> Option<Message> {
         match self {
             InboxItem::Message(message) => Some(message),
-            InboxItem::Large(_) | InboxItem::Gap(_) | InboxItem::Closed(_) => None,
+            InboxItem::Large(_)
+            | InboxItem::Gap(_)
+            | InboxItem::Started(_)
+            | InboxItem::Closed(_) => None,
         }
     }
 }
@@ -249,7 +256,7 @@ impl Inbox {
 
     /// Gives the role up.
     ///
-    /// What was delivered before may still be taken; then the inbox ends.
+    /// What was delivered before may still be taken; then the inbox ends, with [`InboxItem::Closed`].
     /// Senders hear first of what was taken; one that does not, because what it sent is still being passed on or because there is no link to it, counts this holder as lost for that.
     /// Cancel safe: the role is given up even if the future is dropped.
     ///
@@ -258,8 +265,11 @@ impl Inbox {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # use rolecast::{MeshSecret, Node};
     /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use rolecast::{ClosedReason, InboxItem};
+    ///
     /// let mut inbox = node.register("master").await?;
     /// inbox.unregister().await?;
+    /// assert!(matches!(inbox.next().await, Some(InboxItem::Closed(ClosedReason::Unregistered))));
     /// assert!(inbox.next().await.is_none());
     /// let again = node.register("master").await?;
     /// # drop(again);
@@ -385,6 +395,7 @@ impl Inbox {
                 Some(InboxItem::Message(message))
             }
             Arrival::Delivery(Delivery::Gap(gap)) => Some(InboxItem::Gap(gap)),
+            Arrival::Delivery(Delivery::Started(started)) => Some(InboxItem::Started(started)),
             // The driver hands these over in another form.
             Arrival::Delivery(
                 Delivery::Large { .. } | Delivery::Chunk { .. } | Delivery::LargeEnd { .. },
@@ -409,7 +420,7 @@ impl Inbox {
             }
             Arrival::Closed(reason) => {
                 self.ended = true;
-                reason.map(InboxItem::Closed)
+                Some(InboxItem::Closed(reason))
             }
         }
     }
@@ -493,6 +504,7 @@ pub(crate) fn refuse(shared: &Shared, arrival: Arrival, refusal: Refusal) {
             shared.consume(ticket);
         }
         Delivery::Gap(_)
+        | Delivery::Started(_)
         | Delivery::Large { .. }
         | Delivery::Chunk { .. }
         | Delivery::LargeEnd { .. } => {}

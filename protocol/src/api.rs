@@ -6,6 +6,7 @@ use bytes::Bytes;
 use rolecast_membership::{Epoch, Event as MembershipEvent, NodeId, RoleName};
 
 use crate::batch::Batch;
+use crate::notice::Started;
 use crate::wire::FlowKey;
 
 /// The name that the driver gave to one connection; never used again within one engine.
@@ -309,6 +310,8 @@ pub enum Delivery {
     },
     /// Messages that were meant for this inbox and will never come.
     Gap(Gap),
+    /// A flow of which the inbox gets nothing before a certain message, because it was sent before.
+    Started(Started),
 }
 
 /// How a large payload ended at one member.

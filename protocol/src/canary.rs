@@ -97,6 +97,8 @@ mod list {
         EarlyForgotten,
         /// Of a flow without order everything before what the program took last counts as taken.
         AckOverHole,
+        /// An inbox that gets a flow from the middle on is not told so.
+        StartUnreported,
 
         // Relaying.
         /// A receiver does not relay what it received first.

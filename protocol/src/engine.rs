@@ -612,7 +612,8 @@ impl Engine {
             | Delivery::Large { .. }
             | Delivery::Chunk { .. }
             | Delivery::LargeEnd { .. }
-            | Delivery::Gap(_) => {
+            | Delivery::Gap(_)
+            | Delivery::Started(_) => {
                 self.out.push_back(Output::Deliver { inbox, delivery });
                 return;
             }

@@ -94,6 +94,8 @@ struct MemberOut {
     /// What was meant for it in former lives of this node and was not acknowledged.
     owed: Vec<Owed>,
     acked: u64,
+    /// Whether this node, if it is the member, has been delivered something.
+    begun: bool,
 }
 
 impl MemberOut {
@@ -191,6 +193,7 @@ impl FlowOut {
                         },
                         owed: missed.map(|member| member.owed).unwrap_or_default(),
                         acked: self.next - 1,
+                        begun: false,
                     }
                 }
             };
@@ -424,6 +427,12 @@ impl FlowOut {
             }
         }
         deps
+    }
+
+    /// The first message that is meant for a member that has been delivered nothing before, and is from here on.
+    pub(crate) fn begin_at(&mut self, node: NodeId) -> Option<u64> {
+        let member = self.members.get_mut(&node)?;
+        (!std::mem::replace(&mut member.begun, true)).then_some(member.start)
     }
 
     /// How far this node has delivered to itself what it sent to itself.

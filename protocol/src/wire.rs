@@ -16,7 +16,7 @@ use rolecast_membership::{Epoch, NodeId, RoleName, Tenure};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::api::{FlowId, Refusal};
+use crate::api::{FlowId, Origin, Refusal};
 use crate::lane::Received;
 use crate::mode::Mode;
 
@@ -160,6 +160,16 @@ pub(crate) struct FlowKey {
     pub(crate) origin: NodeId,
     pub(crate) epoch: Epoch,
     pub(crate) flow: FlowId,
+}
+
+impl FlowKey {
+    /// Who sends it.
+    pub(crate) fn origin(self) -> Origin {
+        Origin {
+            node: self.origin,
+            epoch: self.epoch,
+        }
+    }
 }
 
 /// The head of a frame on the data or the bulk stream.

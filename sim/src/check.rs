@@ -15,6 +15,7 @@ use bytes::Bytes;
 use rolecast_membership::{Event as MembershipEvent, Identity, NodeId, RoleName, Tenure, Time};
 use rolecast_protocol::{
     CallId, Event, FlowId, Gap, InboxId, LargeEnd, Limits, Origin, Refusal, ReplyTo,
+    Started as FlowStart,
 };
 
 pub use bounds::{Bounds, check_link, check_usage, left_over};
@@ -110,6 +111,13 @@ pub enum Observation {
         inbox: InboxId,
         /// What was lost.
         gap: Gap,
+    },
+    /// An inbox was told from which message on it gets a flow.
+    Begun {
+        /// Which inbox.
+        inbox: InboxId,
+        /// What it was told.
+        started: FlowStart,
     },
     /// The application took multicasts from an inbox.
     Consumed {
@@ -290,6 +298,9 @@ impl Ghost {
                 lives.tell(process, inbox, epoch)?;
             }
             Observation::Gapped { inbox, gap } => self.flows.gap(lives, process, inbox, gap)?,
+            Observation::Begun { inbox, started } => {
+                self.flows.begin(lives, process, inbox, started)?;
+            }
             Observation::Consumed {
                 inbox,
                 origin,

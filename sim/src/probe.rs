@@ -39,6 +39,7 @@ probes! {
     DeliveredToRenewed: "a message was delivered to a node in a later life than its first",
     GapOfDeadOrigin: "an inbox was told that messages of a dead origin are lost",
     GapOfRenewal: "an inbox was told that its node had been declared down while it lived",
+    StartedLate: "an inbox was told that a flow had begun before it did",
     Lost: "a sender was told that a member lost messages",
     Full: "a batch was refused because the window was full",
     TooFewHolders: "a batch was refused because fewer held the role than should hold it",

@@ -279,6 +279,13 @@ fn mark(names: &Names, recorded: &Recorded) -> Option<Mark> {
             ),
         ),
         Observation::Gapped { gap, .. } => ("gap", lost(gap)),
+        Observation::Begun { started, .. } => (
+            "deliver",
+            format!(
+                "gets {}'s flow {} from {} on",
+                started.origin.node, started.flow.0, started.first.0
+            ),
+        ),
         Observation::Calls(calling) => ("call", format!("makes call {}", calling.call.0)),
         Observation::Cancels { call } => ("call", format!("gives up call {}", call.0)),
         Observation::Called(called) => (

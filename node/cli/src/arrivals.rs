@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use futures_util::stream::{BoxStream, SelectAll, StreamExt as _, select_all, unfold};
-use rolecast::{Gap, Inbox, InboxItem, Message, NodeId, Responder, RoleName};
+use rolecast::{Gap, Inbox, InboxItem, Message, NodeId, Responder, RoleName, Started};
 use serde::Serialize;
 
 use crate::answerer::Answerer;
@@ -113,6 +113,7 @@ impl<'a> Arrivals<'a> {
                 }
                 InboxItem::Large(large) => self.larges.read(large),
                 InboxItem::Gap(gap) => self.write_gap(unix_ms, &role, &gap)?,
+                InboxItem::Started(started) => self.write_started(unix_ms, &role, started)?,
                 InboxItem::Closed(reason) => {
                     self.output.text(&self.text)?;
                     return Err(Failure::failed(format!("the node is closed: {reason}")));
@@ -173,6 +174,33 @@ impl<'a> Arrivals<'a> {
             "{NAME}{}{NAME:#}  {DIM}{seq:<6}{DIM:#}  {}",
             message.origin(),
             human::payload(message.payload())
+        );
+        Ok(())
+    }
+
+    fn write_started(
+        &mut self,
+        unix_ms: u64,
+        role: &RoleName,
+        started: Started,
+    ) -> Result<(), Failure> {
+        let Started { origin, first, .. } = started;
+        if self.output.is_json() {
+            let line = serde_json::json!({
+                "event": "started", "role": role.as_str(),
+                "origin": origin.node.to_hex(), "epoch": origin.epoch.0,
+                "first": first.0, "unix_ms": unix_ms,
+            });
+            self.text.push_str(&to_json(&line)?);
+            self.text.push('\n');
+            return Ok(());
+        }
+        self.write_start(unix_ms, "started", DIM, role);
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            self.text,
+            "{NAME}{}{NAME:#}  {DIM}from #{} on: what it sent before is not for this node{DIM:#}",
+            origin.node, first.0
         );
         Ok(())
     }

@@ -32,7 +32,7 @@ impl Inboxes {
     pub(super) fn close(&mut self, reason: ClosedReason) {
         for queue in std::mem::take(&mut self.queues).into_values() {
             // Nobody minds if nobody listens.
-            let _ = queue.push(Arrival::Closed(Some(reason)));
+            let _ = queue.push(Arrival::Closed(reason));
             queue.close();
         }
     }
@@ -109,6 +109,9 @@ impl Driver {
                     .bytes_delivered
                     .increment(payload.len() as u64);
             }
+            Delivery::Started(started) => {
+                tracing::debug!(?started, "an inbox begins in the middle");
+            }
             Delivery::Gap(gap) => {
                 self.counters.gaps.increment(1);
                 tracing::warn!(?gap, "messages are lost to an inbox");
@@ -156,7 +159,7 @@ impl Driver {
                 self.engine.drop_role(self.now, inbox);
             }
             // A dropped inbox is closed already.
-            let _ = queue.push(Arrival::Closed(None));
+            let _ = queue.push(Arrival::Closed(ClosedReason::Unregistered));
             queue.close();
         }
         if let Some(done) = done {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_core::Stream;
 use rolecast_membership::{Epoch, NodeId, RoleName};
-use rolecast_protocol::{Gap, Seq};
+use rolecast_protocol::{Gap, Seq, Started};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -65,6 +65,8 @@ pub enum TypedItem<T> {
     },
     /// Messages that were meant for this inbox and will never come.
     Gap(Gap),
+    /// A sender had sent to the role before this node held it; as [`InboxItem::Started`].
+    Started(Started),
     /// Nothing more will come; the inbox ends after this.
     Closed(ClosedReason),
 }
@@ -402,9 +404,11 @@ impl<T: DeserializeOwned> TypedInbox<T> {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # use rolecast::{MeshSecret, Node};
     /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use rolecast::TypedItem;
+    ///
     /// let mut inbox = node.register_of::<u32>("numbers").await?;
     /// inbox.unregister().await?;
-    /// assert!(inbox.next().await.is_none());
+    /// assert!(matches!(inbox.next().await, Some(TypedItem::Closed(_))));
     /// assert!(node.channel_of::<u32>("numbers").multicast(&17).await.is_err());
     /// # Ok(())
     /// # }
@@ -435,6 +439,7 @@ impl<T: DeserializeOwned> Stream for TypedInbox<T> {
                     continue;
                 }
                 Some(InboxItem::Gap(gap)) => Some(TypedItem::Gap(gap)),
+                Some(InboxItem::Started(started)) => Some(TypedItem::Started(started)),
                 Some(InboxItem::Closed(reason)) => Some(TypedItem::Closed(reason)),
             });
         }

@@ -63,12 +63,17 @@ pub(crate) async fn register_on(mesh: &[Node], holders: &[usize], role: &str) ->
     inboxes
 }
 
-/// The next item, which is to be a message; a large one is gathered.
+/// The next message, before which only comes where the inbox begins; a large one is gathered.
 pub(crate) async fn message(inbox: &mut Inbox) -> Message {
-    match inbox.next().await {
-        Some(InboxItem::Message(message)) => message,
-        Some(InboxItem::Large(large)) => large.into_message().await.expect("it is complete"),
-        other => panic!("a message was expected, and there is {other:?}"),
+    loop {
+        match inbox.next().await {
+            Some(InboxItem::Message(message)) => return message,
+            Some(InboxItem::Large(large)) => {
+                return large.into_message().await.expect("it is complete");
+            }
+            Some(InboxItem::Started(_)) => {}
+            other => panic!("a message was expected, and there is {other:?}"),
+        }
     }
 }
 

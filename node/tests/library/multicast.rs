@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::StreamExt as _;
-use rolecast::{Dissemination, InboxItem, NotSent, SendError, Seq};
+use rolecast::{ClosedReason, Dissemination, InboxItem, NotSent, Origin, SendError, Seq};
 
 use crate::mesh::{mesh, message, payloads, register_on, within};
 
@@ -158,12 +158,18 @@ async fn a_role_given_up_amid_traffic_ends_its_inbox_after_what_was_delivered() 
             check(message(&mut moving).await.payload(), &mut next);
         }
         moving.unregister().await.expect("the node is not closed");
-        while let Some(item) = moving.next().await {
-            let InboxItem::Message(message) = item else {
-                panic!("{item:?}")
-            };
-            check(message.payload(), &mut next);
-        }
+        let end = loop {
+            match moving.next().await {
+                Some(InboxItem::Message(message)) => check(message.payload(), &mut next),
+                other => break other,
+            }
+        };
+        let unregistered = ClosedReason::Unregistered;
+        assert!(
+            matches!(end, Some(InboxItem::Closed(reason)) if reason == unregistered),
+            "{end:?}"
+        );
+        assert!(moving.next().await.is_none());
         let mut staying = 0u64;
         while staying < 20_000 {
             check(message(&mut inboxes[0]).await.payload(), &mut staying);
@@ -272,6 +278,61 @@ async fn an_inbox_is_a_stream() {
             .collect()
             .await;
         assert_eq!(payloads, ["0", "1", "2"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_comes_later_is_told_where_it_begins() {
+    within(async {
+        let mesh = mesh(2).await;
+        let mut inboxes = register_on(&mesh, &[0], "news").await;
+        let channel = mesh[0].channel("news");
+        channel.multicast("old").await.expect("there is a holder");
+        let first = inboxes[0].next().await;
+        let first = first.and_then(InboxItem::into_message);
+        let first = first.expect("what begins at the beginning needs no word");
+        assert_eq!(first.payload(), "old");
+        let mut late = mesh[1].register("news").await.expect("the role is free");
+        mesh[0]
+            .wait_for("news", 2)
+            .await
+            .expect("the node is not closed");
+        channel.multicast("new").await.expect("there are holders");
+        let origin = Origin {
+            node: mesh[0].id(),
+            epoch: mesh[0].epoch(),
+        };
+        match late.next().await {
+            Some(InboxItem::Started(started)) => {
+                assert_eq!((started.origin, started.first), (origin, Seq(2)));
+            }
+            other => panic!("it begins in the middle: {other:?}"),
+        }
+        assert_eq!(message(&mut late).await.payload(), "new");
+        assert_eq!(message(&mut inboxes[0]).await.payload(), "new");
+
+        // The same goes for what a node sends to itself, and for a role that is taken up again.
+        inboxes[0]
+            .unregister()
+            .await
+            .expect("the node is not closed");
+        match inboxes[0].next().await {
+            Some(InboxItem::Closed(ClosedReason::Unregistered)) => {}
+            other => panic!("the inbox ends: {other:?}"),
+        }
+        assert!(inboxes[0].next().await.is_none());
+        let mut again = mesh[0].register("news").await.expect("the role is free");
+        channel.multicast("third").await.expect("there are holders");
+        match again.next().await {
+            Some(InboxItem::Started(started)) => {
+                assert_eq!((started.origin, started.first), (origin, Seq(3)));
+            }
+            other => panic!("it begins in the middle: {other:?}"),
+        }
+        assert_eq!(message(&mut again).await.payload(), "third");
+        assert_eq!(message(&mut late).await.payload(), "third");
+        drop(mesh);
     })
     .await;
 }

@@ -12,6 +12,7 @@ use crate::canary::planted;
 use crate::flow_in::{Arrival, FlowIn, Ready};
 use crate::large::Stage;
 use crate::mode::Mode;
+use crate::notice::Started;
 use crate::wire::{Dep, DestMember, DestSet, FlowKey, Owed, SEQ_MAX};
 
 /// Of a window, the part after which an acknowledgement is sent at once.
@@ -54,10 +55,11 @@ impl Engine {
             }
         }
         let own = set.member(self.me.id).cloned();
+        let inbox = self.inbox_for(&set);
+        let goes_on = self.flows_in.contains_key(&key) || self.goes_on(&set, inbox);
         if let Some(member) = &own {
             self.flow_in(key, set.mode, member, member.start)?;
         }
-        let inbox = self.inbox_for(&set);
         let (born, mode) = (set.born, set.mode);
         let Some(flow) = self.flows_in.get_mut(&key) else {
             return Ok(());
@@ -65,7 +67,7 @@ impl Engine {
         if flow.mode != mode {
             return Err("a flow that changes its mode");
         }
-        flow.learn(set, frame.clone(), self.me.id);
+        let restarted = flow.learn(set, frame.clone(), self.me.id);
         let Some(member) = own else {
             return Ok(());
         };
@@ -75,6 +77,12 @@ impl Engine {
         if let Some(large) = large {
             self.on_large_announced(now, key, large.length);
             return Ok(());
+        }
+        if let Some(inbox) = inbox
+            && member.owed.is_empty()
+            && (restarted || !goes_on)
+        {
+            self.report_start(inbox, key, member.start);
         }
         if inbox.is_some() {
             for owed in &member.owed {
@@ -108,6 +116,34 @@ impl Engine {
             flow.know_upto(now, upto);
         }
         Ok(())
+    }
+
+    /// Whether a flow went into this inbox in a former life of its origin.
+    fn goes_on(&self, set: &DestSet, inbox: Option<InboxId>) -> bool {
+        let first = FlowKey {
+            epoch: set.born,
+            flow: FlowId(0),
+            ..set.key
+        };
+        let last = FlowKey {
+            flow: FlowId(0),
+            ..set.key
+        };
+        let former = (first < last).then(|| self.flows_in.range(first..last));
+        let mut former = former.into_iter().flatten();
+        inbox.is_some() && former.any(|(key, f)| key.flow == set.key.flow && f.inbox() == inbox)
+    }
+
+    /// Tells an inbox from which message on it gets a flow, if that is not the first one.
+    pub(super) fn report_start(&mut self, inbox: InboxId, key: FlowKey, start: u64) {
+        if start > 1 && !planted!(StartUnreported) {
+            let started = Started {
+                origin: key.origin(),
+                flow: key.flow,
+                first: Seq(start),
+            };
+            self.deliver(inbox, Delivery::Started(started));
+        }
     }
 
     /// How far a flow had come here in these lives of its origin.

@@ -221,6 +221,11 @@ impl Engine {
         let Some(inbox) = self.roles.get(role).map(|holding| holding.inbox) else {
             return;
         };
+        let me = self.me.id;
+        let flow = self.flows_out.get_mut(&id).expect("it was just found");
+        if let Some(start) = flow.begin_at(me).filter(|_| !id.is_large()) {
+            self.report_start(inbox, self.own_key(id), start);
+        }
         let ticket = Ticket {
             kind: TicketKind::Own {
                 flow: id,

@@ -8,6 +8,7 @@ use rolecast_membership::{Event as MembershipEvent, NodeId};
 
 use super::net::{Due, Net};
 use crate::api::{Class, Delivery, Event, Gap, InboxId, Input, ReplyTo};
+use crate::notice::Started;
 use crate::wire::{
     Claim, Control, DataHead, DestMember, DestSet, FlowDigest, Pull, decode_control, decode_data,
 };
@@ -87,6 +88,11 @@ impl Net {
                     "{node} misses {from}@{} #{}..{}",
                     origin.epoch, first.0, last.0
                 );
+                (line, None)
+            }
+            Delivery::Started(Started { origin, first, .. }) => {
+                let from = name(origin.node);
+                let line = format!("{node} gets {from}@{} from #{} on", origin.epoch, first.0);
                 (line, None)
             }
             Delivery::Gap(Gap::DeclaredDown { .. }) => (format!("{node} was declared down"), None),

@@ -5,6 +5,7 @@
 //!
 //! Agreement and validity are relative to the destination set that the sender's engine saw when it accepted the message, and speak of lives: a life is *correct* if it lasts to the end and nobody ever declared it down.
 
+mod begin;
 mod larges;
 mod owed;
 mod receipts;
@@ -110,6 +111,8 @@ struct Cursor {
 pub(crate) struct Flows {
     flows: BTreeMap<(LifeId, FlowId), Flow>,
     receipts: BTreeMap<(ProcessId, FlowId), Receipt>,
+    /// Which inboxes were told where they begin, or need not be, with the flows of which processes.
+    begun: BTreeSet<(ProcessId, FlowId, ProcessId, InboxId)>,
     /// Large payloads of which no chunk was sent yet.
     announced: BTreeMap<(LifeId, FlowId), Large>,
     /// How much of a flow may be on the way, if that is known.
@@ -233,10 +236,11 @@ impl Flows {
                 summary.sent_at = flow.sent[sent].at;
             }
         }
-        match untimely {
-            Some(broken) => Err(broken),
-            None => Ok(summary),
+        if let Some(broken) = untimely {
+            return Err(broken);
         }
+        self.check_begun(lives, seat, name, first.0)?;
+        Ok(summary)
     }
 
     /// How far a process had been given the other causal flows to a role before it sends.

@@ -59,6 +59,7 @@ pub(crate) struct Life {
 #[derive(Debug)]
 pub(crate) struct Seat {
     pub(crate) life: LifeId,
+    pub(crate) inbox: InboxId,
     pub(crate) open: bool,
     /// Whether the role was dropped: nothing is owed to whoever did that.
     pub(crate) dropped: bool,
@@ -163,7 +164,7 @@ impl Lives {
                     ),
                 });
             };
-            inbox.seat = new_seat(&mut self.seats, life);
+            inbox.seat = new_seat(&mut self.seats, life, id);
             self.by_tenure
                 .insert((life, inbox.role.clone(), tenure), inbox.seat);
         }
@@ -178,7 +179,7 @@ impl Lives {
         tenure: Tenure,
     ) -> Result<(), Broken> {
         let life = self.life_of(process);
-        let seat = new_seat(&mut self.seats, life);
+        let seat = new_seat(&mut self.seats, life, inbox);
         let clash = self
             .by_tenure
             .insert((life, role.clone(), tenure), seat)
@@ -373,6 +374,12 @@ impl Lives {
         &self.seats[seat.0 as usize]
     }
 
+    /// The process that has a seat, and the inbox that the seat is of.
+    pub(crate) fn place_of(&self, seat: SeatId) -> (ProcessId, InboxId) {
+        let seat = self.seat(seat);
+        (self.life(seat.life).process, seat.inbox)
+    }
+
     /// Where a process holds a role at present.
     pub(crate) fn seat_of(&self, process: ProcessId, role: &RoleName) -> Option<SeatId> {
         let inboxes = self.processes[process.0 as usize].inboxes.values();
@@ -478,10 +485,11 @@ impl Lives {
     }
 }
 
-fn new_seat(seats: &mut Vec<Seat>, life: LifeId) -> SeatId {
+fn new_seat(seats: &mut Vec<Seat>, life: LifeId, inbox: InboxId) -> SeatId {
     let seat = SeatId(u32::try_from(seats.len()).expect("fewer seats than 2^32"));
     seats.push(Seat {
         life,
+        inbox,
         open: true,
         dropped: false,
     });

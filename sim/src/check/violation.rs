@@ -4,7 +4,7 @@ mod name;
 mod told;
 
 use rolecast_membership::{Epoch, RoleName, Time};
-use rolecast_protocol::{Answer, Gap};
+use rolecast_protocol::{Answer, Gap, Started};
 
 pub use name::{CallName, Instead, MessageName, Name};
 
@@ -211,6 +211,22 @@ pub enum Broken {
     GapWrong {
         /// Which.
         gap: Gap,
+    },
+    /// An inbox that was told a beginning that is none.
+    #[error(
+        "beginnings: {started:?} was put into an inbox of {role:?}, to which an earlier message is due"
+    )]
+    StartWrong {
+        /// What it was told.
+        started: Started,
+        /// The inbox's role.
+        role: RoleName,
+    },
+    /// An inbox that takes the middle of a flow for its beginning.
+    #[error("beginnings: {message} is the first that is due to this inbox, which was not told so")]
+    StartUntold {
+        /// Which.
+        message: MessageName,
     },
     /// A renewed node whose inbox was not told.
     #[error(

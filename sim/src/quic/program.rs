@@ -231,6 +231,7 @@ impl Program {
                 Entry::Large(origin, seq, large.length())
             }
             InboxItem::Gap(gap) => Entry::Gap(*gap),
+            InboxItem::Started(started) => Entry::Started(*started),
             _ => return,
         };
         if let Err(next) = self.0.journal.take(role, &taken) {

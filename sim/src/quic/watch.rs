@@ -325,6 +325,7 @@ impl Seen {
                 }
             }
             Observation::Gapped { gap, .. } => reached.note_gap(gap),
+            Observation::Begun { .. } => reached.note(Probe::StartedLate),
             Observation::Told(event) => {
                 reached.note_event(event);
                 seen.tell(process, event, reached);

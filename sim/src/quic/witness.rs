@@ -224,6 +224,10 @@ impl ProcessWitness {
                 self.watch.count(|statistics| statistics.gaps += 1);
                 self.observe(Observation::Gapped { inbox, gap: *gap });
             }
+            Delivery::Started(started) => {
+                let started = *started;
+                self.observe(Observation::Begun { inbox, started });
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use rolecast_membership::{Event as MembershipEvent, Time};
-use rolecast_protocol::{Class, Delivery, Event, Gap, InboxId, Input, Output, ReplyTo};
+use rolecast_protocol::{Class, Delivery, Event, Gap, InboxId, Input, Output, ReplyTo, Started};
 
 use super::{Happening, World};
 use crate::application::{Item, announcement};
@@ -175,6 +175,15 @@ impl World<'_> {
                 };
                 (item, Observation::Gapped { inbox, gap })
             }
+            Delivery::Started(started) => {
+                sometimes!(self.reached, StartedLate);
+                let item = Item {
+                    ticket: None,
+                    upto: None,
+                    requests: Vec::new(),
+                };
+                (item, Observation::Begun { inbox, started })
+            }
         };
         self.observe(now, process, observation)?;
         let app = &mut self.processes[process.0 as usize].app;
@@ -332,6 +341,9 @@ fn number_of(delivery: &Delivery) -> u64 {
         Delivery::LargeEnd { flow, end, .. } => 1 << 37 ^ u64::from(flow.0) ^ (*end as u64) << 34,
         Delivery::Gap(Gap::Range { first, last, .. }) => first.0 << 20 ^ last.0,
         Delivery::Gap(Gap::DeclaredDown { epoch }) => epoch.0,
+        Delivery::Started(Started { flow, first, .. }) => {
+            1 << 36 ^ u64::from(flow.0) << 20 ^ first.0
+        }
     }
 }
 

@@ -61,6 +61,7 @@ impl<'a> History<'a> {
                     last,
                 } => self.gives_up(process, *inbox, (origin, flow), (first.0, last.0)),
             },
+            Observation::Begun { inbox, started } => self.begins(process, *inbox, *started),
             Observation::Calls(calling) => self.calls_again(process, calling.call),
             Observation::Called(called) => self.is_called(process, called),
             Observation::Told(Event::Settled { flow, upto }) => {

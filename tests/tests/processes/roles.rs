@@ -84,8 +84,10 @@ async fn finish(inbox: &mut Inbox, holdings: &Holdings, index: usize) {
 }
 
 fn note(holdings: &Holdings, index: usize, item: InboxItem) {
-    let InboxItem::Message(message) = item else {
-        panic!("nothing is lost to a holder: {item:?}");
+    let message = match item {
+        InboxItem::Message(message) => message,
+        InboxItem::Started(_) | InboxItem::Closed(_) => return,
+        other => panic!("nothing is lost to a holder: {other:?}"),
     };
     let payload = std::str::from_utf8(message.payload()).expect("it is text");
     let (name, number) = payload.rsplit_once('-').expect("it is numbered");

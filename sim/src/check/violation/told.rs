@@ -20,6 +20,7 @@ impl Broken {
     fn names(&self) -> Vec<Name> {
         match self {
             Broken::NeverSent { message, .. }
+            | Broken::StartUntold { message }
             | Broken::AfterEnd { message }
             | Broken::Altered { message }
             | Broken::Duplicated { message }

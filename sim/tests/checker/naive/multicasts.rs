@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use rolecast_membership::{Epoch, NodeId, RoleName, Time};
-use rolecast_protocol::{Dissemination, Event, FlowId, Gap, InboxId, Order, Origin};
+use rolecast_protocol::{Dissemination, Event, FlowId, Gap, InboxId, Order, Origin, Started};
 use rolecast_sim::check::{Observation, ProcessId, Receiving, Recorded, Sending};
 
 use super::lives::{Goes, Seat};
@@ -181,7 +181,57 @@ impl<'a> History<'a> {
         let batch = sent.iter().find(|s| s.positions().contains(&first.0));
         let untimely = batch.is_some_and(|sent| self.is_untimely(&seat, sent, &put));
         broken.extend(if_broken(untimely, "causal order"));
+        let untold = self.begins_untold(&seat, *origin, *flow, first.0);
+        broken.extend(if_broken(untold, "beginnings"));
         broken
+    }
+
+    /// An inbox hears from which message on it gets a flow.
+    pub(super) fn begins(
+        self,
+        process: ProcessId,
+        inbox: InboxId,
+        started: Started,
+    ) -> BTreeSet<Promise> {
+        let Some(seat) = self.open_seat(process, inbox) else {
+            return BTreeSet::from(["inboxes"]);
+        };
+        let Started {
+            origin,
+            flow,
+            first,
+        } = started;
+        let pending = self.pending(&seat, origin, flow, first.0);
+        let known = self.life_of(origin).is_some();
+        if_broken(!known || !pending.is_empty(), "beginnings")
+    }
+
+    /// Whether an inbox never heard that it begins in the middle of a flow, and nothing of what was sent before was due to it.
+    fn begins_untold(self, seat: &Seat, origin: Origin, flow: FlowId, first: u64) -> bool {
+        let process_of = |origin| self.life_of(origin).map(|life| life.process);
+        let sender = process_of(origin);
+        let told = self.of(seat.process).any(|(_, recorded)| {
+            let (inbox, from, of) = match &recorded.observation {
+                Observation::Begun { inbox, started } => (*inbox, started.origin, started.flow),
+                // Whoever was delivered something has begun.
+                Observation::Delivered(r) => (r.inbox, r.origin, r.flow),
+                _ => return false,
+            };
+            (inbox, of) == (seat.inbox, flow) && process_of(from) == sender
+        });
+        let seats = self.seats().into_iter();
+        let mut seats =
+            seats.filter(|other| (other.process, other.inbox) == (seat.process, seat.inbox));
+        let lives: BTreeSet<Origin> = self
+            .sent()
+            .filter(|sent| Some(sent.process) == sender)
+            .map(|sent| sent.origin)
+            .collect();
+        let due_before = |other: &Seat| {
+            let mut due = lives.iter().flat_map(|&life| self.due(other, life, flow));
+            due.any(|seq| seq < first)
+        };
+        first > 1 && sender.is_some() && !told && !seats.any(|other| due_before(&other))
     }
 
     /// Whether something on which a batch depends in causal order is due to a seat and was not put into it.

@@ -305,6 +305,10 @@ fn change(observation: &mut Observation, stream: &mut Stream) {
             },
             Gap::DeclaredDown { epoch } => epoch.0 = near(epoch.0, stream),
         },
+        Observation::Begun { inbox, started } => match stream.index(2) {
+            0 => *inbox = other_inbox(*inbox, stream),
+            _ => started.first.0 = near(started.first.0, stream),
+        },
         Observation::Consumed { inbox, upto, .. } => match stream.index(3) {
             0 => *inbox = other_inbox(*inbox, stream),
             _ => *upto = near(*upto, stream),
