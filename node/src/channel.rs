@@ -115,7 +115,7 @@ impl Channel {
     /// That changes something only after losses, when what is missing has to be fetched from another holder.
     ///
     /// With [`Order::Causal`] a message also comes after everything that its sender, as a holder of the role itself, had been given in this order before it sent it: whoever sees an answer has seen the question.
-    /// [`Dissemination::BestEffort`] does not allow it.
+    /// [`Dissemination::BestEffort`] and [`Dissemination::Gossip`] do not allow it.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -128,6 +128,12 @@ mod list {
         /// What is kept goes when its origin dies.
         RetainedGoesWithOrigin,
 
+        // Spreading by gossip.
+        /// The origin does not keep what it sent to a few members only.
+        OriginKeepsNothing,
+        /// The origin does not tell those to whom it did not send.
+        OriginSilent,
+
         // Causal order.
         /// Batches do not say what they depend on.
         DependenciesForgotten,

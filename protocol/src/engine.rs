@@ -12,6 +12,7 @@ mod large_out;
 mod links;
 mod mesh;
 mod missing;
+mod own_digest;
 mod receive;
 mod relay;
 mod safe;
@@ -47,6 +48,7 @@ use crate::large::Finished;
 use crate::mode::Mode;
 use crate::peers::Peers;
 use crate::questions::Questions;
+use crate::spread;
 use crate::wire::FlowKey;
 use causal::Causality;
 use digest::DueDigests;
@@ -302,8 +304,14 @@ impl Engine {
         if self.flows_by_role.len() >= FLOWS_OUT_MAX {
             return Err(OpenFlowError::TooMany { max: FLOWS_OUT_MAX });
         }
+        if !spread::of(mode).is_possible() {
+            return Err(OpenFlowError::NoFanout);
+        }
         if !mode.is_possible() {
-            return Err(OpenFlowError::NotKept);
+            return Err(match spread::of(mode).agrees() {
+                true => OpenFlowError::NotCausal,
+                false => OpenFlowError::NotKept,
+            });
         }
         let number = u32::try_from(self.flows_by_role.len()).expect("flows are few") + 1;
         let id = FlowId(number);

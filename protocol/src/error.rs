@@ -32,6 +32,12 @@ pub enum OpenFlowError {
         "what is sent with best effort is kept by nobody, and so can be neither k-safe nor in causal order"
     )]
     NotKept,
+    /// Nobody would be sent anything.
+    #[error("gossip with a fanout of zero reaches nobody")]
+    NoFanout,
+    /// What spreads by gossip cannot be in causal order.
+    #[error("what spreads by gossip cannot be in causal order")]
+    NotCausal,
 }
 
 /// Why a batch was not taken.

@@ -9,8 +9,10 @@ use rolecast_membership::{Epoch, NodeId, RoleName, Tenure, Time};
 use crate::api::FlowId;
 use crate::batch::Batch;
 use crate::canary::planted;
+use crate::flow_in::KnownDestSet;
 use crate::large::Outgoing;
 use crate::mode::Mode;
+use crate::retained::{Retained, RetainedBatch};
 use crate::safety::Safety;
 use crate::wire::{
     Claim, DataHead, Dep, DestMember, DestSet, FlowKey, Heard, LargeHead, OWED_MAX, Owed,
@@ -52,6 +54,8 @@ pub(crate) struct FlowOut {
     sources: BTreeMap<FlowKey, (u32, u64)>,
     /// The version of the destination set of the last batch.
     told_version: u32,
+    /// What is kept for members to whom it was not sent, if the flow spreads so that there are any.
+    pub(crate) retained: Retained,
     /// Whether a batch was refused for want of room since the flow was last writable.
     pub(crate) refused: bool,
     /// If its messages are the chunks of a large payload, what is known of that.
@@ -153,6 +157,7 @@ impl FlowOut {
             arrived: 0,
             sources: BTreeMap::new(),
             told_version: 0,
+            retained: Retained::default(),
             refused: false,
             large: None,
         }
@@ -199,6 +204,9 @@ impl FlowOut {
             };
             self.members.insert(holder.node, member);
         }
+        let members = &self.members;
+        self.retained
+            .retain_told(|node| members.contains_key(&node));
         let upto = self.next - 1;
         // Whoever goes in the middle of a large payload misses the rest, however much it has taken.
         let begun = self.is_under_way();
@@ -252,6 +260,7 @@ impl FlowOut {
         self.set = None;
         self.in_flight.clear();
         self.in_flight_bytes = 0;
+        self.retained = Retained::default();
         let mut lost = Vec::new();
         let begun = self.is_under_way();
         for (&node, member) in &mut self.members {
@@ -344,6 +353,7 @@ impl FlowOut {
             self.in_flight.pop_front();
             self.in_flight_bytes -= bytes;
         }
+        self.retained.rise(floor);
         (floor > self.settled).then(|| {
             self.settled = floor;
             floor
@@ -358,6 +368,28 @@ impl FlowOut {
         }
         let encoded = self.announcement.clone();
         (self.version, encoded.expect("it was just made"))
+    }
+
+    /// Keeps a batch that was just numbered, for those to whom it is not sent.
+    pub(crate) fn keep(
+        &mut self,
+        now: Time,
+        key: FlowKey,
+        (first, last): (u64, u64),
+        (head, body): (Bytes, Bytes),
+    ) {
+        let (version, encoded) = self.announcement(key);
+        let set = self.dest_set(key);
+        let batch = RetainedBatch {
+            first,
+            last,
+            version,
+            known: KnownDestSet { set, encoded },
+            head,
+            body,
+        };
+        // The window bounds what is kept here.
+        self.retained.keep(now, batch, usize::MAX);
     }
 
     /// The present destination set.
@@ -485,13 +517,6 @@ impl FlowOut {
         }
     }
 
-    /// Whether something that this node sent to itself waits to be delivered.
-    pub(crate) fn holds_back(&self) -> bool {
-        self.safety
-            .as_ref()
-            .is_some_and(|own| !own.waiting.is_empty())
-    }
-
     /// Gives up what is not stable up to here; says from which message on, and what of it was meant for this node.
     pub(crate) fn give_up(&mut self, upto: u64, me: NodeId) -> (u64, Option<(u64, u64)>) {
         let tenure = self.tenure_of(me);
@@ -541,6 +566,11 @@ impl FlowOut {
         }
     }
 
+    /// Another member has taken everything up to here.
+    pub(crate) fn on_taken_by_other(&mut self, upto: u64) {
+        self.arrived = self.arrived.max(upto.min(self.next - 1));
+    }
+
     /// A member received everything up to here over this node's own session.
     pub(crate) fn on_arrived(&mut self, now: Time, (node, epoch): (NodeId, Epoch), upto: u64) {
         let member = self.members.get(&node).filter(|m| m.epoch == epoch);
@@ -572,6 +602,13 @@ impl FlowOut {
         self.members
             .iter()
             .map(|(&node, member)| (node, member.epoch))
+    }
+
+    /// The members that have not acknowledged everything: node, life, and the first message that is meant for each.
+    pub(crate) fn behind(&self) -> impl Iterator<Item = (NodeId, Epoch, u64)> + '_ {
+        let last = self.next - 1;
+        let behind = self.members.iter().filter(move |(_, m)| m.acked < last);
+        behind.map(|(&node, member)| (node, member.epoch, member.start))
     }
 
     /// The members that have to hear of what they missed in a former life of this node.

@@ -1,5 +1,9 @@
 //! What a sender may ask for: how its multicasts spread, in which order they come, and how safe they are before they do.
 
+use std::fmt;
+
+use crate::spread;
+
 /// How a multicast spreads.
 ///
 /// ```
@@ -30,6 +34,15 @@ pub enum Dissemination {
     Eager,
     /// Nobody relays: no agreement if the sender dies.
     BestEffort,
+    /// An epidemic, for large roles: the sender sends to `fanout` holders, and every holder passes on what it got first to `fanout` others, drawn by lot.
+    /// Whom that leaves out fetches it from others: agreement as with `Digest`, at `fanout` payloads for each holder, of which no more than that leave the sender, within O(log n) hops for nearly all.
+    /// How soon a holder has a message is a matter of chance.
+    ///
+    /// A fanout of zero is refused, and [`Order::Causal`] is.
+    Gossip {
+        /// To how many others each node sends; [`Dissemination::gossip`] chooses a usual number.
+        fanout: u8,
+    },
 }
 
 impl Dissemination {
@@ -38,13 +51,39 @@ impl Dissemination {
     /// ```
     /// # use rolecast_protocol::Dissemination;
     /// let words: Vec<String> = Dissemination::ALL.iter().map(|way| format!("{way:?}")).collect();
-    /// assert_eq!(words, ["Digest", "Eager", "BestEffort"]);
+    /// assert_eq!(words, ["Digest", "Eager", "BestEffort", "Gossip { fanout: 4 }"]);
     /// ```
-    pub const ALL: [Dissemination; 3] = [
+    pub const ALL: [Dissemination; 4] = [
         Dissemination::Digest,
         Dissemination::Eager,
         Dissemination::BestEffort,
+        Dissemination::gossip(),
     ];
+
+    /// Gossip with the usual fanout, four.
+    ///
+    /// Of a hundred holders, two get a message only when they fetch it; a higher fanout makes that rarer and costs as many more payloads.
+    ///
+    /// ```
+    /// # use rolecast_protocol::Dissemination;
+    /// assert_eq!(Dissemination::gossip(), Dissemination::Gossip { fanout: 4 });
+    /// assert_eq!(Dissemination::gossip().to_string(), "gossip to 4");
+    /// ```
+    #[must_use]
+    pub const fn gossip() -> Self {
+        Dissemination::Gossip { fanout: 4 }
+    }
+}
+
+impl fmt::Display for Dissemination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Dissemination::Digest => f.write_str("digest"),
+            Dissemination::Eager => f.write_str("eager"),
+            Dissemination::BestEffort => f.write_str("best effort"),
+            Dissemination::Gossip { fanout } => write!(f, "gossip to {fanout}"),
+        }
+    }
 }
 
 /// In which order a receiver gets the multicasts of one sender.
@@ -121,8 +160,10 @@ impl Mode {
 
     /// Whether there can be a flow with this mode: somebody has to keep what others wait for.
     pub(crate) fn is_possible(self) -> bool {
-        let kept = self.dissemination != Dissemination::BestEffort;
-        self.k_safe > 0 && (kept || !self.holds_back())
+        let strategy = spread::of(self);
+        let kept = strategy.agrees() || !self.holds_back();
+        let ordered = strategy.allows_causal() || self.order != Order::Causal;
+        self.k_safe > 0 && strategy.is_possible() && kept && ordered
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Questions {
     open: BTreeSet<ReplyTo>,
     /// Nodes an answer to which was refused for want of room.
     full: BTreeSet<NodeId>,
-    /// Questions that nobody wants answered any more and that are not delivered, because they are held back.
+    /// Questions that nobody wants answered any more and that were not delivered, because they are held back or did not come yet.
     withdrawn: BTreeSet<ReplyTo>,
 }
 
@@ -29,7 +29,7 @@ impl Questions {
         self.open.insert(to);
     }
 
-    /// Nobody wants the answer to a question that is held back.
+    /// Nobody wants the answer to a question that was not delivered yet.
     pub(crate) fn withdraw(&mut self, to: ReplyTo) {
         self.withdrawn.insert(to);
         if self.withdrawn.len() > WITHDRAWN_MAX {
@@ -67,6 +67,8 @@ impl Questions {
         for to in &over {
             self.open.remove(to);
         }
+        let asked_before = |to: &ReplyTo| to.origin.node == node && to.origin.epoch < epoch;
+        self.withdrawn.retain(|to| !asked_before(to));
         over
     }
 

@@ -15,6 +15,7 @@ use rolecast_membership::{Epoch, NodeId, Time};
 
 use crate::batch::BATCH_OVERHEAD_BYTES;
 use crate::flow_in::KnownDestSet;
+use crate::wire::Pull;
 
 /// What is kept of one flow, and how far the others are.
 #[derive(Debug, Default)]
@@ -37,6 +38,8 @@ pub(crate) struct Retained {
     digest_at: Option<Time>,
     /// Where the round of those who get digests goes on, once it has begun.
     turn: Option<usize>,
+    /// The latest version of the destination set that was passed on together with a batch.
+    passed_on: u32,
     /// What was asked for last: everything after this message, at this time.
     pulled: Option<(u64, Time)>,
     /// What each other member was sent because it asked: in which of its lives, up to which message, and when last.
@@ -66,6 +69,12 @@ pub(crate) struct RetainedBatch {
 }
 
 impl RetainedBatch {
+    /// Whether it has something for this life of a node.
+    fn is_meant_for(&self, node: NodeId, epoch: Epoch) -> bool {
+        let member = self.known.set.member(node);
+        member.is_some_and(|m| m.epoch == epoch && m.start <= self.last)
+    }
+
     fn len_bytes(&self) -> usize {
         self.head.len() + self.body.len() + BATCH_OVERHEAD_BYTES
     }
@@ -77,8 +86,12 @@ pub(crate) const DIGEST_DELAY: Duration = Duration::from_millis(5);
 const DIGEST_PERIOD_MAX: Duration = Duration::from_millis(500);
 /// Digests after something new that are given without growing distance: the second one says what is not merely on its way.
 const ROUNDS_AT_ONCE: u32 = 2;
+/// After so many rounds without anything new, the time between two digests is the longest.
+const ROUNDS_SLOW: u32 = 9;
 /// After so long, what a member was sent because it asked is sent again if it asks again.
 const SEND_PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes after which the answer to one pull ends; the rest is pulled again.
+const PULL_BYTES: usize = 1 << 20;
 /// After so long, what was asked for and did not come is asked for again.
 const PULL_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -198,6 +211,21 @@ impl Retained {
         aged
     }
 
+    /// The others know: the next digest is one of those that come at a slow pace.
+    pub(crate) fn lose_interest(&mut self, now: Time) {
+        if (ROUNDS_AT_ONCE..ROUNDS_SLOW).contains(&self.rounds) {
+            self.rounds = ROUNDS_SLOW;
+            self.digest_at = self.digest_at.map(|at| at.max(now + DIGEST_PERIOD_MAX));
+        }
+    }
+
+    /// Whether this version of the destination set goes with a batch that is about to be passed on: with the first one that refers to it.
+    pub(crate) fn pass_on_set(&mut self, version: u32) -> bool {
+        let goes = version > self.passed_on;
+        self.passed_on = self.passed_on.max(version);
+        goes
+    }
+
     /// Whether digests have been given for a while without anything new.
     pub(crate) fn is_stuck(&self) -> bool {
         self.rounds > ROUNDS_AT_ONCE
@@ -234,14 +262,43 @@ impl Retained {
         !waits
     }
 
-    /// Of what a member asks for from `first` on, the first message that is not on its way to it.
-    /// What was sent long ago may have made way for something else, and goes again.
-    pub(crate) fn first_to_send(
-        &self,
+    /// What a member is to be sent that asks for messages, and from which one on; notes that it is sent.
+    /// `None` if all of it is on its way.
+    ///
+    /// This node has everything up to `held`.
+    pub(crate) fn take_wanted(
+        &mut self,
         now: Time,
         (node, epoch): (NodeId, Epoch),
-        first: u64,
-    ) -> u64 {
+        pull: &Pull,
+        held: u64,
+    ) -> Option<(u64, Vec<RetainedBatch>)> {
+        // What was sent before is on its way, in a session that loses nothing.
+        let first = self.first_to_send(now, (node, epoch), pull.first);
+        if first > pull.last {
+            return None;
+        }
+        let mut bytes = 0;
+        let wanted: Vec<RetainedBatch> = self
+            .range(first, pull.last)
+            .filter(|batch| batch.is_meant_for(node, epoch))
+            .take_while(|batch| {
+                let more = bytes < PULL_BYTES;
+                bytes += batch.body.len();
+                more
+            })
+            .cloned()
+            .collect();
+        // Of what this node has no more than a part of, the rest may yet be asked for.
+        let sent = wanted.last().map(|batch| batch.last.min(held));
+        self.on_sent(now, (node, epoch), sent);
+        self.on_news(now);
+        Some((first, wanted))
+    }
+
+    /// Of what a member asks for from `first` on, the first message that is not on its way to it.
+    /// What was sent long ago may have made way for something else, and goes again.
+    fn first_to_send(&self, now: Time, (node, epoch): (NodeId, Epoch), first: u64) -> u64 {
         match self.sent.get(&node) {
             Some(&(life, upto, at)) if life == epoch && now < at + SEND_PATIENCE => {
                 first.max(upto + 1)
@@ -251,7 +308,7 @@ impl Retained {
     }
 
     /// A member is being sent what it asked for, up to this message.
-    pub(crate) fn on_sent(&mut self, now: Time, (node, epoch): (NodeId, Epoch), upto: Option<u64>) {
+    fn on_sent(&mut self, now: Time, (node, epoch): (NodeId, Epoch), upto: Option<u64>) {
         if let Some(upto) = upto {
             self.sent.insert(node, (epoch, upto, now));
         }

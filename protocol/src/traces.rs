@@ -95,6 +95,11 @@ fn digest() {
 }
 
 #[test]
+fn gossip() {
+    check("gossip");
+}
+
+#[test]
 fn safe() {
     check("safe");
 }

@@ -388,9 +388,10 @@ impl Draw {
                 .stream
                 .pick(&[Order::Unordered, Order::Causal, Order::Causal]),
         };
-        // What nobody keeps nobody can wait for.
         let order = match (dissemination, order) {
-            (Dissemination::BestEffort, Order::Causal) => Order::default(),
+            (Dissemination::BestEffort | Dissemination::Gossip { .. }, Order::Causal) => {
+                Order::default()
+            }
             (_, order) => order,
         };
         Mode {

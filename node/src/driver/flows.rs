@@ -171,6 +171,8 @@ impl Driver {
             }
             Err(OpenFlowError::TooMany { max }) => outbox.refuse(NotSent::TooManyChannels { max }),
             Err(OpenFlowError::NotKept) => outbox.refuse(NotSent::NotKept),
+            Err(OpenFlowError::NoFanout) => outbox.refuse(NotSent::NoFanout),
+            Err(OpenFlowError::NotCausal) => outbox.refuse(NotSent::NotCausal),
             Err(_) => outbox.refuse(NotSent::Closed(self.closing_reason())),
         }
         // Whoever asked may have gone; the flow stays open.

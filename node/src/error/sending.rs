@@ -129,6 +129,12 @@ pub enum NotSent {
     /// The channel is [`k_safe`](crate::Channel::k_safe) and spreads with best effort, which keeps nothing.
     #[error("what is sent with best effort is kept by nobody, and so cannot be k-safe")]
     NotKept,
+    /// The channel spreads by [`Dissemination::Gossip`](crate::Dissemination::Gossip) with a fanout of zero.
+    #[error("gossip with a fanout of zero reaches nobody")]
+    NoFanout,
+    /// The channel spreads by [`Dissemination::Gossip`](crate::Dissemination::Gossip), which [`Order::Causal`](crate::Order::Causal) does not allow.
+    #[error("what spreads by gossip cannot be in causal order")]
+    NotCausal,
     /// No link to the holder came about.
     #[error("there is no link to the holder")]
     NoLink,

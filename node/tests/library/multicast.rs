@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::StreamExt as _;
-use rolecast::{ClosedReason, Dissemination, InboxItem, NotSent, Origin, SendError, Seq};
+use rolecast::{ClosedReason, Dissemination, InboxItem, NotSent, Order, Origin, SendError, Seq};
 
 use crate::mesh::{mesh, message, payloads, register_on, within};
 
@@ -333,6 +333,33 @@ async fn whoever_comes_later_is_told_where_it_begins() {
         assert_eq!(message(&mut again).await.payload(), "third");
         assert_eq!(message(&mut late).await.payload(), "third");
         drop(mesh);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn gossip_that_cannot_be_is_refused() {
+    within(async {
+        let mesh = mesh(2).await;
+        let mut inboxes = register_on(&mesh, &[1], "rumours").await;
+        let channel = |spread| mesh[0].channel("rumours").dissemination(spread);
+
+        let nowhere = channel(Dissemination::Gossip { fanout: 0 });
+        let error = nowhere.multicast("x").await.expect_err("it goes to nobody");
+        assert_eq!(error, SendError::NotSent(NotSent::NoFanout));
+
+        let causal = channel(Dissemination::gossip()).order(Order::Causal);
+        let error = causal
+            .multicast("x")
+            .await
+            .expect_err("it has no such order");
+        assert_eq!(error, SendError::NotSent(NotSent::NotCausal));
+
+        let receipt = channel(Dissemination::gossip()).multicast("psst").await;
+        assert_eq!(payloads(&mut inboxes[0], 1).await, [b"psst".to_vec()]);
+        let receipt = receipt.expect("there is a holder");
+        receipt.stable().await.expect("the holder has it");
+        assert_eq!(receipt.acked().await.expect("not closed").acknowledged, 1);
     })
     .await;
 }

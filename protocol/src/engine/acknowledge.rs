@@ -129,22 +129,24 @@ impl Engine {
     }
 
     /// A member of this node's flows says how far it is.
-    pub(super) fn on_flow_acks(&mut self, node: NodeId, epoch: Epoch, acks: &[FlowAck]) {
+    pub(super) fn on_flow_acks(&mut self, now: Time, node: NodeId, epoch: Epoch, acks: &[FlowAck]) {
         for ack in acks {
             if let Some(flow) = self.flows_out.get_mut(&ack.flow)
                 && flow.acknowledge(node, epoch, ack.tenure, ack.upto)
             {
+                flow.on_taken_by_other(ack.upto);
                 self.settle_flow(ack.flow);
+                self.follow_own_safety(now, ack.flow);
             }
         }
     }
 
     /// Acknowledgements that took a way around: for this node's flows, or to be passed on.
-    pub(super) fn on_acks_around(&mut self, from: NodeId, acks: Vec<ViaAck>) {
+    pub(super) fn on_acks_around(&mut self, now: Time, from: NodeId, acks: Vec<ViaAck>) {
         for via in acks {
             if via.origin == self.me.id {
                 if via.epoch == self.me.epoch {
-                    self.on_flow_acks(via.member, via.member_epoch, &[via.ack]);
+                    self.on_flow_acks(now, via.member, via.member_epoch, &[via.ack]);
                 }
             } else if via.member == from {
                 self.send_acks(via.origin, Vec::new(), vec![via]);

@@ -327,7 +327,8 @@ impl Engine {
     pub(super) fn on_cancel(&mut self, to: ReplyTo) {
         if self.questions.remove(&to) {
             self.event(Event::Cancelled(to));
-        } else if self.holds_back(to.origin) {
+        } else {
+            // It is held back, or comes yet over another node than its sender.
             self.questions.withdraw(to);
         }
     }

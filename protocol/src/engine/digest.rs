@@ -8,22 +8,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use rand::RngExt;
 use rolecast_membership::{Epoch, NodeId, Time};
 
 use super::Engine;
-use crate::api::FlowId;
 use crate::canary::planted;
 use crate::flow_in::FlowIn;
 use crate::mode::Order;
-use crate::retained::{DIGEST_DELAY, RetainedBatch};
+use crate::retained::{DIGEST_DELAY, Retained, RetainedBatch};
 use crate::session::{Cargo, LaneName, OutFrame};
-use crate::spread;
+use crate::spread::{self, Interest};
 use crate::wire::{Control, DestMember, FlowDigest, FlowKey, Pull, SEQ_MAX};
 
-/// The most members to which a digest of one flow goes at once.
-pub(super) const TARGETS_MAX: usize = 8;
-/// Bytes after which the answer to one pull ends; the rest is pulled again.
-const PULL_BYTES: usize = 1 << 20;
 /// What is kept of a flow at most, in windows with the batch that may go beyond: one is what its origin may send above the floor, with as much again for the heads of many small batches.
 const RETAINED_WINDOWS: usize = 2;
 /// After so long, a flow of which nothing is known is asked for again.
@@ -90,10 +86,19 @@ impl Engine {
         }
     }
 
+    /// What is kept of a flow.
+    fn retained(&self, key: FlowKey) -> Option<&Retained> {
+        if key.origin != self.me.id {
+            return self.flows_in.get(&key).map(|flow| &flow.retained);
+        }
+        let present = key.epoch == self.me.epoch;
+        let own = self.flows_out.get(&key.flow).filter(|_| present);
+        own.map(|flow| &flow.retained)
+    }
+
     /// Takes over when the next digest of a flow is due.
-    fn digest_later(&mut self, key: FlowKey) {
-        let at = self.flows_in.get(&key).and_then(|f| f.retained.digest_at());
-        if let Some(at) = at {
+    pub(super) fn digest_later(&mut self, key: FlowKey) {
+        if let Some(at) = self.retained(key).and_then(Retained::digest_at) {
             self.digests.due.insert((at, key));
         }
     }
@@ -110,6 +115,7 @@ impl Engine {
             let at = flow.retained.digest_at();
             self.digests.due.extend(at.map(|at| (at, flow.key)));
         }
+        self.own_digests_to(now, node);
     }
 
     /// Gives the digests that are due, one frame to each peer.
@@ -120,9 +126,11 @@ impl Engine {
         {
             self.digests.due.pop_first();
             self.lift_floor(key);
-            let flow = self.flows_in.get(&key);
-            if flow.is_some_and(|flow| flow.retained.digest_at() == Some(at)) {
-                self.put_digests_of(now, key, &mut digests);
+            if self.retained(key).and_then(Retained::digest_at) == Some(at) {
+                match key.origin == self.me.id {
+                    true => self.put_own_digests_of(now, key, &mut digests),
+                    false => self.put_digests_of(now, key, &mut digests),
+                }
                 self.digest_later(key);
             }
         }
@@ -148,7 +156,8 @@ impl Engine {
         let own = reachable.partition_point(|&(node, _)| node < self.me.id);
         let flow = self.flows_in.get_mut(&key).expect("it is due");
         let upto = flow.held();
-        let mut targets = flow.retained.take_turns(own, &reachable, TARGETS_MAX);
+        let count = spread::of(flow.mode).on_round();
+        let mut targets = flow.retained.take_turns(own, &reachable, count);
         // As long as batches come, they say how far everybody is; after them only the origin can.
         targets.extend(origin.filter(|_| flow.retained.is_stuck()).map(|o| (o, 1)));
         let digest = FlowDigest {
@@ -174,7 +183,7 @@ impl Engine {
     }
 
     /// Whether a life of another node is known to be over.
-    fn is_over(&self, node: NodeId, epoch: Epoch) -> bool {
+    pub(super) fn is_over(&self, node: NodeId, epoch: Epoch) -> bool {
         let member = self.membership.member(node);
         let ended = self.peers.get(node).and_then(|peer| peer.dead_epoch);
         member.is_some_and(|m| m.record.identity.epoch > epoch) || ended >= Some(epoch)
@@ -252,39 +261,6 @@ impl Engine {
         self.peers.get(node)?.link.as_ref()?.hello
     }
 
-    /// What a member is to know that keeps messages which no batch is following.
-    fn answer_as_origin(&self, digest: &FlowDigest) -> Option<FlowDigest> {
-        let present = digest.key.epoch == self.me.epoch;
-        let Some(flow) = self.flows_out.get(&digest.key.flow) else {
-            let over = digest.key.flow.is_large() && digest.key.flow.0 <= self.last_large_flow();
-            // Of a large payload that is over, everybody has everything.
-            return (present && over && digest.aged > 0).then(|| FlowDigest {
-                key: digest.key,
-                upto: 0,
-                aged: 0,
-                floor: SEQ_MAX,
-                claim: None,
-                heard: Vec::new(),
-            });
-        };
-        let claim = flow.safety.as_ref().map(|own| own.safety.claim());
-        // Whoever gives a digest of what is to be safe may wait for what this node knows.
-        let waits = claim.is_some() && digest.aged > 0;
-        let more = digest.floor < flow.settled() || waits;
-        (present && more).then(|| FlowDigest {
-            key: digest.key,
-            upto: 0,
-            aged: 0,
-            floor: flow.settled(),
-            claim,
-            heard: Vec::new(),
-        })
-    }
-
-    fn last_large_flow(&self) -> u32 {
-        FlowId::large(self.last_large).map_or(u32::MAX, |flow| flow.0)
-    }
-
     /// Learns how far another one has a flow, and asks it for what is missing here; gives what that one is to know.
     fn compare_digest(
         &mut self,
@@ -297,8 +273,7 @@ impl Engine {
             return None;
         };
         // Of what is owed from a former life of the origin, nothing is known yet but the numbers.
-        let known = flow.newest_dest_set().map(|known| &known.set);
-        if known.is_some_and(|set| !spread::keeps(set)) {
+        if flow.newest_dest_set().is_some() && !spread::keeps(flow.mode) {
             return None;
         }
         // It may be a member of a later destination set than this node knows.
@@ -311,20 +286,27 @@ impl Engine {
         if node == digest.key.origin && digest.aged == 0 {
             return None;
         }
-        if node == digest.key.origin {
+        if node == digest.key.origin && !spread::origin_keeps(flow.mode) {
             // It asks because it waits for what this member knows.
             return Some(flow.answer());
         }
-        if flow.know_upto(now, digest.upto) {
+        // What nobody has but the origin is no loss to anybody if that dies, as long as no member has heard of it.
+        let from_origin = node == digest.key.origin;
+        if !from_origin && flow.know_upto(now, digest.upto) {
             flow.hear_of(now);
         }
         let first = flow.held() + 1;
         let last = flow.missing_upto(digest.aged);
         let missed = flow.missing_for(now).unwrap_or_default();
-        if first <= last && missed >= patience(digest.key) && flow.retained.begin_pull(now, first) {
+        let due = from_origin || missed >= patience(digest.key);
+        if first <= last && due && flow.retained.begin_pull(now, first) {
             self.pull(node, digest.key, first, last);
         }
+        self.weigh_interest(now, digest);
         let flow = self.flows_in.get(&digest.key)?;
+        if from_origin {
+            return flow.safety.is_some().then(|| flow.answer());
+        }
         let floor = flow.retained.floor();
         // Whoever keeps nothing gives no digests of its own, and is waited for; answers, which have no age, are not answered.
         let upto = flow.held();
@@ -354,6 +336,34 @@ impl Engine {
         }
     }
 
+    /// Another one may have everything that this member has, so that it may lose interest in telling.
+    fn weigh_interest(&mut self, now: Time, digest: &FlowDigest) {
+        let Some(flow) = self.flows_in.get_mut(&digest.key) else {
+            return;
+        };
+        if let Interest::LostOnceIn(times) = spread::of(flow.mode).on_equal_digest()
+            && digest.upto >= flow.held()
+            && self.rng.random_ratio(1, times)
+        {
+            flow.retained.lose_interest(now);
+            self.digest_later(digest.key);
+        }
+    }
+
+    /// Asks whoever passed a batch on for the destination set to which it refers, and for the batch again with whatever is missing before it.
+    pub(super) fn ask_for_set(&mut self, now: Time, node: NodeId, key: FlowKey, last: u64) {
+        let own = key.origin == self.me.id;
+        let over = self.forgotten.contains(key) || self.finished.contains(key);
+        if own || over || key.flow.is_large() {
+            return;
+        }
+        self.digests.expire(now);
+        let first = self.flows_in.get(&key).map_or(1, |flow| flow.held() + 1);
+        if self.digests.may_ask(now, key) {
+            self.pull(node, key, first, last);
+        }
+    }
+
     fn pull(&mut self, node: NodeId, key: FlowKey, first: u64, last: u64) {
         let first = first + u64::from(planted!(PullOneLate));
         if planted!(PullForgotten) || first > last {
@@ -377,10 +387,10 @@ impl Engine {
             return Ok(());
         };
         if pull.key.origin == self.me.id {
-            self.answer_own_pull((node, epoch), pull);
+            self.answer_own_pull(now, (node, epoch), pull);
             return Ok(());
         }
-        let waiting = self.peers.get(node).and_then(|peer| peer.session.as_ref());
+        let may_answer = self.may_answer_pull(node, pull.key);
         let Some(flow) = self.flows_in.get_mut(&pull.key) else {
             return Ok(());
         };
@@ -391,33 +401,15 @@ impl Engine {
             return Ok(());
         }
         let complete = !causal || flow.held() >= pull.last;
-        // However often it asks: no more is put on its way than others may have on theirs.
-        let bytes_max = self.limits.session_bytes_max / 2;
-        let lane = LaneName::of_flow(pull.key.flow);
-        let waits = waiting.is_some_and(|session| session.lane(lane).bytes() >= bytes_max);
-        if waits || planted!(PullUnanswered) {
+        if !may_answer || planted!(PullUnanswered) {
             return Ok(());
         }
-        // What was sent before is on its way, in a session that loses nothing.
-        let first = flow.retained.first_to_send(now, (node, epoch), pull.first);
-        if first > pull.last {
+        let held = flow.held();
+        let Some((first, wanted)) = flow.retained.take_wanted(now, (node, epoch), pull, held)
+        else {
             return Ok(());
-        }
-        let mut bytes = 0;
-        let wanted = flow.retained.range(first, pull.last);
-        let wanted: Vec<RetainedBatch> = wanted
-            .filter(|batch| is_meant(batch, node, epoch))
-            .take_while(|batch| {
-                let more = bytes < PULL_BYTES;
-                bytes += batch.body.len();
-                more
-            })
-            .cloned()
-            .collect();
-        let sent = wanted.last().map(|batch| batch.last);
-        flow.retained.on_sent(now, (node, epoch), sent);
+        };
         flow.hear_of(now);
-        flow.retained.on_news(now);
         self.digest_later(pull.key);
         if wanted.is_empty() && first == pull.first && complete {
             self.send_control_to(node, &Control::Gone(*pull));
@@ -428,13 +420,15 @@ impl Engine {
         Ok(())
     }
 
-    /// A peer asks for what this node sent itself: that comes anyway, if there is something for the peer.
-    fn answer_own_pull(&mut self, to: (NodeId, Epoch), pull: &Pull) {
-        let present = pull.key.epoch == self.me.epoch;
-        let flow = self.flows_out.get(&pull.key.flow).filter(|_| present);
-        if flow.is_some_and(|flow| !flow.is_meant(to, pull.last)) {
-            self.send_control_to(to.0, &Control::Gone(*pull));
-        }
+    /// Whether there is room on the way to a peer for the answer to a pull.
+    /// However often it asks: no more is put on its way than others may have on theirs.
+    pub(super) fn may_answer_pull(&self, node: NodeId, key: FlowKey) -> bool {
+        let session = self.peers.get(node).and_then(|peer| peer.session.as_ref());
+        let (bytes_max, lane) = (
+            self.limits.session_bytes_max / 2,
+            LaneName::of_flow(key.flow),
+        );
+        session.is_none_or(|session| session.lane(lane).bytes() < bytes_max)
     }
 
     /// A peer that was asked for messages has none of them.
@@ -445,7 +439,12 @@ impl Engine {
         self.on_stranger(now, pull.key, pull.last.min(SEQ_MAX));
     }
 
-    fn send_retained(&mut self, to: (NodeId, Epoch), key: FlowKey, batch: RetainedBatch) {
+    pub(super) fn send_retained(
+        &mut self,
+        to: (NodeId, Epoch),
+        key: FlowKey,
+        batch: RetainedBatch,
+    ) {
         self.announce(to, key, batch.version, &batch.known.encoded);
         let cargo = Cargo::Relay {
             key,
@@ -470,10 +469,4 @@ fn patience(key: FlowKey) -> Duration {
         true => LARGE_PATIENCE,
         false => DIGEST_DELAY,
     }
-}
-
-/// Whether a batch has something for this life of a node.
-fn is_meant(batch: &RetainedBatch, node: NodeId, epoch: Epoch) -> bool {
-    let member = batch.known.set.member(node);
-    member.is_some_and(|m| m.epoch == epoch && m.start <= batch.last)
 }

@@ -11,8 +11,8 @@ use crate::batch::{Batch, Note};
 use crate::canary::planted;
 use crate::flow_in::{FlowIn, Ready};
 use crate::large::{Incoming, Stage};
-use crate::mode::Mode;
 use crate::session::Cargo;
+use crate::spread;
 use crate::wire::{DataHead, DestMember, DestSet, FlowKey};
 
 /// How long a large payload that is over is kept in mind for other members that ask about it.
@@ -32,7 +32,7 @@ impl Engine {
         if !set.key.flow.is_large() || !head.oldest.is_large() || head.oldest > set.key.flow {
             return Err("a large payload with an impossible number");
         }
-        if set.mode != Mode::from(set.mode.dissemination) {
+        if set.mode != spread::mode_of_large(set.mode) {
             return Err("a large payload whose chunks are not in order, or wait to be safe");
         }
         if head.length.is_some_and(|length| length > LENGTH_MAX) {
@@ -88,7 +88,7 @@ impl Engine {
             start: 1,
             owed: Vec::new(),
         };
-        let mode = Mode::from(parent.mode.dissemination);
+        let mode = spread::mode_of_large(parent.mode);
         let (inbox, dead_since) = (parent.inbox(), parent.dead_since);
         if self.flows_in.len() >= FLOWS_IN_MAX {
             if let Some(inbox) = inbox {

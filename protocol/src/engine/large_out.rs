@@ -10,7 +10,7 @@ use crate::canary::planted;
 use crate::error::{ChunkError, MulticastError};
 use crate::flow_out::FlowOut;
 use crate::large::Outgoing;
-use crate::mode::Mode;
+use crate::spread;
 
 /// The most large payloads of one flow that are on their way at once.
 pub const LARGE_OPEN_MAX: usize = 16;
@@ -32,7 +32,7 @@ impl Engine {
             return Err(MulticastError::Full);
         }
         // What is announced waits until it is safe; the chunks of it need not wait again.
-        let mode = Mode::from(flow.mode.dissemination);
+        let mode = spread::mode_of_large(flow.mode);
         let role = flow.role.clone();
         let id = FlowId::large(self.last_large + 1).ok_or(MulticastError::Exhausted)?;
         let announcement = Batch::note(Note::Large { flow: id, length });

@@ -368,9 +368,9 @@ impl Engine {
             self.peers.on_bulk_acknowledged(node, bulk);
             self.peers.pump(self.me.epoch, node, &mut self.out);
             self.on_cargo_arrived(now, (node, acks.from), arrived);
-            self.on_flow_acks(node, acks.from, &acks.flows);
+            self.on_flow_acks(now, node, acks.from, &acks.flows);
         }
-        self.on_acks_around(node, acks.via);
+        self.on_acks_around(now, node, acks.via);
         self.wake_refused_flows();
         self.wake_refused_answers(node);
     }

@@ -13,6 +13,7 @@ use crate::flow_in::{Arrival, FlowIn, Ready};
 use crate::large::Stage;
 use crate::mode::Mode;
 use crate::notice::Started;
+use crate::spread;
 use crate::wire::{Dep, DestMember, DestSet, FlowKey, Owed, SEQ_MAX};
 
 /// Of a window, the part after which an acknowledgement is sent at once.
@@ -211,6 +212,7 @@ impl Engine {
         let last = first + u64::from(count) - 1;
         let untaken_bytes_max = self.untaken_bytes_max();
         let Some(flow) = self.flows_in.get_mut(&key) else {
+            self.ask_for_set(now, from, key, last);
             return Ok(());
         };
         flow.retained.rise(floor.min(flow.watermark()));
@@ -219,6 +221,11 @@ impl Engine {
             if planted!(DuplicateDelivered) {
                 self.deliver_duplicate(key, first, count, body.clone());
             }
+            return Ok(());
+        }
+        if flow.dest_set(version).is_none() && spread::origin_keeps(flow.mode) {
+            // Whoever is meant by it may not be this holding of the role.
+            self.ask_for_set(now, from, key, last);
             return Ok(());
         }
         if flow.untaken_bytes() + flow.early_bytes() >= untaken_bytes_max {

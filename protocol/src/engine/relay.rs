@@ -10,7 +10,7 @@ use crate::canary::planted;
 use crate::flow_in::KnownDestSet;
 use crate::retained::RetainedBatch;
 use crate::session::{Cargo, LaneName, OutFrame};
-use crate::spread;
+use crate::spread::{self, Audience};
 use crate::wire::{FlowKey, SEQ_MAX};
 
 impl Engine {
@@ -38,8 +38,9 @@ impl Engine {
         let Some(known) = flow.and_then(|flow| flow.dest_set(version)).cloned() else {
             return;
         };
-        let relayed = spread::relays(&known.set).then(|| known.clone());
-        if spread::keeps(&known.set) {
+        let audience = spread::of(known.set.mode).on_first_receipt();
+        let relayed = (audience != Audience::Nobody).then(|| known.clone());
+        if spread::keeps(known.set.mode) {
             let (head, body) = (head.clone(), body.clone());
             let batch = RetainedBatch {
                 first,
@@ -52,7 +53,13 @@ impl Engine {
             self.retain(now, key, batch);
         }
         if let Some(known) = relayed {
-            self.relay(now, (known, version), from, (first, last), head, body);
+            self.relay(
+                now,
+                (known, version),
+                (from, audience),
+                (first, last),
+                (head, body),
+            );
         }
     }
 
@@ -61,21 +68,31 @@ impl Engine {
         &mut self,
         now: Time,
         (known, version): (KnownDestSet, u32),
-        from: NodeId,
+        (from, audience): (NodeId, Audience),
         (first, last): (u64, u64),
-        head: &Bytes,
-        body: &Bytes,
+        (head, body): (&Bytes, &Bytes),
     ) {
         let key = known.set.key;
+        let awaits = spread::of(known.set.mode).awaits_relays();
+        let with_set = self.passes_on_set(key, version, audience);
+        let have_it = [self.me.id, from, key.origin];
+        let targets = audience.choose(
+            &known.set,
+            |member| !have_it.contains(&member.node),
+            |member| self.peers.is_linked(member.node),
+            &mut self.rng,
+        );
         let mut awaited_peers = 0;
         let forgotten = usize::from(planted!(RelayOneShort));
-        for member in spread::on_first_receipt(&known.set, self.me.id, from).skip(forgotten) {
+        for member in targets.iter().skip(forgotten) {
             let to = (member.node, member.epoch);
             // The origin may know before this node that the member is in a later life.
             let ended = self.peers.enter_life(to.0, to.1);
             self.on_life_ended(now, to.0, to.1, ended);
-            self.announce(to, key, version, &known.encoded);
-            let awaited = self.peers.is_linked(member.node);
+            if with_set {
+                self.announce(to, key, version, &known.encoded);
+            }
+            let awaited = awaits && self.peers.is_linked(member.node);
             let cargo = Cargo::Relay {
                 key,
                 upto: last,
@@ -96,9 +113,19 @@ impl Engine {
         if let Some(flow) = self.flows_in.get_mut(&key) {
             flow.await_relays(first, last, awaited_peers);
         }
-        for member in spread::on_first_receipt(&known.set, self.me.id, from) {
+        for member in targets {
             self.bound_session(member.node, self.limits.session_bytes_max);
         }
+    }
+
+    /// Whether the destination set goes with a batch to those to whom it is passed on, if they do not know it.
+    ///
+    /// Whoever passes on to all tells everybody once.
+    /// Whoever passes on to a few tells those who get the first batch with this version, and whoever else asks.
+    fn passes_on_set(&mut self, key: FlowKey, version: u32, audience: Audience) -> bool {
+        let flow = self.flows_in.get_mut(&key);
+        let first = flow.is_some_and(|flow| flow.retained.pass_on_set(version));
+        first || audience == Audience::All
     }
 
     /// A relayed batch arrived at a peer, or will not.

@@ -8,13 +8,12 @@ use std::collections::BTreeSet;
 use rolecast_membership::{Epoch, Identity, Membership, NodeId, Time};
 
 use super::Engine;
-use super::digest::TARGETS_MAX;
 use crate::api::{Delivery, Event, FlowId, Gap, Origin, Seq};
 use crate::canary::planted;
 use crate::flow_in::FlowIn;
-use crate::flow_out::FlowOut;
 use crate::mode::Order;
 use crate::safety::Safety;
+use crate::spread::ROUND_MAX;
 use crate::wire::{Control, DestSet, FlowDigest, FlowKey};
 
 /// What is to be told of which flow, and when; an entry counts as long as there is something to tell.
@@ -74,18 +73,6 @@ impl Engine {
         }
         self.wake_waiting(now, self.own_key(id));
         self.tell_later(now, self.own_key(id));
-    }
-
-    /// Whether messages of this life of a node wait here to be delivered.
-    pub(super) fn holds_back(&self, Origin { node, epoch }: Origin) -> bool {
-        let key = |flow| FlowKey {
-            origin: node,
-            epoch,
-            flow: FlowId(flow),
-        };
-        let mut flows = self.flows_in.range(key(0)..=key(u32::MAX));
-        let own = || self.flows_out.values().any(FlowOut::holds_back);
-        flows.any(|(_, flow)| flow.held() > flow.watermark()) || (node == self.me.id && own())
     }
 
     fn safety_of(&self, key: FlowKey) -> Option<&Safety> {
@@ -175,7 +162,7 @@ impl Engine {
         let reachable = linked([newest.as_deref(), first]);
         let digest = safety.digest(key, safety.held(), flow.retained.floor());
         let own = reachable.partition_point(|&(node, _)| node < me);
-        let mut targets = flow.retained.take_turns(own, &reachable, TARGETS_MAX);
+        let mut targets = flow.retained.take_turns(own, &reachable, ROUND_MAX);
         targets.extend(peers.is_linked(key.origin).then_some((key.origin, 1)));
         Some((digest, targets))
     }

@@ -13,7 +13,16 @@ use crate::error::MulticastError;
 use crate::flow_out::LostMember;
 use crate::mode::Order;
 use crate::session::{Cargo, LaneName, OutFrame};
+use crate::spread::{self, Audience};
 use crate::wire::{DataHead, FlowKey};
+
+/// To whom a batch goes.
+struct Targets {
+    members: Vec<(NodeId, Epoch)>,
+    /// Whether whoever does not know the destination set is sent it before.
+    with_set: bool,
+    cargo: Cargo,
+}
 
 impl Engine {
     pub(super) fn own_key(&self, flow: FlowId) -> FlowKey {
@@ -50,7 +59,6 @@ impl Engine {
         let last = first + u64::from(count) - 1;
         let floor = flow.settled();
         let (version, announcement) = flow.announcement(key);
-        let members: Vec<(NodeId, Epoch)> = flow.members().collect();
         let head = crate::wire::encode_head(&DataHead::Batch {
             key,
             version,
@@ -64,34 +72,82 @@ impl Engine {
             true => head,
             false => [&head[..], &prefix[..]].concat().into(),
         };
-        for &member in &members {
-            if member.0 == self.me.id {
-                continue;
+        let targets = self.originate(now, id, (first, last), (&head, body));
+        for member in targets.members {
+            if targets.with_set {
+                self.announce(member, key, version, &announcement);
             }
-            self.announce(member, key, version, &announcement);
             let frame = OutFrame {
                 head: head.clone(),
                 body: body.clone(),
-                cargo: Cargo::Own {
-                    flow: id,
-                    upto: last,
-                },
+                cargo: targets.cargo,
             };
             let to = (member.0, member.1, LaneName::of_flow(id));
             self.peers.push(self.me.epoch, to, frame, &mut self.out);
         }
+        let flow = &self.flows_out[&id];
+        let (members, is_own) = (flow.member_count(), flow.tenure_of(self.me.id).is_some());
         let waits = self.await_safety(now, id, (first, last), &batch);
         let large = self.flows_out.get(&id).and_then(|flow| flow.large.as_ref());
         let refused = large.is_some_and(|large| large.refused_here);
-        if members.is_empty() {
+        if members == 0 {
             self.settle_flow(id);
-        } else if !waits && !refused && members.iter().any(|(node, _)| *node == self.me.id) {
+        } else if !waits && !refused && is_own {
             self.deliver_own(id, first, last, batch);
         }
         Accepted {
             first: Seq(first),
             last: Seq(last),
-            members: members.len(),
+            members,
+        }
+    }
+
+    /// To whom a batch goes that was just numbered; keeps it for the others, if there are any.
+    fn originate(
+        &mut self,
+        now: Time,
+        id: FlowId,
+        (first, last): (u64, u64),
+        (head, body): (&Bytes, &Bytes),
+    ) -> Targets {
+        let (key, me) = (self.own_key(id), self.me.id);
+        let flow = self.flows_out.get_mut(&id).expect("it was just found");
+        let audience = spread::of(flow.mode).on_origination();
+        let others = |&(node, _): &(NodeId, Epoch)| node != me;
+        if audience == Audience::All {
+            return Targets {
+                members: flow.members().filter(others).collect(),
+                with_set: true,
+                cargo: Cargo::Own {
+                    flow: id,
+                    upto: last,
+                },
+            };
+        }
+        if spread::origin_keeps(flow.mode) && !planted!(OriginKeepsNothing) {
+            flow.keep(now, key, (first, last), (head.clone(), body.clone()));
+        }
+        let set = flow.dest_set(key);
+        let with_set = flow.retained.pass_on_set(set.version);
+        let chosen = audience.choose(
+            &set,
+            |member| member.node != me,
+            |member| self.peers.is_linked(member.node),
+            &mut self.rng,
+        );
+        let members = chosen.into_iter().map(|member| (member.node, member.epoch));
+        let members = members.collect();
+        self.digest_later(key);
+        // That one of them has it says nothing about what was sent before.
+        let cargo = Cargo::Relay {
+            key,
+            upto: last,
+            awaited: false,
+        };
+        Targets {
+            members,
+            with_set,
+            cargo,
         }
     }
 

@@ -88,6 +88,11 @@ impl Net {
             }
             "eager" => self.multicast(&words, Dissemination::Eager),
             "digest" => self.multicast(&words, Dissemination::Digest),
+            "gossip" => {
+                let fanout = words.number(1) as u8;
+                let rest = Words(words.0[1..].to_vec());
+                self.multicast(&rest, Dissemination::Gossip { fanout });
+            }
             "best-effort" => self.multicast(&words, Dissemination::BestEffort),
             "causal" => {
                 let mode = Mode {

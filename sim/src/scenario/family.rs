@@ -83,8 +83,11 @@ const BASE: Family = Family {
     spread: &[
         Dissemination::Digest,
         Dissemination::Digest,
+        Dissemination::Digest,
         Dissemination::Eager,
         Dissemination::BestEffort,
+        Dissemination::Gossip { fanout: 1 },
+        Dissemination::Gossip { fanout: 2 },
     ],
     safe_percent: 25,
     usual_percent: 60,
@@ -224,7 +227,11 @@ pub const FAMILIES: [Family; 17] = [
             ..FOCUSED
         },
         style: Style::Multicasts,
-        spread: &[Dissemination::Digest, Dissemination::Eager],
+        spread: &[
+            Dissemination::Digest,
+            Dissemination::Eager,
+            Dissemination::Gossip { fanout: 2 },
+        ],
         safe_percent: 85,
         nodes: &[3, 4, 4, 5, 5, 6],
         weight: 6,

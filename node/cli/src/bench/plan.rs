@@ -93,11 +93,7 @@ impl Plan {
             }
             .to_owned();
         };
-        let spreads = match promise.dissemination {
-            Dissemination::Eager => "eager",
-            Dissemination::Digest => "digest",
-            Dissemination::BestEffort => "best effort",
-        };
+        let spreads = promise.dissemination;
         let safe = match promise.k_safe {
             0 | 1 => String::new(),
             k => format!(", {k}-safe"),

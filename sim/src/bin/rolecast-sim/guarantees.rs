@@ -3,6 +3,8 @@
 //! Node 0 sends, and n others hold the role; every path takes one millisecond, and nothing else takes time, so that times are hops.
 //! What the mesh costs without multicasts is measured in a run of its own and taken off.
 
+mod gossip;
+
 use std::io;
 
 use rolecast_membership::{Profile, Time};
@@ -33,7 +35,7 @@ pub(crate) fn print(printer: &mut Printer) -> io::Result<()> {
             after_crash(printer, holders, mode)?;
         }
     }
-    Ok(())
+    gossip::print(printer)
 }
 
 /// What a multicast costs while nothing is broken.
@@ -63,6 +65,7 @@ fn costs(printer: &mut Printer, holders: Slot, mode: Mode, idle: &Statistics) ->
         );
         printer.print(&match mode.dissemination {
             Dissemination::Eager => copies.with(Goal::AtMost(1.02 * n)),
+            Dissemination::Gossip { fanout } => copies.with(Goal::AtMost(f64::from(fanout) + 1.0)),
             _ => copies.with(Goal::AtMost(1.02)),
         })?;
         let all = statistics.frame_bytes + statistics.datagram_bytes;
@@ -203,23 +206,21 @@ fn scenario(holders: Slot, traffic: Option<Traffic>, plan: FaultPlan) -> Scenari
 }
 
 fn title(mode: Mode) -> String {
-    let spread = match mode.dissemination {
-        Dissemination::Digest => "digest",
-        Dissemination::Eager => "eager",
-        _ => "best effort",
-    };
+    let spread = mode.dissemination;
     match mode.k_safe {
-        1 => spread.to_owned(),
+        1 => spread.to_string(),
         k => format!("{spread}, {k}-safe,"),
     }
 }
 
 const SPREAD: Mode = in_mode(Dissemination::Digest, 1);
 const EAGER: Mode = in_mode(Dissemination::Eager, 1);
+const GOSSIP: Mode = in_mode(Dissemination::gossip(), 1);
 /// What is measured.
-const MODES: [Mode; 5] = [
+const MODES: [Mode; 6] = [
     SPREAD,
     EAGER,
+    GOSSIP,
     in_mode(Dissemination::BestEffort, 1),
     in_mode(Dissemination::Digest, 2),
     in_mode(Dissemination::Digest, 4),

@@ -269,6 +269,7 @@ fn mode(stream: &mut Stream) -> Mode {
     };
     let order = match dissemination {
         Dissemination::BestEffort => Order::Fifo,
+        Dissemination::Gossip { .. } => *stream.pick(&[Order::Unordered, Order::Fifo]),
         _ => *stream.pick(&Order::ALL),
     };
     Mode {
