@@ -303,9 +303,7 @@ impl FlowIn {
         let safety = self.safety.as_ref();
         let deliverable = safety.map_or(u64::MAX, |safety| safety.deliverable());
         let deliverable = deliverable.min(self.allowed);
-        let next = self.watermark + 1;
-        let in_turn = |first, last| first <= next && last <= deliverable;
-        while let Some((first, early)) = self.early.pop_first_if(in_turn) {
+        while let Some((first, early)) = self.pop_in_turn(deliverable) {
             let EarlyBatch { last, batch, .. } = early;
             if last <= self.watermark {
                 continue;
@@ -329,6 +327,13 @@ impl FlowIn {
             }
         }
         self.pop_early()
+    }
+
+    /// Takes out the batch that follows what was delivered, if it ends at `deliverable` or before.
+    fn pop_in_turn(&mut self, deliverable: u64) -> Option<(u64, EarlyBatch)> {
+        let next = self.watermark + 1;
+        let in_turn = |first, last| first <= next && last <= deliverable;
+        self.early.pop_first_if(in_turn)
     }
 
     /// In causal order, the last message of the batch that is to be delivered next and is not allowed yet, and what it depends on.
@@ -627,6 +632,17 @@ mod tests {
     const NOW: Time = Time::ZERO;
 
     fn flow() -> FlowIn {
+        flow_of(Mode::default())
+    }
+
+    fn unordered_flow() -> FlowIn {
+        flow_of(Mode {
+            order: Order::Unordered,
+            ..Mode::default()
+        })
+    }
+
+    fn flow_of(mode: Mode) -> FlowIn {
         let origin = NodeId::from_bytes([1; 32]);
         let key = FlowKey {
             origin,
@@ -640,7 +656,7 @@ mod tests {
             start: 1,
             owed: Vec::new(),
         };
-        let mut flow = FlowIn::new(key, Mode::default(), &member, 1);
+        let mut flow = FlowIn::new(key, mode, &member, 1);
         flow.bind(Some(InboxId(1)));
         flow
     }
@@ -659,6 +675,22 @@ mod tests {
         ready(&mut flow);
         assert_eq!(flow.take_acknowledgement(), Some(2));
         assert_eq!(flow.take_acknowledgement(), None);
+    }
+
+    #[test]
+    fn everything_that_was_delivered_early_counts_once_what_was_missing_has_come() {
+        let mut flow = unordered_flow();
+        let mut take = |first: u64, last: u64| {
+            arrive(&mut flow, first, last);
+            assert_eq!(ready(&mut flow), [(first, last, 0)]);
+            flow.await_taking(first, last, 8);
+            flow.on_taken(last, 8);
+            flow.take_acknowledgement()
+        };
+        assert_eq!(take(2, 3), None);
+        assert_eq!(take(4, 11), None);
+        assert_eq!(take(12, 12), None);
+        assert_eq!(take(1, 1), Some(12));
     }
 
     fn batch(count: u32) -> Batch {
