@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,15 +16,15 @@ use rolecast_membership::{Epoch, NodeId, Time};
 
 use crate::batch::BATCH_OVERHEAD_BYTES;
 use crate::flow_in::KnownDestSet;
-use crate::wire::Pull;
+use crate::wire::{DestSet, Pull};
 
 /// What is kept of one flow, and how far the others are.
 #[derive(Debug, Default)]
 pub(crate) struct Retained {
     /// By first message, in the order of the numbers.
     batches: BTreeMap<u64, RetainedBatch>,
-    /// How many of them refer to each version of the destination set.
-    versions: BTreeMap<u32, usize>,
+    /// How many of them refer to each destination set, by its version: one each, unless the origin gives a version twice.
+    versions: BTreeMap<u32, Vec<(Arc<DestSet>, usize)>>,
     /// Bytes of the batches, and of each destination set that they refer to.
     bytes: usize,
     /// Everybody who is meant has everything up to here.
@@ -80,6 +81,11 @@ impl RetainedBatch {
     }
 }
 
+/// Whether a batch refers to this very destination set, which the two then share.
+fn is_of(set: &Arc<DestSet>, batch: &RetainedBatch) -> bool {
+    Arc::ptr_eq(set, &batch.known.set)
+}
+
 /// How long a digest waits for company.
 pub(crate) const DIGEST_DELAY: Duration = Duration::from_millis(5);
 /// The longest time between two digests of a flow of which something is kept.
@@ -119,22 +125,32 @@ impl Retained {
     }
 
     fn count_in(&mut self, batch: &RetainedBatch) {
-        let references = self.versions.entry(batch.version).or_default();
-        *references += 1;
-        if *references == 1 {
-            self.bytes += batch.known.len_bytes();
+        let sets = self.versions.entry(batch.version).or_default();
+        match sets.iter_mut().find(|(set, _)| is_of(set, batch)) {
+            Some((_, references)) => *references += 1,
+            None => {
+                sets.push((Arc::clone(&batch.known.set), 1));
+                self.bytes += batch.known.len_bytes();
+            }
         }
         self.bytes += batch.len_bytes();
     }
 
     fn count_out(&mut self, batch: &RetainedBatch) {
         self.bytes -= batch.len_bytes();
-        if let Entry::Occupied(mut references) = self.versions.entry(batch.version) {
-            *references.get_mut() -= 1;
-            if *references.get() == 0 {
-                references.remove();
+        let Entry::Occupied(mut version) = self.versions.entry(batch.version) else {
+            return;
+        };
+        let sets = version.get_mut();
+        if let Some(place) = sets.iter().position(|(set, _)| is_of(set, batch)) {
+            sets[place].1 -= 1;
+            if sets[place].1 == 0 {
+                sets.swap_remove(place);
                 self.bytes -= batch.known.len_bytes();
             }
+        }
+        if sets.is_empty() {
+            version.remove();
         }
     }
 
@@ -350,7 +366,7 @@ mod tests {
     use super::*;
     use crate::api::FlowId;
     use crate::mode::Mode;
-    use crate::wire::{DestSet, FlowKey};
+    use crate::wire::FlowKey;
 
     fn node(number: u8) -> NodeId {
         NodeId::from_bytes([number; 32])
@@ -383,6 +399,14 @@ mod tests {
             known,
             head: Bytes::new(),
             body: vec![0; bytes].into(),
+        }
+    }
+
+    /// A destination set that takes this many bytes.
+    fn set_of(bytes: usize) -> KnownDestSet {
+        KnownDestSet {
+            encoded: vec![0; bytes].into(),
+            ..batch(1, 1, 1).known
         }
     }
 
@@ -427,11 +451,11 @@ mod tests {
     #[test]
     fn a_destination_set_counts_once_for_all_batches_that_refer_to_it() {
         let mut retained = Retained::default();
-        let of_version = |first, version| {
-            let mut batch = batch(first, first, 10);
-            batch.version = version;
-            batch.known.encoded = vec![0; 100].into();
-            batch
+        let [one, two] = [set_of(100), set_of(100)];
+        let of_version = |first, version| RetainedBatch {
+            version,
+            known: if version == 1 { &one } else { &two }.clone(),
+            ..batch(first, first, 10)
         };
         for (first, version) in [(1, 1), (2, 1), (3, 2)] {
             retained.keep(Time::ZERO, of_version(first, version), 10_000);
@@ -446,6 +470,29 @@ mod tests {
         assert_eq!(retained.bytes(), each + set);
         retained.shrink_to(0);
         assert_eq!(retained.bytes(), 0);
+    }
+
+    #[test]
+    fn a_version_that_is_given_twice_counts_as_two_sets() {
+        let [short, long] = [set_of(100), set_of(300)];
+        let each = batch(1, 1, 10).len_bytes();
+        for order in [[&short, &long, &short], [&long, &short, &long]] {
+            let mut retained = Retained::default();
+            for (first, known) in (1..).zip(order) {
+                let known = known.clone();
+                let batch = RetainedBatch {
+                    known,
+                    ..batch(first, first, 10)
+                };
+                retained.keep(Time::ZERO, batch, 10_000);
+            }
+            assert_eq!(retained.bytes(), 3 * each + 400);
+            retained.rise(2);
+            assert_eq!(retained.bytes(), each + order[2].len_bytes());
+            retained.rise(3);
+            assert_eq!(retained.bytes(), 0);
+            assert!(retained.versions.is_empty());
+        }
     }
 
     #[test]

@@ -37,6 +37,11 @@ impl DestSets {
     /// Keeps one; the oldest make room.
     pub(super) fn insert(&mut self, set: DestSet, encoded: Bytes) {
         let version = set.version;
+        let known = self.by_version.get(&version);
+        if known.is_some_and(|known| known.encoded == encoded) {
+            // Whatever refers to it goes on sharing it.
+            return;
+        }
         let set = set.into();
         let known = KnownDestSet { set, encoded };
         self.bytes += known.len_bytes();
