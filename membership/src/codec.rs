@@ -306,7 +306,77 @@ fn take_message(buf: &mut impl Buf) -> Result<Message<Life>, CodecError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn any_life() -> impl Strategy<Value = Life> {
+        // The flow and the scope of an IPv6 address do not travel.
+        (any::<[u8; 32]>(), any::<u64>(), any::<(IpAddr, u16)>()).prop_map(|(id, epoch, addr)| {
+            Life(Identity {
+                id: NodeId::from_bytes(id),
+                epoch: Epoch(epoch),
+                addr: addr.into(),
+            })
+        })
+    }
+
+    fn message() -> impl Strategy<Value = Message<Life>> {
+        (0u8..11, any_life(), any::<u8>()).prop_map(|(tag, life, probe_number)| match tag {
+            0 => Message::Ping(probe_number),
+            1 => Message::Ack(probe_number),
+            2 => Message::PingReq {
+                target: life,
+                probe_number,
+            },
+            3 => Message::IndirectPing {
+                origin: life,
+                probe_number,
+            },
+            4 => Message::IndirectAck {
+                target: life,
+                probe_number,
+            },
+            5 => Message::ForwardedAck {
+                origin: life,
+                probe_number,
+            },
+            6 => Message::Announce,
+            7 => Message::Feed,
+            8 => Message::Gossip,
+            9 => Message::Broadcast,
+            _ => Message::TurnUndead,
+        })
+    }
+
+    fn update() -> impl Strategy<Value = Member<Life>> {
+        let states = vec![State::Alive, State::Suspect, State::Down];
+        (any_life(), any::<u16>(), proptest::sample::select(states))
+            .prop_map(|(life, incarnation, state)| Member::new(life, incarnation, state))
+    }
+
+    proptest! {
+        #[test]
+        fn every_packet_comes_back(
+            (src, dst) in (any_life(), any_life()),
+            src_incarnation in any::<u16>(),
+            message in message(),
+            updates in vec(update(), 0..4),
+        ) {
+            let header = Header { src, src_incarnation, dst, message: message.clone() };
+            let mut bytes = Vec::new();
+            PacketCodec.encode_header(&header, &mut bytes).expect("a vector grows");
+            put_updates(&mut bytes, &updates);
+            let parsed = parse(&bytes).expect("what was encoded can be decoded");
+            prop_assert_eq!((parsed.header.src.0, parsed.header.dst.0), (src.0, dst.0));
+            prop_assert_eq!(parsed.header.src_incarnation, src_incarnation);
+            prop_assert_eq!(parsed.header.message, message);
+            prop_assert_eq!(&parsed.updates, &updates);
+            bytes.push(0);
+            prop_assert!(parse(&bytes).is_none(), "nothing may follow a packet");
+        }
+    }
 
     fn life(number: u8, addr: &str) -> Life {
         let id = NodeId::from_bytes([number; 32]);

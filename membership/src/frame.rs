@@ -114,7 +114,72 @@ impl<'a> Frame<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::registry::Stamp;
+
+    fn node() -> impl Strategy<Value = NodeId> {
+        any::<[u8; 32]>().prop_map(NodeId::from_bytes)
+    }
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        (node(), any::<u64>(), any::<u64>()).prop_map(|(id, epoch, version)| Entry {
+            id,
+            stamp: Stamp {
+                epoch: Epoch(epoch),
+                version,
+            },
+        })
+    }
+
+    fn frame() -> impl Strategy<Value = Frame<'static>> {
+        let gone = (node(), any::<u64>(), any::<bool>()).prop_map(|(id, epoch, left)| Gone {
+            id,
+            epoch: Epoch(epoch),
+            left,
+        });
+        let identity = (node(), any::<u64>(), any::<(std::net::IpAddr, u16)>()).prop_map(
+            |(id, epoch, addr)| Identity {
+                id,
+                epoch: Epoch(epoch),
+                addr: addr.into(),
+            },
+        );
+        prop_oneof![
+            (any::<u64>(), any::<u32>()).prop_map(|(sum, count)| Frame::Digest { sum, count }),
+            (node(), node(), vec(entry(), 0..5)).prop_map(|(from, to, entries)| Frame::Have {
+                from,
+                to,
+                entries
+            }),
+            entry().prop_map(Frame::Hint),
+            vec(node(), 0..5).prop_map(Frame::Pull),
+            identity.prop_map(Frame::Farewell),
+            vec(gone, 0..5).prop_map(Frame::Gone),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_frame_comes_back(frame in frame(), tail in any::<u8>()) {
+            let encoded = frame.encode();
+            for end in 0..encoded.len() {
+                prop_assert_eq!(Frame::decode(&encoded[..end]), None, "cut at {}", end);
+            }
+            let longer = [&encoded[..], &[tail]].concat();
+            prop_assert_eq!(Frame::decode(&longer), None);
+            prop_assert_eq!(Frame::decode(&encoded), Some(frame));
+        }
+
+        #[test]
+        fn every_bundle_of_records_comes_back(records in vec(vec(any::<u8>(), 0..60), 0..5)) {
+            let frame = Frame::Records(records.iter().map(Vec::as_slice).collect());
+            let encoded = frame.encode();
+            prop_assert_eq!(Frame::decode(&encoded), Some(frame));
+        }
+    }
 
     #[test]
     fn frames_survive_the_way_through_bytes() {

@@ -12,6 +12,8 @@ mod api;
 mod blob;
 mod codec;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 mod gossip;
 mod id;
 mod inbound;

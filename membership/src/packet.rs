@@ -139,9 +139,38 @@ fn put_block(bytes: &mut Vec<u8>, block: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::Epoch;
     use crate::registry::Stamp;
+
+    proptest! {
+        #[test]
+        fn every_datagram_comes_back(
+            (live, low) in any::<(u16, u64)>(),
+            swim in vec(any::<u8>(), 0..300),
+            records in vec(vec(any::<u8>(), 0..100), 0..5),
+            (id, epoch, version) in any::<([u8; 32], u64, u64)>(),
+        ) {
+            let side = Side { live, low };
+            let hint = Entry {
+                id: NodeId::from_bytes(id),
+                stamp: Stamp { epoch: Epoch(epoch), version },
+            };
+            let mut builder = PacketBuilder::new(side, &swim);
+            for record in &records {
+                prop_assert!(builder.add(&News::Record(record).encode()));
+            }
+            prop_assert!(builder.add(&News::Hint(hint).encode()));
+            let bytes = builder.finish();
+            let packet = Packet::decode(&bytes).expect("it is whole");
+            prop_assert_eq!((packet.side, packet.swim), (side, &swim[..]));
+            let news = records.iter().map(|record| News::Record(record));
+            prop_assert!(packet.news.into_iter().eq(news.chain([News::Hint(hint)])));
+        }
+    }
 
     #[test]
     fn a_datagram_survives_the_way_through_bytes_and_no_cut_of_it_panics() {

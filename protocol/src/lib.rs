@@ -16,6 +16,8 @@ mod flow_in;
 mod flow_out;
 mod forgotten;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod hostile;
 mod lane;
 mod large;

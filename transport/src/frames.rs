@@ -114,7 +114,7 @@ const ALLOCATED_AT_ONCE: usize = 128 << 10;
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
-    use proptest::prelude::{any, prop_assert, proptest};
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
     use super::*;
 
@@ -184,6 +184,26 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn every_frame_comes_out_however_the_stream_is_cut(
+            frames in vec(vec(any::<u8>(), 0..300), 0..12),
+            cuts in vec(1usize..400, 1..40),
+        ) {
+            let mut stream = stream(&frames);
+            let mut deframer = Deframer::new(300);
+            let mut out = Vec::new();
+            for cut in cuts.into_iter().cycle() {
+                if stream.is_empty() {
+                    break;
+                }
+                let chunk = stream.split_to(cut.min(stream.len()));
+                let pushed = deframer.push(chunk, |frame| out.push(frame.to_vec()));
+                prop_assert_eq!(pushed, Ok(()));
+            }
+            prop_assert_eq!(out, frames);
+            prop_assert!(deframer.is_between_frames());
+        }
+
         #[test]
         fn whatever_arrives_gives_frames_within_the_limit_or_is_refused(
             chunks in vec(vec(any::<u8>(), 0..40), 0..40),

@@ -16,6 +16,8 @@ mod endpoint;
 mod entropy;
 mod event;
 mod frames;
+#[cfg(test)]
+mod fuzz;
 mod key;
 mod link;
 mod peers;

@@ -136,6 +136,23 @@ mod tests {
         assert_eq!(decode(&bytes), Ok(preface));
     }
 
+    /// A fuzz target, as in [`crate::fuzz`].
+    #[test]
+    fn fuzz() {
+        bolero::check!().with_iterations(2_000).for_each(|input| {
+            let Some((head, body)) = input.split_at_checked(HEAD) else {
+                return;
+            };
+            let Ok((minor, length)) = decode_head(head.try_into().unwrap()) else {
+                return;
+            };
+            if let Some(body) = body.get(..length) {
+                let preface = decode_body(minor, body);
+                assert_eq!(decode(&preface.encode()), Ok(preface));
+            }
+        });
+    }
+
     #[test]
     fn rubbish_is_refused() {
         for head in [*b"HTTP\0\0\x18\0", *b"RLCT\0\0\x17\0", *b"RLCT\0\0\xff\xff"] {
@@ -144,6 +161,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn every_preface_comes_back(
+            minor in any::<u16>(),
+            [instance, attempt, holds] in any::<[u64; 3]>(),
+        ) {
+            let preface = Preface { minor, instance, attempt, holds };
+            prop_assert_eq!(decode(&preface.encode()), Ok(preface));
+        }
+
         #[test]
         fn whatever_arrives_is_a_preface_or_is_refused(
             head in any::<[u8; HEAD]>(),
