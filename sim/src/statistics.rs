@@ -25,6 +25,8 @@ pub struct Statistics {
     pub datagrams: u64,
     /// Bytes of datagrams handed to links.
     pub datagram_bytes: u64,
+    /// Bytes that travelled in the heads of data frames: who is meant by batches, and what else is said of them.
+    pub data_head_bytes: u64,
     /// Bytes that travelled in the bodies of data frames.
     pub payload_bytes_sent: u64,
     /// Bytes of multicast payloads put into inboxes.

@@ -192,6 +192,7 @@ impl Watch {
             seen.statistics.frame_bytes += (head.len() + body.len()) as u64;
         }
         if class == Some(Class::Data) {
+            seen.statistics.data_head_bytes += head.len() as u64;
             seen.statistics.payload_bytes_sent += body.len() as u64;
         }
         seen.traffic.leaves(now, (from, to, class), (head, body));

@@ -69,6 +69,7 @@ impl World<'_> {
         self.statistics.frames += 1;
         self.statistics.frame_bytes += (head.len() + body.len()) as u64;
         if class != Class::Control {
+            self.statistics.data_head_bytes += head.len() as u64;
             self.statistics.payload_bytes_sent += body.len() as u64;
         }
     }

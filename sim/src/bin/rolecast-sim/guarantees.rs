@@ -3,6 +3,7 @@
 //! Node 0 sends, and n others hold the role; every path takes one millisecond, and nothing else takes time, so that times are hops.
 //! What the mesh costs without multicasts is measured in a run of its own and taken off.
 
+mod causal;
 mod gossip;
 
 use std::io;
@@ -35,6 +36,7 @@ pub(crate) fn print(printer: &mut Printer) -> io::Result<()> {
             after_crash(printer, holders, mode)?;
         }
     }
+    causal::print(printer)?;
     gossip::print(printer)
 }
 
