@@ -5,7 +5,8 @@
 //! Flows have numbers in that vector, which the destination set gives them, so that a change takes a few bytes.
 //!
 //! Not everything that a sender was given is meant for the receiver too.
-//! If it has heard of a flow, its state says from which message on it is; if not, it asks whoever sent the batch for what it waits for, and goes on when that one has nothing for it.
+//! If it has heard of a flow, its state says from which message on it is; if not, it asks whoever sent the batch for what it waits for, and the flow's origin, and goes on when one of them has nothing for it.
+//! If the origin is dead and nobody knows of the flow, what is waited for is given up with a `Gap`, whether it was meant for this node or not: nobody is left who could say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use rolecast_membership::{NodeId, Time};
 
 use super::Engine;
-use crate::api::FlowId;
+use crate::api::{Delivery, FlowId, Gap, Origin, Seq};
 use crate::canary::planted;
 use crate::flow_in::FlowIn;
 use crate::mode::Order;
@@ -26,19 +27,22 @@ pub(super) struct Causality {
     waiting: BTreeMap<FlowKey, BTreeSet<FlowKey>>,
     /// Flows of which whoever was asked has nothing more for this node, up to these messages.
     strangers: BTreeMap<FlowKey, u64>,
+    /// Flows that nobody knew, which were given up to these messages.
+    given_up: BTreeMap<FlowKey, u64>,
     asked: BTreeMap<FlowKey, Asked>,
 }
 
-/// When somebody was asked last for a flow, and since when it is waited for.
+/// When somebody was asked last for a flow, since when it is waited for, and up to which message.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     at: Option<Time>,
     since: Time,
+    upto: u64,
 }
 
 /// After so long, what was asked for and did not come is asked for again.
 const ASK_AGAIN: Duration = Duration::from_millis(400);
-/// The most flows of which it is remembered that they have nothing for this node.
+/// The most flows of which it is remembered that they have nothing for this node, or were given up.
 const STRANGERS_MAX: usize = 16_384;
 
 impl Engine {
@@ -118,18 +122,27 @@ impl Engine {
         let asked = asked.or_insert(Asked {
             at: None,
             since: now,
+            upto,
         });
+        asked.upto = asked.upto.max(upto);
         if asked.at.is_some_and(|at| now < at + ASK_AGAIN) {
             return;
         }
         asked.at = Some(now);
         let first = self.flows_in.get(&key).map_or(1, |flow| flow.held() + 1);
-        if first <= upto
-            && let Some(whom) = self.helper_of(waiting)
+        if first > upto {
+            return;
+        }
+        let last = upto;
+        let pull = Control::Pull(Pull { key, first, last });
+        let helper = self.helper_of(waiting);
+        // Whoever sent it knows best whether it is meant for this node.
+        let origin = Some(key.origin).filter(|&origin| self.peers.is_linked(origin));
+        for whom in helper
+            .into_iter()
+            .chain(origin.filter(|_| origin != helper))
         {
-            let last = upto;
-            let pull = Pull { key, first, last };
-            self.send_control_to(whom, &Control::Pull(pull));
+            self.send_control_to(whom, &pull);
         }
     }
 
@@ -138,12 +151,40 @@ impl Engine {
         if !self.causality.waiting.contains_key(&key) {
             return;
         }
-        let known = self.causality.strangers.entry(key).or_default();
-        *known = upto.max(*known);
-        while self.causality.strangers.len() > STRANGERS_MAX {
-            self.causality.strangers.pop_first();
-        }
+        raise(&mut self.causality.strangers, key, upto);
         self.wake_waiting(now, key);
+    }
+
+    /// How far a flow was given up before anything of it came.
+    pub(super) fn given_up_unknown(&self, key: FlowKey) -> u64 {
+        self.causality.given_up.get(&key).copied().unwrap_or(0)
+    }
+
+    /// Gives up what is waited for of a flow that nobody knows.
+    fn give_up_unknown(&mut self, now: Time, key: FlowKey) {
+        let waiting = self.causality.waiting.get(&key).into_iter().flatten();
+        let mut inboxes = waiting.filter_map(|waiting| self.flows_in.get(waiting)?.inbox());
+        let asked = self.causality.asked.get(&key);
+        let (Some(inbox), Some(&Asked { upto, .. })) = (inboxes.next(), asked) else {
+            self.on_stranger(now, key, SEQ_MAX);
+            return;
+        };
+        let strange = self.causality.strangers.get(&key).copied().unwrap_or(0);
+        let first = strange.max(self.given_up_unknown(key)) + 1;
+        raise(&mut self.causality.given_up, key, upto);
+        if first <= upto && !planted!(GapUnreported) {
+            let gap = Gap::Range {
+                origin: Origin {
+                    node: key.origin,
+                    epoch: key.epoch,
+                },
+                flow: key.flow,
+                first: Seq(first),
+                last: Seq(upto),
+            };
+            self.deliver(inbox, Delivery::Gap(gap));
+        }
+        self.on_stranger(now, key, upto);
     }
 
     /// A flow got further, or is known to have nothing for this node.
@@ -154,16 +195,21 @@ impl Engine {
     }
 
     /// Asks again for what is waited for, and gives up waiting for what nobody knows.
+    ///
+    /// As long as its origin lives, it comes in the end, or the origin says that it is not meant for this node; and a flow that is known gets on, or is forgotten, by itself.
     pub(super) fn look_after_causality(&mut self, now: Time) {
         let keys: Vec<FlowKey> = self.causality.waiting.keys().copied().collect();
         for key in keys {
-            let patience = match self.flows_in.contains_key(&key) {
-                true => self.limits.forget_after,
-                false => self.limits.gap_after,
-            };
-            let since = self.causality.asked.get(&key).map(|asked| asked.since);
-            if key.origin != self.me.id && since.is_none_or(|since| since + patience <= now) {
-                self.on_stranger(now, key, SEQ_MAX);
+            let comes = self.flows_in.contains_key(&key) || self.is_present(key);
+            let asked = self.causality.asked.get_mut(&key);
+            let since = asked.map(|asked| {
+                if comes {
+                    asked.since = now;
+                }
+                asked.since
+            });
+            if key.origin != self.me.id && !comes && self.is_out_of_patience(now, since) {
+                self.give_up_unknown(now, key);
             }
             self.wake_waiting(now, key);
         }
@@ -171,6 +217,23 @@ impl Engine {
         self.causality
             .asked
             .retain(|key, _| waiting.contains_key(key));
+    }
+
+    /// Whether the life that a flow belongs to goes on, as far as this node knows.
+    fn is_present(&self, key: FlowKey) -> bool {
+        let member = self.membership.member(key.origin);
+        member.is_some_and(|member| member.record.identity.epoch == key.epoch)
+    }
+
+    /// Whether a flow that nobody has spoken of is waited for no longer: a live member that is out of reach may yet have it.
+    fn is_out_of_patience(&self, now: Time, since: Option<Time>) -> bool {
+        let mut members = self.membership.members();
+        let cut_off = members.any(|member| !self.peers.is_linked(member.record.identity.id));
+        let patience = match cut_off {
+            true => self.limits.forget_after,
+            false => self.limits.gap_after,
+        };
+        since.is_none_or(|since| since + patience <= now)
     }
 
     /// Delivers whatever waits of a flow, in its own order at least.
@@ -187,5 +250,14 @@ impl Engine {
         let members = known.set.members.iter().map(|member| member.node);
         let mut all = std::iter::once(key.origin).chain(members);
         all.find(|&node| node != self.me.id && self.peers.is_linked(node))
+    }
+}
+
+/// Notes that something is so up to this message of a flow.
+fn raise(known: &mut BTreeMap<FlowKey, u64>, key: FlowKey, upto: u64) {
+    let before = known.entry(key).or_default();
+    *before = upto.max(*before);
+    while known.len() > STRANGERS_MAX {
+        known.pop_first();
     }
 }

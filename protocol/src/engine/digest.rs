@@ -400,7 +400,9 @@ impl Engine {
         if !causal && known.is_none_or(|known| known.set.member(node).is_none()) {
             return Ok(());
         }
-        let complete = !causal || flow.held() >= pull.last;
+        // To know that, it has to have been meant itself by all that is asked for, and to have got it.
+        let knows_all = flow.claim().is_some_and(|claim| claim.from <= pull.first);
+        let complete = !causal || knows_all && flow.held() >= pull.last;
         if !may_answer || planted!(PullUnanswered) {
             return Ok(());
         }

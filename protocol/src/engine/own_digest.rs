@@ -77,13 +77,14 @@ impl Engine {
         // Whoever gives a digest of what is to be safe may wait for what this node knows.
         let waits = claim.is_some() && digest.aged > 0;
         let more = digest.floor < flow.settled() || waits;
+        let heard = || flow.safety.as_ref().map(|own| own.safety.hearsay());
         (present && more).then(|| FlowDigest {
             key: digest.key,
             upto: 0,
             aged: 0,
             floor: flow.settled(),
             claim,
-            heard: Vec::new(),
+            heard: heard().filter(|_| waits).unwrap_or_default(),
         })
     }
 

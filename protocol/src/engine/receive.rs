@@ -177,6 +177,7 @@ impl Engine {
         if self.flows_in.len() >= FLOWS_IN_MAX && !self.flows_in.contains_key(&key) {
             return Err("one flow too many");
         }
+        let start = start.max(self.given_up_unknown(key) + 1);
         self.flows_in
             .entry(key)
             .or_insert_with(|| FlowIn::new(key, mode, member, start));

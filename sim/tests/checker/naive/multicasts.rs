@@ -298,7 +298,14 @@ impl<'a> History<'a> {
         });
         let sent_upto = sent.last().map_or(0, |sent| sent.sending.last.0);
         let never_sent = first < 1 || last > sent_upto;
-        let mut broken = if_broken(named.is_none() || told_before || never_sent, "gaps");
+        // Of causal messages that died with their origin, nobody may be left who knows for whom they were.
+        let batch = sent.iter().find(|sent| sent.positions().contains(&last));
+        let unsure = batch.is_some_and(|sent| {
+            let causal = sent.sending.mode.order == Order::Causal;
+            causal && !self.is_correct(origin.node, origin.epoch, sent.at)
+        });
+        let nobody = named.is_none() && !unsure;
+        let mut broken = if_broken(nobody || told_before || never_sent, "gaps");
         let pending = self.pending(&seat, origin, flow, first);
         broken.extend(if_broken(ordered && !pending.is_empty(), "order"));
         if let Some(seq) = named {
