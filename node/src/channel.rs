@@ -18,7 +18,7 @@ use crate::multicast_stream::MulticastStream;
 use crate::outbox::Outbox;
 use crate::request::{Anycast, Request, RequestAll};
 use crate::shared::Shared;
-use crate::slow::SlowReceivers;
+use crate::slow::{Policy, SlowReceivers};
 
 /// A sender's handle on a role: whatever is sent over it goes to whoever holds the role at that moment.
 ///
@@ -56,7 +56,7 @@ pub struct Channel {
 
 impl Channel {
     pub(crate) fn new(shared: Arc<Shared>, role: Result<RoleName, RoleNameError>) -> Self {
-        let outbox = role.map(|role| shared.outbox(role, Mode::default()));
+        let outbox = role.map(|role| shared.outbox(role, Mode::default(), Policy::Wait));
         Channel {
             shared,
             outbox,
@@ -171,13 +171,13 @@ impl Channel {
         let shared = &self.shared;
         let outbox = self
             .outbox
-            .map(|outbox| shared.outbox(outbox.role.name.clone(), change(outbox.mode)));
+            .map(|o| shared.outbox(o.role.name.clone(), change(o.mode), o.policy));
         Channel { outbox, ..self }
     }
 
     /// The same channel with another answer to a holder that does not take what was sent to it.
     ///
-    /// What is sent before is not changed by it.
+    /// Channels that evict have a sequence of multicasts of their own; those that wait share one, however long each waits.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -197,7 +197,15 @@ impl Channel {
     /// ```
     #[must_use]
     pub fn slow_receivers(self, slow: SlowReceivers) -> Self {
-        Channel { slow, ..self }
+        let shared = &self.shared;
+        let outbox = self
+            .outbox
+            .map(|o| shared.outbox(o.role.name.clone(), o.mode, slow.policy()));
+        Channel {
+            slow,
+            outbox,
+            ..self
+        }
     }
 
     /// The same channel with another way of choosing one holder for [`Channel::anycast`] and [`Channel::request`].

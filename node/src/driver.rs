@@ -291,6 +291,13 @@ impl Driver {
                 after,
                 upto,
             } => self.flows.lost(flow, node, after, upto),
+            Event::Evicted {
+                flow,
+                node,
+                after,
+                upto,
+            } => self.flows.evicted(flow, node, after, upto),
+            Event::Readmitted { flow, node, start } => self.flows.readmitted(flow, node, start),
             Event::Stable { flow, upto } => self.flows.stable(flow, upto),
             Event::Unstable { flow, first, upto } => self.flows.unstable(flow, first, upto),
             Event::Cancelled(to) => self.calls.cancelled(to),

@@ -10,7 +10,9 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use rolecast_membership::RoleName;
-use rolecast_protocol::{Delivery, Gap, InboxId, Messages, Origin, Refusal, Seq, Started, Ticket};
+use rolecast_protocol::{
+    Delivery, Gap, InboxId, Lagged, Messages, Origin, Refusal, Seq, Started, Ticket,
+};
 use tokio::sync::oneshot;
 
 use crate::command::{Command, Reply};
@@ -86,6 +88,10 @@ pub enum InboxItem {
     ///
     /// It comes before the sender's first message, if that is not the first one it ever sent so.
     Started(Started),
+    /// This program was so slow that a sender went on without it ([`SlowReceivers::Evict`](crate::SlowReceivers::Evict)): what that one sent meanwhile does not come.
+    ///
+    /// Everything that it had sent before was taken out before this; the inbox goes on with [`InboxItem::Started`] by itself.
+    Lagged(Lagged),
     /// Nothing more will come; the inbox ends after this.
     Closed(ClosedReason),
 }
@@ -112,6 +118,7 @@ impl InboxItem {
             InboxItem::Large(_)
             | InboxItem::Gap(_)
             | InboxItem::Started(_)
+            | InboxItem::Lagged(_)
             | InboxItem::Closed(_) => None,
         }
     }
@@ -396,6 +403,7 @@ impl Inbox {
             }
             Arrival::Delivery(Delivery::Gap(gap)) => Some(InboxItem::Gap(gap)),
             Arrival::Delivery(Delivery::Started(started)) => Some(InboxItem::Started(started)),
+            Arrival::Delivery(Delivery::Lagged(lagged)) => Some(InboxItem::Lagged(lagged)),
             // The driver hands these over in another form.
             Arrival::Delivery(
                 Delivery::Large { .. } | Delivery::Chunk { .. } | Delivery::LargeEnd { .. },
@@ -505,6 +513,7 @@ pub(crate) fn refuse(shared: &Shared, arrival: Arrival, refusal: Refusal) {
         }
         Delivery::Gap(_)
         | Delivery::Started(_)
+        | Delivery::Lagged(_)
         | Delivery::Large { .. }
         | Delivery::Chunk { .. }
         | Delivery::LargeEnd { .. } => {}

@@ -21,11 +21,13 @@ use crate::error::{ClosedReason, NotSent};
 use crate::role::Role;
 use crate::settlement::Settlement;
 use crate::shared::Shared;
+use crate::slow::Policy;
 use crate::upload::{Announcement, Upload};
 
 pub(crate) struct Outbox {
     pub(crate) role: Arc<Role>,
     pub(crate) mode: Mode,
+    pub(crate) policy: Policy,
     pub(crate) settlement: Settlement,
     room: Semaphore,
     /// One permit for each large payload that may be on its way.
@@ -76,10 +78,11 @@ struct Gathered {
 }
 
 impl Outbox {
-    pub(crate) fn new(role: Arc<Role>, mode: Mode) -> Self {
+    pub(crate) fn new(role: Arc<Role>, mode: Mode, policy: Policy) -> Self {
         Outbox {
             role,
             mode,
+            policy,
             settlement: Settlement::default(),
             room: Semaphore::new(ROOM_BYTES),
             larges: Arc::new(Semaphore::new(LARGE_OPEN_MAX)),

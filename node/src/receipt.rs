@@ -130,7 +130,7 @@ impl Receipt {
         self.outbox.role.holders().unwrap_or(0)
     }
 
-    /// Waits until every holder has taken the message or was lost, and says which.
+    /// Waits until every holder has taken the message, was lost or was evicted, and says which.
     ///
     /// A holder has taken a message when its program has got it from its inbox, and a large one when its program has read all of it, or dropped it.
     /// Cancel safe: it only waits.
@@ -166,14 +166,17 @@ impl Receipt {
             Waited::Refused => Ok(Outcome {
                 acknowledged: 0,
                 lost: Vec::new(),
+                evicted: Vec::new(),
                 refused: true,
                 too_large: Vec::new(),
             }),
-            Waited::Done | Waited::GivenUp => {
-                let (members, lost) = self.outbox.settlement.outcome(self.seq);
+            Waited::Done | Waited::GivenUp | Waited::Evicted => {
+                let ends = self.outbox.settlement.outcome(self.seq);
+                let missing = ends.lost.len() + ends.evicted.len();
                 Ok(Outcome {
-                    acknowledged: members.saturating_sub(lost.len()),
-                    lost,
+                    acknowledged: ends.members.saturating_sub(missing),
+                    lost: ends.lost,
+                    evicted: ends.evicted,
                     refused: false,
                     too_large: Vec::new(),
                 })
@@ -191,6 +194,7 @@ impl Receipt {
         Ok(Outcome {
             acknowledged: ends.members.saturating_sub(missing),
             lost: ends.lost,
+            evicted: Vec::new(),
             refused: false,
             too_large: ends.refused,
         })
@@ -229,6 +233,7 @@ impl Receipt {
             Waited::Done => Ok(()),
             Waited::Refused => Err(NotStable::TooFewHolders),
             Waited::GivenUp => Err(NotStable::GivenUp),
+            Waited::Evicted => Err(NotStable::Evicted),
             Waited::Closed => Err(NotStable::Closed(self.outbox.closed_reason())),
         }
     }
@@ -276,6 +281,8 @@ pub struct Outcome {
     pub acknowledged: usize,
     /// The holders that left or were declared down before they acknowledged it: each may have taken it or not.
     pub lost: Vec<NodeId>,
+    /// The holders that this node went on without before they acknowledged it, because they were too slow ([`SlowReceivers::Evict`](crate::SlowReceivers::Evict)): each gets it yet, or is told that it lags.
+    pub evicted: Vec<NodeId>,
     /// Whether the message was sent to nobody after all, because fewer nodes held the role when its turn came than the channel's [`k_safe`](crate::Channel::k_safe) asks for.
     pub refused: bool,
     /// The holders that take no payload of this length, and have not got this one.
@@ -299,6 +306,9 @@ impl Outcome {
     /// ```
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.lost.is_empty() && self.too_large.is_empty() && !self.refused
+        self.lost.is_empty()
+            && self.evicted.is_empty()
+            && self.too_large.is_empty()
+            && !self.refused
     }
 }

@@ -25,6 +25,8 @@ struct History {
     members: VecDeque<(Seq, usize)>,
     /// Who was lost, and for which messages: above the first and up to the second.
     lost: VecDeque<(NodeId, Seq, Seq)>,
+    /// Who was left out because it was too slow, and what it had not taken: above the first and up to the second.
+    evicted: VecDeque<(NodeId, Seq, Seq)>,
     /// Which messages were refused, or given up before enough members held them: from the first to the second.
     refused: VecDeque<(Seq, Seq)>,
     unstable: VecDeque<(Seq, Seq)>,
@@ -39,8 +41,21 @@ pub(crate) enum Waited {
     Refused,
     /// It was given up.
     GivenUp,
+    /// Nobody is left to wait for who was not left out.
+    Evicted,
     /// That will never be known.
     Closed,
+}
+
+/// How a message ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ends {
+    /// How many members it went to.
+    pub(crate) members: usize,
+    /// Those that were lost before they took it.
+    pub(crate) lost: Vec<NodeId>,
+    /// Those that were left out before they took it.
+    pub(crate) evicted: Vec<NodeId>,
 }
 
 impl Settlement {
@@ -59,6 +74,11 @@ impl Settlement {
     /// A member is gone before it took the messages above `after` and up to `upto`.
     pub(crate) fn lost(&self, node: NodeId, after: Seq, upto: Seq) {
         push_bounded(&mut self.history().lost, (node, after, upto));
+    }
+
+    /// A member was left out before it took the messages above `after` and up to `upto`.
+    pub(crate) fn evicted(&self, node: NodeId, after: Seq, upto: Seq) {
+        push_bounded(&mut self.history().evicted, (node, after, upto));
     }
 
     /// Everything up to `upto` is taken, or lost.
@@ -123,10 +143,11 @@ impl Settlement {
         if k_safe > 1 || settled.is_none() {
             return None;
         }
-        let (members, lost) = self.outcome(seq);
-        Some(match members > lost.len() {
+        let ends = self.outcome(seq);
+        Some(match ends.members > ends.lost.len() + ends.evicted.len() {
             true => Waited::Done,
-            false => Waited::GivenUp,
+            false if ends.evicted.is_empty() => Waited::GivenUp,
+            false => Waited::Evicted,
         })
     }
 
@@ -146,20 +167,24 @@ impl Settlement {
         }
     }
 
-    /// How many members message `seq` went to, and which of them were lost.
-    pub(crate) fn outcome(&self, seq: Seq) -> (usize, Vec<NodeId>) {
+    /// How many members message `seq` went to, and what became of those that have not taken it.
+    pub(crate) fn outcome(&self, seq: Seq) -> Ends {
         let history = self.history();
         let members = history
             .members
             .iter()
             .rev()
             .find(|&&(first, _)| first <= seq);
-        let lost = history
-            .lost
-            .iter()
-            .filter(|&&(_, after, upto)| after < seq && seq <= upto);
-        let lost: Vec<NodeId> = lost.map(|&(node, ..)| node).collect();
-        (members.map_or(0, |&(_, members)| members), lost)
+        let named = |ranges: &VecDeque<(NodeId, Seq, Seq)>| {
+            let named = ranges.iter();
+            let named = named.filter(|&&(_, after, upto)| after < seq && seq <= upto);
+            named.map(|&(node, ..)| node).collect()
+        };
+        Ends {
+            members: members.map_or(0, |&(_, members)| members),
+            lost: named(&history.lost),
+            evicted: named(&history.evicted),
+        }
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
@@ -203,11 +228,13 @@ mod tests {
             (8, 3, vec![node(7)]),
             (9, 2, vec![]),
         ] {
-            assert_eq!(
-                settlement.outcome(Seq(seq)),
-                (members, lost),
-                "message {seq}"
-            );
+            let evicted = Vec::new();
+            let ends = Ends {
+                members,
+                lost,
+                evicted,
+            };
+            assert_eq!(settlement.outcome(Seq(seq)), ends, "message {seq}");
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::command::Command;
 use crate::error::{ClosedReason, NotSent};
 use crate::outbox::Outbox;
 use crate::role::Role;
+use crate::slow::Policy;
 use crate::upload::Upload;
 
 pub(crate) struct Shared {
@@ -51,11 +52,11 @@ struct Gate {
     closed: bool,
 }
 
-/// One [`Role`] per role in use, one [`Outbox`] per role and mode.
+/// One [`Role`] per role in use, one [`Outbox`] per role, mode and policy.
 #[derive(Default)]
 struct Names {
     roles: BTreeMap<RoleName, Weak<Role>>,
-    outboxes: BTreeMap<(RoleName, Mode), Arc<Outbox>>,
+    outboxes: BTreeMap<(RoleName, Mode, Policy), Arc<Outbox>>,
     /// Why no outbox takes anything any more, if so.
     closing: Option<ClosedReason>,
     /// When there are more than this, those that nobody uses are removed.
@@ -243,19 +244,20 @@ impl Shared {
         self.names().roles.get(name).and_then(Weak::upgrade)
     }
 
-    /// The one outbox for this role and mode.
-    pub(crate) fn outbox(&self, name: RoleName, mode: Mode) -> Arc<Outbox> {
+    /// The one outbox for this role, mode and policy.
+    pub(crate) fn outbox(&self, name: RoleName, mode: Mode, policy: Policy) -> Arc<Outbox> {
         let mut names = self.names();
         names.prune();
         let role = names.role(&name);
-        let create = || Arc::new(Outbox::new(role, mode));
+        let create = || Arc::new(Outbox::new(role, mode, policy));
         if let Some(reason) = names.closing {
             let outbox = create();
             outbox.refuse(NotSent::Closed(reason));
             outbox.close();
             return outbox;
         }
-        Arc::clone(names.outboxes.entry((name, mode)).or_insert_with(create))
+        let outbox = names.outboxes.entry((name, mode, policy));
+        Arc::clone(outbox.or_insert_with(create))
     }
 
     // A panic while one of the locks is held leaves lists that are still well-formed.

@@ -40,6 +40,14 @@ pub enum SlowReceivers {
         /// After so long nothing is sent, and the multicast fails with [`NotSent::TimedOut`]; without it, the wait has no end.
         deadline: Option<Duration>,
     },
+    /// The sender goes on without holders that keep the window shut.
+    ///
+    /// Such a holder is out of the destination set of what is sent from then on, receipts name it in [`Outcome::evicted`](crate::Outcome::evicted), and it gets what it has, then [`InboxItem::Lagged`](crate::InboxItem::Lagged), and goes on where the sender is.
+    /// A large payload on its way is not concerned: it waits for whoever reads it.
+    Evict {
+        /// How long the window may be shut, while there is something to send.
+        after: Duration,
+    },
 }
 
 impl SlowReceivers {
@@ -47,6 +55,32 @@ impl SlowReceivers {
     pub(crate) fn deadline(self) -> Option<Duration> {
         match self {
             SlowReceivers::Wait { deadline } => deadline,
+            SlowReceivers::Evict { .. } => None,
+        }
+    }
+
+    /// What makes a flow of its own.
+    pub(crate) fn policy(self) -> Policy {
+        match self {
+            SlowReceivers::Wait { .. } => Policy::Wait,
+            SlowReceivers::Evict { after } => Policy::Evict(after),
+        }
+    }
+}
+
+/// What all channels that share an outbox do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Policy {
+    Wait,
+    Evict(Duration),
+}
+
+impl Policy {
+    /// How long the window may be shut before somebody is evicted.
+    pub(crate) fn evict_after(self) -> Option<Duration> {
+        match self {
+            Policy::Wait => None,
+            Policy::Evict(after) => Some(after),
         }
     }
 }

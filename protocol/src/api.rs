@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rolecast_membership::{Epoch, Event as MembershipEvent, NodeId, RoleName};
 
 use crate::batch::Batch;
-use crate::notice::Started;
+use crate::notice::{Lagged, Started};
 use crate::wire::FlowKey;
 
 /// The name that the driver gave to one connection; never used again within one engine.
@@ -312,6 +312,8 @@ pub enum Delivery {
     Gap(Gap),
     /// A flow of which the inbox gets nothing before a certain message, because it was sent before.
     Started(Started),
+    /// Messages that this inbox does not get because its program was too slow, before [`Delivery::Started`] if the flow goes on.
+    Lagged(Lagged),
 }
 
 /// How a large payload ended at one member.
@@ -495,6 +497,27 @@ pub enum Event {
         after: Seq,
         /// The last message that was sent to it.
         upto: Seq,
+    },
+    /// A member kept the window shut for too long: the flow goes on without it, and it has not acknowledged these messages.
+    /// It may take them yet, or is told that it lags.
+    Evicted {
+        /// Which flow.
+        flow: FlowId,
+        /// Which member.
+        node: NodeId,
+        /// The last message that it acknowledged.
+        after: Seq,
+        /// The last message that was sent to it.
+        upto: Seq,
+    },
+    /// A member that was evicted has taken what it had, and is meant again.
+    Readmitted {
+        /// Which flow.
+        flow: FlowId,
+        /// Which member.
+        node: NodeId,
+        /// The first message that is meant for it.
+        start: Seq,
     },
     /// A member takes nothing of a large payload, or nothing more, because it is longer than it takes.
     LargeRefused {

@@ -82,6 +82,16 @@ mod list {
         /// A flow is settled as far as its fastest member is.
         SettledByFastest,
 
+        // Slow receivers.
+        /// A member that was evicted goes on holding the window.
+        EvictedStillHoldsWindow,
+        /// A member that was evicted is not told so.
+        EvictedUntold,
+        /// A member has half the time before it is evicted.
+        EvictedTooSoon,
+        /// What an inbox did not get because it was evicted is not reported.
+        LaggedUnreported,
+
         // Receiving.
         /// A relayed message is delivered again.
         DuplicateDelivered,

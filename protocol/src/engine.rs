@@ -1,12 +1,13 @@
 //! The engine: what one node does with messages.
 //!
-//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`send`], [`receive`], [`relay`], [`missing`] and [`acknowledge`] are what becomes of a multicast, [`large_out`] and [`large_in`] of a large one, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what, and [`usage`] and [`budget`] tell and bound how much is kept.
+//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`send`], [`receive`], [`relay`], [`missing`], [`acknowledge`] and [`evict`] are what becomes of a multicast, [`large_out`] and [`large_in`] of a large one, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what, and [`usage`] and [`budget`] tell and bound how much is kept.
 
 mod acknowledge;
 mod budget;
 mod call;
 mod causal;
 mod digest;
+mod evict;
 mod large_in;
 mod large_out;
 mod links;
@@ -52,6 +53,7 @@ use crate::spread;
 use crate::wire::FlowKey;
 use causal::Causality;
 use digest::DueDigests;
+use evict::DueEvictions;
 pub use large_out::LARGE_OPEN_MAX;
 use safe::DueTells;
 
@@ -76,7 +78,7 @@ pub struct Engine {
     /// Who holds what among the live members and this node.
     holders: BTreeMap<RoleName, BTreeMap<NodeId, (Epoch, Tenure)>>,
     flows_out: BTreeMap<FlowId, FlowOut>,
-    flows_by_role: BTreeMap<(RoleName, Mode), FlowId>,
+    flows_by_role: BTreeMap<(RoleName, Mode, Option<Duration>), FlowId>,
     flows_in: BTreeMap<FlowKey, FlowIn>,
     forgotten: Forgotten,
     /// The number of the large payload sent last.
@@ -87,6 +89,7 @@ pub struct Engine {
     acks: DueAcks,
     digests: DueDigests,
     tells: DueTells,
+    evictions: DueEvictions,
     causality: Causality,
     tick_at: Time,
     /// See [`Engine::relayed`].
@@ -182,6 +185,7 @@ impl Engine {
             acks: DueAcks::default(),
             digests: DueDigests::default(),
             tells: DueTells::default(),
+            evictions: DueEvictions::default(),
             causality: Causality::default(),
             tick_at: now + TICK,
             relayed: 0,
@@ -237,6 +241,7 @@ impl Engine {
             self.acks.at,
             self.digests.at(),
             self.tells.at(),
+            self.evictions.at(),
             self.calls.next_deadline(),
             self.peers.next_dial(),
         ];
@@ -292,12 +297,26 @@ impl Engine {
         role: RoleName,
         mode: impl Into<Mode>,
     ) -> Result<FlowId, OpenFlowError> {
+        self.open_evicting_flow(now, role, mode, None)
+    }
+
+    /// The same, of a flow that goes on without members that keep its window shut for so long; such a flow is another one than those that wait.
+    ///
+    /// # Errors
+    /// [`OpenFlowError`]: no flow was opened.
+    pub fn open_evicting_flow(
+        &mut self,
+        now: Time,
+        role: RoleName,
+        mode: impl Into<Mode>,
+        evict_after: Option<Duration>,
+    ) -> Result<FlowId, OpenFlowError> {
         let mode: Mode = mode.into();
         let mode = Mode {
             k_safe: mode.k_safe.max(1),
             ..mode
         };
-        let key = (role, mode);
+        let key = (role, mode, evict_after);
         if let Some(&flow) = self.flows_by_role.get(&key) {
             return Ok(flow);
         }
@@ -315,7 +334,8 @@ impl Engine {
         }
         let number = u32::try_from(self.flows_by_role.len()).expect("flows are few") + 1;
         let id = FlowId(number);
-        let flow = FlowOut::new(id, key.0.clone(), mode, (self.me.id, self.me.epoch));
+        let mut flow = FlowOut::new(id, key.0.clone(), mode, (self.me.id, self.me.epoch));
+        flow.evict_after(evict_after);
         self.flows_out.insert(id, flow);
         self.refresh_flow(id);
         self.flows_by_role.insert(key, id);
@@ -558,6 +578,7 @@ impl Engine {
             self.send_due_digests(now);
         }
         self.send_due_tells(now);
+        self.evict_slow(now);
         if self.tick_at <= now && self.needs_tick() {
             self.tick_at = now + TICK;
             self.tick(now);
@@ -621,7 +642,8 @@ impl Engine {
             | Delivery::Chunk { .. }
             | Delivery::LargeEnd { .. }
             | Delivery::Gap(_)
-            | Delivery::Started(_) => {
+            | Delivery::Started(_)
+            | Delivery::Lagged(_) => {
                 self.out.push_back(Output::Deliver { inbox, delivery });
                 return;
             }

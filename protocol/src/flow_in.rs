@@ -4,6 +4,7 @@
 
 mod dest_sets;
 mod early;
+mod evicted;
 mod untaken;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use rolecast_membership::{Epoch, NodeId, Tenure, Time};
 use self::dest_sets::DestSets;
 pub(crate) use self::dest_sets::KnownDestSet;
 use self::early::{Early, EarlyBatch};
+use self::evicted::EvictedIn;
 use self::untaken::Untaken;
 use crate::api::InboxId;
 use crate::batch::Batch;
@@ -68,6 +70,8 @@ pub(crate) struct FlowIn {
     pub(crate) unacked_bytes: usize,
     /// Since when the origin's life is over.
     pub(crate) dead_since: Option<Time>,
+    /// If its origin goes on without this node, what is known of that.
+    evicted: Option<EvictedIn>,
     /// If its messages are the chunks of a large payload, what is known of that.
     pub(crate) large: Option<Incoming>,
 }
@@ -136,6 +140,7 @@ impl FlowIn {
             acked_directly: start - 1,
             unacked_bytes: 0,
             dead_since: None,
+            evicted: None,
             large: None,
         }
     }
@@ -195,6 +200,7 @@ impl FlowIn {
         }
         self.known_upto = 0;
         self.missing_since = None;
+        self.evicted = None;
         self.untaken.clear();
         self.relays.clear();
         self.acked = self.watermark;
@@ -404,7 +410,10 @@ impl FlowIn {
     /// When the missing messages are given up, if some are missing and the origin's life is over.
     /// As long as it lives, its session brings everything in the end.
     pub(crate) fn gives_up_at(&self, gap_after: Duration) -> Option<Time> {
-        let since = self.missing_since?.max(self.dead_since?);
+        let Some(dead_since) = self.dead_since else {
+            return self.evicted_gives_up_at(gap_after);
+        };
+        let since = self.missing_since?.max(dead_since);
         if planted!(GivenUpTooSoon) {
             return Some(since);
         }
@@ -601,6 +610,11 @@ impl FlowIn {
     /// Everything up to here was delivered, refused, or given up.
     pub(crate) fn watermark(&self) -> u64 {
         self.watermark
+    }
+
+    /// The newest version of the destination set that is known.
+    pub(crate) fn newest_version(&self) -> u32 {
+        self.newest_version
     }
 
     /// This node's holding of the role, as the origin sees it.

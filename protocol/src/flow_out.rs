@@ -1,11 +1,14 @@
 //! The sending side of a flow: who is meant, what is on the way, and how far each member is.
 
+mod evicted;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, RoleName, Tenure, Time};
 
+use self::evicted::Eviction;
 use crate::api::FlowId;
 use crate::batch::Batch;
 use crate::canary::planted;
@@ -58,6 +61,8 @@ pub(crate) struct FlowOut {
     pub(crate) retained: Retained,
     /// Whether a batch was refused for want of room since the flow was last writable.
     pub(crate) refused: bool,
+    /// Which members it goes on without.
+    eviction: Eviction,
     /// If its messages are the chunks of a large payload, what is known of that.
     pub(crate) large: Option<Outgoing>,
 }
@@ -159,6 +164,7 @@ impl FlowOut {
             told_version: 0,
             retained: Retained::default(),
             refused: false,
+            eviction: Eviction::default(),
             large: None,
         }
     }
@@ -168,7 +174,11 @@ impl FlowOut {
         let same = |holder: &Holder, member: &MemberOut| {
             (holder.epoch, holder.tenure) == (member.epoch, member.tenure)
         };
-        let unchanged = holders.len() == self.members.len()
+        let forgot = self.forget_evicted(holders);
+        let holders = holders.iter().filter(|holder| !self.is_evicted(holder));
+        let holders: Vec<Holder> = holders.copied().collect();
+        let unchanged = !forgot
+            && holders.len() == self.members.len()
             && holders.iter().all(|h| {
                 self.members
                     .get(&h.node)
@@ -177,11 +187,9 @@ impl FlowOut {
         if unchanged {
             return Vec::new();
         }
-        self.version += 1;
-        self.announcement = None;
-        self.set = None;
+        self.on_set_changed();
         let mut before = std::mem::take(&mut self.members);
-        for holder in holders {
+        for holder in &holders {
             let member = match before.get(&holder.node) {
                 Some(member) if same(holder, member) => {
                     before.remove(&holder.node).expect("it was just found")
@@ -239,10 +247,14 @@ impl FlowOut {
             return false;
         }
         self.members.remove(&node);
+        self.on_set_changed();
+        true
+    }
+
+    fn on_set_changed(&mut self) {
         self.version += 1;
         self.announcement = None;
         self.set = None;
-        true
     }
 
     /// Whether it is meant for this holding of the role.
@@ -255,19 +267,19 @@ impl FlowOut {
     pub(crate) fn renew(&mut self, own: (NodeId, Epoch)) -> Vec<LostMember> {
         let upto = self.next - 1;
         let former = std::mem::replace(&mut self.epoch, own.1);
-        self.version += 1;
-        self.announcement = None;
-        self.set = None;
+        self.on_set_changed();
         self.in_flight.clear();
         self.in_flight_bytes = 0;
         self.retained = Retained::default();
         let mut lost = Vec::new();
         let begun = self.is_under_way();
+        let evicted: Vec<NodeId> = self.renew_evicted();
         for (&node, member) in &mut self.members {
             if node == own.0 {
                 member.epoch = own.1;
             }
-            if member.acked < upto || begun {
+            // Of whoever was left out it is known.
+            if (member.acked < upto || begun) && !evicted.contains(&node) {
                 lost.push(LostMember {
                     node,
                     after: member.acked,
@@ -342,6 +354,7 @@ impl FlowOut {
     pub(crate) fn settle(&mut self) -> Option<u64> {
         let last = self.next - 1;
         let acked = self.members.values().map(|member| member.acked);
+        let acked = acked.chain(self.acked_by_evicted());
         let floor = match planted!(SettledByFastest) {
             true => acked.max(),
             false => acked.min(),
@@ -415,6 +428,7 @@ impl FlowOut {
             mode: self.mode,
             born: self.born,
             members: members.collect(),
+            evicted: self.describe_evicted(),
             large: self.large.as_ref().map(|large| LargeHead {
                 length: large.length,
                 oldest: large.oldest,
@@ -441,9 +455,7 @@ impl FlowOut {
                 let source = u32::try_from(self.sources.len()).expect("sources are few");
                 self.sources.entry(key).or_insert((source, 0));
             }
-            self.version += 1;
-            self.announcement = None;
-            self.set = None;
+            self.on_set_changed();
         }
         let all = std::mem::replace(&mut self.told_version, self.version) != self.version;
         let mut deps = Vec::new();
@@ -497,7 +509,7 @@ impl FlowOut {
 
     /// The next batch that this node may deliver to itself, if it still holds the role as it did.
     pub(crate) fn take_deliverable(&mut self, me: NodeId) -> Option<(u64, u64, Batch)> {
-        let tenure = self.tenure_of(me);
+        let tenure = self.any_tenure_of(me);
         let own = self.safety.as_mut()?;
         own.safety.done(own.safety.deliverable());
         loop {
@@ -519,7 +531,7 @@ impl FlowOut {
 
     /// Gives up what is not stable up to here; says from which message on, and what of it was meant for this node.
     pub(crate) fn give_up(&mut self, upto: u64, me: NodeId) -> (u64, Option<(u64, u64)>) {
-        let tenure = self.tenure_of(me);
+        let tenure = self.any_tenure_of(me);
         let Some(own) = &mut self.safety else {
             return (upto, None);
         };
@@ -643,11 +655,17 @@ impl FlowOut {
     pub(crate) fn is_meant(&self, (node, epoch): (NodeId, Epoch), upto: u64) -> bool {
         let member = self.members.get(&node);
         member.is_some_and(|member| member.epoch == epoch && member.start <= upto)
+            || self.was_meant((node, epoch), upto)
     }
 
     /// The tenure of a member.
     pub(crate) fn tenure_of(&self, node: NodeId) -> Option<Tenure> {
         self.members.get(&node).map(|member| member.tenure)
+    }
+
+    /// The tenure of a member, or of one that it goes on without: what was sent to it before is for it.
+    pub(crate) fn any_tenure_of(&self, node: NodeId) -> Option<Tenure> {
+        self.tenure_of(node).or_else(|| self.evicted_tenure(node))
     }
 
     /// Every member has acknowledged everything up to here.

@@ -131,6 +131,7 @@ impl Linked {
             born: Epoch(1),
             members: vec![member],
             sources: Vec::new(),
+            evicted: Vec::new(),
             large: None,
         }
     }

@@ -45,5 +45,5 @@ pub use engine::{Accepted, Engine, LARGE_OPEN_MAX, Usage};
 pub use error::{CallError, ChunkError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
 pub use explain::explain;
 pub use mode::{Dissemination, Mode, Order};
-pub use notice::Started;
+pub use notice::{Lagged, Started};
 pub use rolecast_membership as membership;

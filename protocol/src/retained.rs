@@ -385,6 +385,7 @@ mod tests {
             mode: Mode::default(),
             born: Epoch(1),
             members: Vec::new(),
+            evicted: Vec::new(),
             large: None,
             sources: Vec::new(),
         };

@@ -210,6 +210,7 @@ mod tests {
             role: "r".parse().expect("a role"),
             mode: Mode::default(),
             born: Epoch(1),
+            evicted: Vec::new(),
             members: (1..=count).map(member).collect(),
             large: None,
             sources: Vec::new(),

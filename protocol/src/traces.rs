@@ -115,6 +115,11 @@ fn large_orphans() {
 }
 
 #[test]
+fn evicted() {
+    check("evicted");
+}
+
+#[test]
 fn causal() {
     check("causal");
 }

@@ -89,6 +89,15 @@ impl FlowDigest {
             || self.heard.iter().any(heard)
     }
 
+    /// What a member is told for which nothing after this message is meant.
+    pub(crate) fn upto(self, last: u64) -> Self {
+        FlowDigest {
+            upto: self.upto.min(last),
+            aged: self.aged.min(last),
+            ..self
+        }
+    }
+
     /// What a member for which messages from `start` on are meant is told: nothing, if there is none for it.
     pub(crate) fn since(self, start: u64) -> Self {
         let due = |upto: u64| if upto < start { 0 } else { upto };
@@ -214,6 +223,8 @@ pub(crate) enum DataHead {
         tenure: Tenure,
         refused: bool,
     },
+    /// The sender was left out of a flow of the receiver, has taken all of it that it has, and wants to be meant again.
+    Rejoin { flow: FlowId, tenure: Tenure },
 }
 
 /// How a call ended at its holder.
@@ -236,6 +247,8 @@ pub(crate) struct DestSet {
     pub(crate) born: Epoch,
     /// Sorted by node.
     pub(crate) members: Vec<DestMember>,
+    /// Holders that were too slow, without which the flow goes on, sorted by node.
+    pub(crate) evicted: Vec<DestEvicted>,
     /// If it is the flow of a large payload, what is said of that.
     pub(crate) large: Option<LargeHead>,
     /// In causal order, the flows that batches may depend on.
@@ -305,6 +318,18 @@ pub(crate) struct DestMember {
     pub(crate) owed: Vec<Owed>,
 }
 
+/// A holder that is left out because it was too slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DestEvicted {
+    pub(crate) node: NodeId,
+    pub(crate) epoch: Epoch,
+    pub(crate) tenure: Tenure,
+    /// The first message that was meant for it in this life of the origin.
+    pub(crate) start: u64,
+    /// The last message that was meant for it.
+    pub(crate) upto: u64,
+}
+
 /// Messages of one life of an origin that a member has not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Owed {
@@ -324,9 +349,29 @@ impl DestSet {
         Some(&self.members[index])
     }
 
+    /// The entry of a node that is left out.
+    pub(crate) fn evicted(&self, node: NodeId) -> Option<&DestEvicted> {
+        let mut evicted = self.evicted.iter();
+        evicted.find(|evicted| evicted.node == node)
+    }
+
+    /// Whether those that are left out are in order, without doubles, no members, not too many, and meant by something that can be.
+    fn are_evicted_well_formed(&self) -> bool {
+        let possible = |evicted: &DestEvicted| {
+            let (start, upto) = (evicted.start, evicted.upto);
+            start >= 1 && upto <= SEQ_MAX && start <= upto + 1
+        };
+        self.evicted.len() <= DEST_MEMBERS_MAX
+            && self.evicted.is_sorted_by(|a, b| a.node < b.node)
+            && self.evicted.iter().all(possible)
+            && !self.evicted.iter().any(|e| self.member(e.node).is_some())
+            && (self.evicted.is_empty() || self.large.is_none())
+    }
+
     /// Whether the mode is one that flows have, members are in order, without doubles, not too many, and no sequence is impossible.
     pub(crate) fn is_well_formed(&self) -> bool {
         self.mode.is_possible()
+            && self.are_evicted_well_formed()
             && self.members.len() <= DEST_MEMBERS_MAX
             && self.members.is_sorted_by(|a, b| a.node < b.node)
             && self.members.iter().all(|m| {

@@ -20,7 +20,7 @@ pub(crate) struct Application {
     /// How fast it takes what comes.
     pace: Pace,
     pub(crate) inboxes: BTreeMap<InboxId, AppInbox>,
-    pub(crate) flows: BTreeMap<(RoleName, Mode), FlowId>,
+    pub(crate) flows: BTreeMap<(RoleName, Mode, Option<Duration>), FlowId>,
     pub(crate) senders: BTreeMap<FlowId, Sender>,
     /// The large payloads that it is sending.
     pub(crate) larges: BTreeMap<FlowId, LargeSender>,
@@ -67,6 +67,8 @@ pub(crate) struct Sender {
     pub(crate) mode: Mode,
     /// Batches that wait for room.
     pub(crate) waiting: VecDeque<Batch>,
+    /// Those that it goes on without.
+    pub(crate) evicted: Vec<Holder>,
     /// Whether the flow refused a batch and has not said since that it takes batches again.
     pub(crate) blocked: bool,
 }

@@ -11,10 +11,12 @@ mod lives;
 mod views;
 mod violation;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use rolecast_membership::{Event as MembershipEvent, Identity, NodeId, RoleName, Tenure, Time};
 use rolecast_protocol::{
-    CallId, Event, FlowId, Gap, InboxId, LargeEnd, Limits, Origin, Refusal, ReplyTo,
+    CallId, Event, FlowId, Gap, InboxId, Lagged, LargeEnd, Limits, Origin, Refusal, ReplyTo,
     Started as FlowStart,
 };
 
@@ -28,7 +30,7 @@ pub use violation::{Broken, CallName, Instead, MessageName, Name, Violation};
 use crate::clock::Clock;
 use crate::plan::Slot;
 use calls::{Answered, Calls};
-use flows::Flows;
+use flows::{Flows, OwnTime};
 use lives::{LifeState, Lives};
 
 /// Something that happened at the edge of one engine.
@@ -118,6 +120,20 @@ pub enum Observation {
         inbox: InboxId,
         /// What it was told.
         started: FlowStart,
+    },
+    /// The application opened a flow that goes on without members that are too slow.
+    Evicts {
+        /// Which flow.
+        flow: FlowId,
+        /// How long its window may be shut.
+        after: Duration,
+    },
+    /// An inbox was told what it does not get because its program was too slow.
+    Lagged {
+        /// Which inbox.
+        inbox: InboxId,
+        /// What it was told.
+        lagged: Lagged,
     },
     /// The application took multicasts from an inbox.
     Consumed {
@@ -210,6 +226,13 @@ impl Ghost {
         ghost
     }
 
+    /// As it is, in a mesh in which nothing breaks: then whoever has taken something is known to have taken it.
+    #[must_use]
+    pub fn in_calm(mut self, calm: bool) -> Self {
+        self.flows.calm = calm;
+        self
+    }
+
     /// As it is, but in the end something is promised only among these places: whatever else there is stays broken for good.
     #[must_use]
     pub fn with_core(mut self, core: Option<impl IntoIterator<Item = Slot>>) -> Self {
@@ -298,6 +321,10 @@ impl Ghost {
                 lives.tell(process, inbox, epoch)?;
             }
             Observation::Gapped { inbox, gap } => self.flows.gap(lives, process, inbox, gap)?,
+            Observation::Evicts { flow, after } => self.flows.evicts(process, flow, after),
+            Observation::Lagged { inbox, lagged } => {
+                self.flows.lag(lives, process, inbox, lagged)?;
+            }
             Observation::Begun { inbox, started } => {
                 self.flows.begin(lives, process, inbox, started)?;
             }
@@ -308,14 +335,17 @@ impl Ghost {
                 upto,
             } => {
                 self.flows
-                    .consume(lives, process, inbox, origin, flow, upto);
+                    .consume(lives, process, inbox, origin, flow, upto, now);
             }
             Observation::Calls(calling) => self.calls.make(process, calling)?,
             Observation::Cancels { call } => self.calls.cancel(process, call),
             Observation::Called(called) => self.calls.deliver(lives, process, &called)?,
             Observation::Replies { to, answer } => self.calls.reply(lives, process, to, answer),
             Observation::Told(event) => self.told(now, process, event)?,
-            Observation::AtRest => lives.at_rest(process)?,
+            Observation::AtRest => {
+                self.flows.at_rest(process)?;
+                lives.at_rest(process)?;
+            }
         }
         Ok(Delivered::default())
     }
@@ -377,6 +407,23 @@ impl Ghost {
                 after,
                 upto,
             } => self.flows.lost(process, flow, node, (after, upto)),
+            Event::Evicted {
+                flow,
+                node,
+                after,
+                upto,
+            } => {
+                let own = OwnTime {
+                    clock: self.clocks[process.0 as usize],
+                    resumed: self.resumed[process.0 as usize],
+                };
+                let flow = (process, flow);
+                let range = (after, upto);
+                self.flows.evicted(lives, (now, own), flow, node, range)
+            }
+            Event::Readmitted { flow, node, .. } => {
+                self.flows.readmitted(lives, (process, flow), node)
+            }
             Event::LargeRefused { flow, node } => {
                 self.flows.large_refused(lives, process, flow, node)
             }
@@ -402,7 +449,9 @@ impl Ghost {
                 // A member that is half in reach for good may never acknowledge, and never be taken for dead; and it may hold what others wait for.
                 let whole = self.lives.core.is_none();
                 whole.then(|| {
+                    let out = self.flows.never_readmitted(&self.lives, now);
                     let waiting = self.flows.never_ended(&self.lives, now);
+                    let waiting = out.or(waiting);
                     waiting.or_else(|| self.flows.unsettled(&self.lives, now))
                 })?
             })

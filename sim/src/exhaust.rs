@@ -156,6 +156,7 @@ impl Exhaust {
             roles: 1,
             held: vec![vec![0]; usize::from(self.nodes)],
             operations: operations.collect(),
+            evict_after_us: Vec::new(),
         }
     }
 }

@@ -40,6 +40,9 @@ probes! {
     GapOfDeadOrigin: "an inbox was told that messages of a dead origin are lost",
     GapOfRenewal: "an inbox was told that its node had been declared down while it lived",
     StartedLate: "an inbox was told that a flow had begun before it did",
+    Evicted: "a sender went on without a member that was too slow",
+    Readmitted: "a sender took a member back that had been too slow",
+    Lagged: "an inbox was told what it was too slow for",
     Lost: "a sender was told that a member lost messages",
     Full: "a batch was refused because the window was full",
     TooFewHolders: "a batch was refused because fewer held the role than should hold it",
@@ -88,7 +91,10 @@ impl Probe {
             self,
             RelayFirst | RelayAfterDeath | RelayAroundCut | DeliveredAfterHeal | LinkCut
         );
-        level == Level::Engine || !(of_frames || matches!(self, DialsCrossed | Backlog))
+        // Their programs wait for slow receivers.
+        let of_evictions = matches!(self, Probe::Evicted | Probe::Readmitted | Probe::Lagged);
+        level == Level::Engine
+            || !(of_frames || of_evictions || matches!(self, DialsCrossed | Backlog))
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use rolecast_membership::{Epoch, NodeId, RoleName, Tenure, Time};
-use rolecast_protocol::{Engine, InboxId, LinkId};
+use rolecast_protocol::{Engine, FlowId, InboxId, LinkId};
 
 use crate::application::Application;
 use crate::check::{Holder, Name, ProcessId, View};
@@ -118,6 +118,30 @@ impl Process {
     /// The engine's view of who is there may have changed.
     pub(crate) fn forget_destinations(&mut self) {
         self.destinations.clear();
+    }
+
+    /// The holders to which a flow goes: those of its role without the ones that were evicted from it.
+    pub(crate) fn destinations_of(&mut self, flow: FlowId) -> Arc<[Holder]> {
+        let role = self.app.senders[&flow].role.clone();
+        let all = self.destinations(&role);
+        let evicted = &self.app.senders[&flow].evicted;
+        match evicted.is_empty() {
+            true => all,
+            false => all
+                .iter()
+                .filter(|holder| !evicted.contains(holder))
+                .copied()
+                .collect(),
+        }
+    }
+
+    /// A holder was evicted from a flow.
+    pub(crate) fn evicted(&mut self, flow: FlowId, node: NodeId) {
+        let members = self.destinations_of(flow);
+        let holder = members.iter().find(|holder| holder.node == node);
+        if let (Some(&holder), Some(sender)) = (holder, self.app.senders.get_mut(&flow)) {
+            sender.evicted.push(holder);
+        }
     }
 
     /// The holders of a role in the engine's view.

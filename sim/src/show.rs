@@ -279,6 +279,16 @@ fn mark(names: &Names, recorded: &Recorded) -> Option<Mark> {
             ),
         ),
         Observation::Gapped { gap, .. } => ("gap", lost(gap)),
+        Observation::Evicts { flow, after } => {
+            ("send", format!("flow {} evicts after {after:?}", flow.0))
+        }
+        Observation::Lagged { lagged, .. } => (
+            "gap",
+            format!(
+                "lags behind {}'s flow {}: {} to {}",
+                lagged.origin.node, lagged.flow.0, lagged.first.0, lagged.last.0
+            ),
+        ),
         Observation::Begun { started, .. } => (
             "deliver",
             format!(

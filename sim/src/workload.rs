@@ -20,6 +20,9 @@ pub struct Workload {
     pub held: Vec<Vec<RoleIndex>>,
     /// What they ask for.
     pub operations: Vec<Operation>,
+    /// For each node, after how long, in microseconds, its multicasts go on without a holder that keeps the window shut; they wait, if not given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evict_after_us: Vec<Option<u64>>,
 }
 
 /// One of the run's roles.
@@ -152,7 +155,8 @@ pub enum Style {
 }
 
 /// How many modes workloads draw: messages that one to four members are to hold, spread in two ways, and best effort, each in every order.
-pub(crate) const MODES: usize = 9 * Order::ALL.len();
+/// Each of them with and without eviction.
+pub(crate) const MODES: usize = 2 * 9 * Order::ALL.len();
 
 /// From what a workload is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -210,7 +214,15 @@ impl Workload {
             roles,
             held,
             operations,
+            evict_after_us: (0..nodes).map(|node| evict_after_us(seed, node)).collect(),
         }
+    }
+
+    /// How long the windows of a node's multicasts may be shut before somebody is evicted.
+    #[must_use]
+    pub fn patience(&self, node: Slot) -> Option<Duration> {
+        let after_us = self.evict_after_us.get(usize::from(node)).copied();
+        after_us.flatten().map(Duration::from_micros)
     }
 
     /// When the last thing is asked for.
@@ -219,6 +231,15 @@ impl Workload {
         let last_us = self.operations.iter().map(|op| op.at_us).max();
         Time::from_micros(last_us.unwrap_or(0))
     }
+}
+
+/// Some nodes are patient with slow holders, and others are not.
+fn evict_after_us(seed: u64, node: Slot) -> Option<u64> {
+    // With dice of their own, so that the rest is what it would be without them.
+    let place = 2_000_000 + u64::from(node);
+    let mut stream = Stream::new(seed, Purpose::Workload, place);
+    let impatient = stream.percent(40);
+    impatient.then(|| stream.magnitude(50_000, 3_000_000))
 }
 
 struct Draw {

@@ -173,7 +173,9 @@ impl<'a> World<'a> {
             roles,
             #[cfg(feature = "canaries")]
             canary: scenario.canary.as_deref().and_then(crate::canary::named),
-            ghost: Ghost::with_limits(&scenario.limits).with_core(scenario.core.clone()),
+            ghost: Ghost::with_limits(&scenario.limits)
+                .with_core(scenario.core.clone())
+                .in_calm(scenario.plan.faults.is_empty()),
             trace: Trace::new(sink),
             record: record.then(Vec::new),
             film,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use futures_util::stream::{BoxStream, SelectAll, StreamExt as _, select_all, unfold};
-use rolecast::{Gap, Inbox, InboxItem, Message, NodeId, Responder, RoleName, Started};
+use rolecast::{Gap, Inbox, InboxItem, Lagged, Message, NodeId, Responder, RoleName, Started};
 use serde::Serialize;
 
 use crate::answerer::Answerer;
@@ -113,6 +113,7 @@ impl<'a> Arrivals<'a> {
                 }
                 InboxItem::Large(large) => self.larges.read(large),
                 InboxItem::Gap(gap) => self.write_gap(unix_ms, &role, &gap)?,
+                InboxItem::Lagged(lagged) => self.write_lagged(unix_ms, &role, lagged)?,
                 InboxItem::Started(started) => self.write_started(unix_ms, &role, started)?,
                 InboxItem::Closed(reason) => {
                     self.output.text(&self.text)?;
@@ -174,6 +175,38 @@ impl<'a> Arrivals<'a> {
             "{NAME}{}{NAME:#}  {DIM}{seq:<6}{DIM:#}  {}",
             message.origin(),
             human::payload(message.payload())
+        );
+        Ok(())
+    }
+
+    fn write_lagged(
+        &mut self,
+        unix_ms: u64,
+        role: &RoleName,
+        lagged: Lagged,
+    ) -> Result<(), Failure> {
+        let Lagged {
+            origin,
+            first,
+            last,
+            ..
+        } = lagged;
+        if self.output.is_json() {
+            let line = serde_json::json!({
+                "event": "lagged", "role": role.as_str(),
+                "origin": origin.node.to_hex(), "epoch": origin.epoch.0,
+                "first": first.0, "last": last.0, "unix_ms": unix_ms,
+            });
+            self.text.push_str(&to_json(&line)?);
+            self.text.push('\n');
+            return Ok(());
+        }
+        self.write_start(unix_ms, "lagged", BAD, role);
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            self.text,
+            "{NAME}{}{NAME:#}  went on without this node, which was too slow: #{} to #{} are missing",
+            origin.node, first.0, last.0
         );
         Ok(())
     }

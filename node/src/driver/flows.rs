@@ -60,6 +60,21 @@ impl Flows {
         }
     }
 
+    pub(super) fn evicted(&self, id: FlowId, node: NodeId, after: Seq, upto: Seq) {
+        if let Some(flow) = self.flows.get(&id) {
+            let (after, upto) = (flow.skipped.outer(after), flow.skipped.outer(upto));
+            tracing::warn!(role = %flow.outbox.role.name, %node, ?after, ?upto, "a holder is too slow and left out");
+            flow.outbox.settlement.evicted(node, after, upto);
+        }
+    }
+
+    pub(super) fn readmitted(&self, id: FlowId, node: NodeId, start: Seq) {
+        if let Some(flow) = self.flows.get(&id) {
+            let start = flow.skipped.outer(start);
+            tracing::info!(role = %flow.outbox.role.name, %node, ?start, "a holder that was left out is back");
+        }
+    }
+
     pub(super) fn stable(&self, flow: FlowId, upto: Seq) {
         if let Some(flow) = self.flows.get(&flow) {
             flow.outbox.settlement.stable(flow.skipped.outer(upto));
@@ -155,9 +170,11 @@ impl Driver {
     /// Opens the flow of an outbox, and says so.
     pub(super) fn open_flow(&mut self, outbox: &Arc<Outbox>, done: oneshot::Sender<()>) {
         let role = &outbox.role;
+        let evict_after = outbox.policy.evict_after();
+        let name = role.name.clone();
         match self
             .engine
-            .open_flow(self.now, role.name.clone(), outbox.mode)
+            .open_evicting_flow(self.now, name, outbox.mode, evict_after)
         {
             Ok(id) => {
                 self.flows.flows.entry(id).or_insert_with(|| Flow {

@@ -109,6 +109,12 @@ impl Driver {
                     .bytes_delivered
                     .increment(payload.len() as u64);
             }
+            Delivery::Lagged(lagged) => {
+                tracing::warn!(
+                    ?lagged,
+                    "a sender went on without this node, which was too slow"
+                );
+            }
             Delivery::Started(started) => {
                 tracing::debug!(?started, "an inbox begins in the middle");
             }

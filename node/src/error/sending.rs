@@ -311,6 +311,9 @@ pub enum NotStable {
     /// So many holders were lost that too few are left who have received it or could: whoever has not delivered it sees a `Gap`.
     #[error("too few holders are left that have received the message")]
     GivenUp,
+    /// Every holder that was alive was too slow, and this node went on without it ([`SlowReceivers::Evict`](crate::SlowReceivers::Evict)).
+    #[error("every holder was too slow, and the sender went on without it")]
+    Evicted,
     /// It was sent to nobody, because too few nodes held the role when its turn came.
     #[error("the message was not sent: too few nodes hold the role")]
     TooFewHolders,

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_core::Stream;
 use rolecast_membership::{Epoch, NodeId, RoleName};
-use rolecast_protocol::{Gap, Seq, Started};
+use rolecast_protocol::{Gap, Lagged, Seq, Started};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -67,6 +67,8 @@ pub enum TypedItem<T> {
     Gap(Gap),
     /// A sender had sent to the role before this node held it; as [`InboxItem::Started`].
     Started(Started),
+    /// A sender went on without this program, which was too slow; as [`InboxItem::Lagged`].
+    Lagged(Lagged),
     /// Nothing more will come; the inbox ends after this.
     Closed(ClosedReason),
 }
@@ -440,6 +442,7 @@ impl<T: DeserializeOwned> Stream for TypedInbox<T> {
                 }
                 Some(InboxItem::Gap(gap)) => Some(TypedItem::Gap(gap)),
                 Some(InboxItem::Started(started)) => Some(TypedItem::Started(started)),
+                Some(InboxItem::Lagged(lagged)) => Some(TypedItem::Lagged(lagged)),
                 Some(InboxItem::Closed(reason)) => Some(TypedItem::Closed(reason)),
             });
         }

@@ -1,11 +1,13 @@
 //! What a sender can do about a holder that does not take what was sent to it.
 
+use std::future::{Future, IntoFuture as _, poll_fn};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use rolecast::{
-    Channel, CutShort, InboxItem, Limits, MeshSecret, Node, NotSent, PayloadError, SendError,
-    SlowReceivers, TrySendError,
+    Channel, CutShort, Inbox, InboxItem, Limits, MeshSecret, Node, NotSent, PayloadError,
+    SendError, SlowReceivers, TrySendError,
 };
 
 use crate::mesh::{mesh_of, message, register_on, within};
@@ -55,7 +57,7 @@ async fn whoever_keeps_the_window_shut_is_named_and_the_payload_comes_back() {
             while message(&mut reads).await.payload() != "the last" {
                 taken += 1;
             }
-            taken
+            (taken, reads)
         });
         let (mut sent, mut error) = fill(&channel).await;
         // For a moment the one that reads may be behind too.
@@ -90,9 +92,12 @@ async fn whoever_keeps_the_window_shut_is_named_and_the_payload_comes_back() {
         let last = last.expect("there is room");
         assert_eq!(last.seq().0, sent + 1);
         assert_eq!(message(&mut inboxes[0]).await.payload(), "the last");
-        assert_eq!(reading.await.expect("no panic"), sent);
+        // Whoever drops its inbox at once may not have said that it has taken the last message.
+        let (taken, reads) = reading.await.expect("no panic");
+        assert_eq!(taken, sent);
         assert_eq!(last.acked().await.expect("not closed").acknowledged, 2);
         assert_eq!(channel.slowest(), None);
+        drop(reads);
     })
     .await;
 }
@@ -232,6 +237,149 @@ async fn what_cannot_be_sent_at_once_says_why() {
             ),
             "{error:?}"
         );
+    })
+    .await;
+}
+
+/// Takes numbered messages that follow each other, up to the first item that is none.
+async fn numbers_until_told(inbox: &mut Inbox) -> (Vec<u64>, InboxItem) {
+    let mut numbers = Vec::new();
+    loop {
+        match inbox.next().await.expect("the node is not closed") {
+            InboxItem::Message(message) => numbers.push(message.seq().expect("a multicast").0),
+            other => return (numbers, other),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_holder_that_is_too_slow_is_left_out_told_so_and_comes_back() {
+    const MESSAGES: u64 = 400;
+    within(async {
+        let mesh = narrow(3).await;
+        let mut inboxes = register_on(&mesh, &[1, 2], "ticks").await;
+        let after = Duration::from_millis(100);
+        let channel = mesh[0]
+            .channel("ticks")
+            .slow_receivers(SlowReceivers::Evict { after });
+        let mut reads = inboxes.remove(0);
+        let reading = tokio::spawn(async move {
+            for seq in 1..=MESSAGES + 1 {
+                assert_eq!(message(&mut reads).await.seq().map(|seq| seq.0), Some(seq));
+            }
+            reads
+        });
+        let mut receipts = Vec::new();
+        for _ in 0..MESSAGES {
+            receipts.push(channel.multicast(vec![7; 1_000]).await.expect("one reads"));
+        }
+        // The last one goes out when the slow holder is left out, and not before.
+        let last = receipts.last().expect("there are many");
+        last.acked().await.expect("not closed");
+        let slow = &mut inboxes[0];
+        let (had, told) = numbers_until_told(slow).await;
+        assert!(had.iter().copied().eq(1..=had.len() as u64), "{had:?}");
+        let InboxItem::Lagged(lagged) = told else {
+            panic!("it was too slow: {told:?}");
+        };
+        assert_eq!(lagged.origin.node, mesh[0].id());
+        assert_eq!(lagged.first.0, had.len() as u64 + 1);
+        assert_eq!(lagged.last.0, MESSAGES, "it is back when all was sent");
+        let last = channel.multicast("together again").await;
+        let last = last.expect("there are holders");
+        let (nothing, told) = numbers_until_told(slow).await;
+        assert!(nothing.is_empty(), "{nothing:?}");
+        let InboxItem::Started(started) = told else {
+            panic!("it is told where it goes on: {told:?}");
+        };
+        assert_eq!(started.first.0, MESSAGES + 1);
+        assert_eq!(message(slow).await.payload(), "together again");
+        let outcome = last.acked().await.expect("not closed");
+        assert_eq!((outcome.acknowledged, outcome.is_complete()), (2, true));
+
+        // What it had got and not taken it is named for; what was sent meanwhile was not meant for it.
+        for receipt in receipts {
+            let outcome = receipt.acked().await.expect("not closed");
+            let missed = receipt.seq() >= lagged.first;
+            let evicted = !outcome.evicted.is_empty();
+            assert_eq!(outcome.acknowledged, if missed || evicted { 1 } else { 2 });
+            assert!(!(missed && evicted), "{outcome:?}");
+            assert_eq!(outcome.is_complete(), !evicted);
+            assert!(outcome.evicted.iter().all(|node| *node == mesh[2].id()));
+            receipt.stable().await.expect("the other one has it");
+        }
+        reading.await.expect("no panic");
+    })
+    .await;
+}
+
+/// Polls a future a few times, now and then letting others work, and drops it half way.
+async fn drop_half_way<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    for _ in 0..polls {
+        let once = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx)));
+        if let Poll::Ready(done) = once.await {
+            return Some(done);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
+}
+
+#[tokio::test]
+async fn whatever_is_dropped_half_way_is_neither_lost_nor_sent_twice() {
+    within(async {
+        let mesh = narrow(2).await;
+        let mut inboxes = register_on(&mesh, &[1], "news").await;
+        let channel = mesh[0].channel("news");
+        let mut inbox = inboxes.remove(0);
+        let mut sent = Vec::new();
+        let mut taken = Vec::new();
+        let mut items = Vec::new();
+        for round in 0..400usize {
+            let payload = format!("{round:0>600}");
+            // What resolved was sent, and what was dropped before was not.
+            let resolved = match round % 3 {
+                0 => drop_half_way(channel.multicast(payload.clone()).into_future(), round % 5)
+                    .await
+                    .map(|sent| sent.expect("there is a holder")),
+                1 => drop_half_way(channel.reserve(payload.len()), round % 5)
+                    .await
+                    .map(|permit| permit.expect("there is a holder"))
+                    .map(|permit| permit.send(payload.clone()).expect("there is room")),
+                _ => channel.try_send(payload.clone()).ok(),
+            };
+            if let Some(receipt) = resolved {
+                sent.push(payload);
+                // To wait for what becomes of it changes nothing.
+                drop_half_way(receipt.acked(), round % 3).await;
+                drop_half_way(receipt.stable(), round % 2).await;
+            }
+            // A ready future wins the race now and then: the inbox keeps what it had.
+            tokio::select! {
+                biased;
+                () = tokio::task::yield_now(), if round % 2 == 0 => {}
+                item = inbox.next() => items.extend(item),
+                () = std::future::ready(()) => {}
+            }
+            drop_half_way(inbox.next_many(&mut items, 3), round % 4).await;
+        }
+        channel.multicast("the end").await.expect("a holder reads");
+        sent.push("the end".to_owned());
+        loop {
+            taken.extend(items.drain(..).map(|item| match item {
+                InboxItem::Message(message) => {
+                    String::from_utf8(message.payload().to_vec()).expect("it is text")
+                }
+                other => panic!("nothing is lost here: {other:?}"),
+            }));
+            if taken.last().is_some_and(|last| last == "the end") {
+                break;
+            }
+            items.extend(inbox.next().await);
+        }
+        assert!(sent.len() > 100, "{} were sent", sent.len());
+        assert!(taken == sent, "{} came of {}", taken.len(), sent.len());
     })
     .await;
 }

@@ -18,10 +18,12 @@ use crate::mode::Order;
 use crate::retained::{DIGEST_DELAY, Retained, RetainedBatch};
 use crate::session::{Cargo, LaneName, OutFrame};
 use crate::spread::{self, Interest};
-use crate::wire::{Control, DestMember, FlowDigest, FlowKey, Pull, SEQ_MAX};
+use crate::wire::{Control, DestEvicted, DestMember, FlowDigest, FlowKey, Pull, SEQ_MAX};
 
 /// What is kept of a flow at most, in windows with the batch that may go beyond: one is what its origin may send above the floor, with as much again for the heads of many small batches.
 const RETAINED_WINDOWS: usize = 2;
+/// Of so many members that were left out of a flow one round tells them how far it is, at most.
+const EVICTED_TOLD_MAX: usize = 8;
 /// After so long, a flow of which nothing is known is asked for again.
 const ASK_PATIENCE: Duration = Duration::from_millis(100);
 /// How long a large payload, or its next chunk, may take from its origin before it is fetched from another member.
@@ -152,6 +154,13 @@ impl Engine {
             .filter(|member| !self.is_over(member.node, member.epoch))
             .map(|member| (member.node, member.start))
             .collect();
+        let known = self.flows_in.get(&key).and_then(FlowIn::newest_dest_set);
+        let evicted = known.map_or(&[][..], |known| &known.set.evicted).iter();
+        let evicted: Vec<DestEvicted> = evicted
+            .filter(|evicted| self.peers.is_linked(evicted.node) && evicted.node != self.me.id)
+            .take(EVICTED_TOLD_MAX)
+            .copied()
+            .collect();
         let origin = self.peers.is_linked(key.origin).then_some(key.origin);
         let own = reachable.partition_point(|&(node, _)| node < self.me.id);
         let flow = self.flows_in.get_mut(&key).expect("it is due");
@@ -173,6 +182,11 @@ impl Engine {
         };
         let targets = targets.into_iter();
         digests.extend(targets.map(|(node, start)| (node, digest.clone().since(start))));
+        // Whoever is left out may miss yet what was sent before.
+        digests.extend(evicted.into_iter().map(|evicted| {
+            let digest = digest.clone().since(evicted.start);
+            (evicted.node, digest.upto(evicted.upto))
+        }));
     }
 
     /// The members of a flow other than this node and the origin.
@@ -397,12 +411,18 @@ impl Engine {
         let known = flow.newest_dest_set();
         // Whoever waits for what it is not meant by has to hear that.
         let causal = flow.mode.order == Order::Causal;
-        if !causal && known.is_none_or(|known| known.set.member(node).is_none()) {
+        let meant = known.is_some_and(|known| {
+            known.set.member(node).is_some() || known.set.evicted(node).is_some()
+        });
+        if !causal && !meant {
             return Ok(());
         }
         // To know that, it has to have been meant itself by all that is asked for, and to have got it.
         let knows_all = flow.claim().is_some_and(|claim| claim.from <= pull.first);
-        let complete = !causal || knows_all && flow.held() >= pull.last;
+        // Of whoever was left out nobody keeps what it has not got yet: that nothing is left does not say that nothing was meant.
+        let left_out = known.and_then(|known| known.set.evicted(node));
+        let left_out = left_out.is_some_and(|e| e.start <= pull.last && pull.first <= e.upto);
+        let complete = !causal || (knows_all && flow.held() >= pull.last && !left_out);
         if !may_answer || planted!(PullUnanswered) {
             return Ok(());
         }
@@ -438,7 +458,12 @@ impl Engine {
         if let Some(flow) = self.flows_in.get_mut(&pull.key) {
             flow.retained.on_gone(node, pull.last);
         }
-        self.on_stranger(now, pull.key, pull.last.min(SEQ_MAX));
+        // Where this node is a member, others may have nothing left because it was evicted; only the origin knows that nothing was meant.
+        let flow = self.flows_in.get(&pull.key);
+        let member = flow.is_some_and(|flow| flow.inbox().is_some());
+        if !member || node == pull.key.origin {
+            self.on_stranger(now, pull.key, pull.last.min(SEQ_MAX));
+        }
     }
 
     pub(super) fn send_retained(

@@ -345,6 +345,7 @@ impl Engine {
                 tenure,
                 refused,
             } => self.on_finished(from, flow, tenure, refused),
+            DataHead::Rejoin { flow, tenure } => self.on_rejoin(from, flow, tenure),
         }
         Ok(())
     }
@@ -467,6 +468,7 @@ fn lane_of(head: &DataHead) -> Option<LaneName> {
         DataHead::Call { .. }
         | DataHead::Answer { .. }
         | DataHead::Cancel { .. }
-        | DataHead::Finished { .. } => Some(LaneName::Data),
+        | DataHead::Finished { .. }
+        | DataHead::Rejoin { .. } => Some(LaneName::Data),
     }
 }

@@ -233,8 +233,10 @@ impl Engine {
     }
 
     fn on_holders_changed(&mut self, role: &RoleName) {
-        let flows = self.flows_by_role.range((role.clone(), Mode::FIRST)..);
-        let flows = flows.take_while(|((to, _), _)| to == role);
+        let flows = self
+            .flows_by_role
+            .range((role.clone(), Mode::FIRST, None)..);
+        let flows = flows.take_while(|((to, ..), _)| to == role);
         let flows: Vec<FlowId> = flows.map(|(_, &flow)| flow).collect();
         for flow in flows {
             self.refresh_flow(flow);

@@ -3,7 +3,6 @@
 use rolecast_membership::{Identity, Time};
 
 use super::{Engine, TICK};
-use crate::api::{Delivery, Gap, Origin, Seq};
 use crate::canary::planted;
 use crate::flow_in::FlowIn;
 use crate::wire::FlowKey;
@@ -53,6 +52,7 @@ impl Engine {
         self.deliver_ready(now, key);
         self.follow_safety(now, key);
         self.ack_later(now, key);
+        self.rejoin_if_done(key);
         missed.is_some()
     }
 
@@ -60,19 +60,9 @@ impl Engine {
     pub(super) fn report_missed(&mut self, key: FlowKey, missed: Option<(u64, u64)>) {
         let inbox = self.flows_in.get(&key).and_then(FlowIn::inbox);
         if let (Some((first, last)), Some(inbox)) = (missed, inbox) {
-            let origin = Origin {
-                node: key.origin,
-                epoch: key.epoch,
-            };
-            let (first, last) = (Seq(first), Seq(last + u64::from(planted!(GapTooLong))));
-            let gap = Gap::Range {
-                origin,
-                flow: key.flow,
-                first,
-                last,
-            };
+            let loss = self.loss(key, (first, last + u64::from(planted!(GapTooLong))));
             if !planted!(GapUnreported) {
-                self.deliver(inbox, Delivery::Gap(gap));
+                self.deliver(inbox, loss);
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::large::Stage;
 use crate::mode::Mode;
 use crate::notice::Started;
 use crate::spread;
-use crate::wire::{Dep, DestMember, DestSet, FlowKey, Owed, SEQ_MAX};
+use crate::wire::{Dep, DestEvicted, DestMember, DestSet, FlowKey, Owed, SEQ_MAX};
 
 /// Of a window, the part after which an acknowledgement is sent at once.
 const WINDOW_PARTS: usize = 8;
@@ -55,7 +55,8 @@ impl Engine {
                 return Ok(());
             }
         }
-        let own = set.member(self.me.id).cloned();
+        let evicted = set.evicted(self.me.id).copied();
+        let own = meant_for(&set, self.me.id);
         let inbox = self.inbox_for(&set);
         let goes_on = self.flows_in.contains_key(&key) || self.goes_on(&set, inbox);
         if let Some(member) = &own {
@@ -68,11 +69,13 @@ impl Engine {
         if flow.mode != mode {
             return Err("a flow that changes its mode");
         }
+        let news = set.version > flow.newest_version();
         let restarted = flow.learn(set, frame.clone(), self.me.id);
         let Some(member) = own else {
             return Ok(());
         };
-        if (flow.own_epoch(), flow.tenure()) == (member.epoch, member.tenure) {
+        let mine = (flow.own_epoch(), flow.tenure()) == (member.epoch, member.tenure);
+        if mine {
             flow.bind(inbox);
         }
         if let Some(large) = large {
@@ -84,6 +87,11 @@ impl Engine {
             && (restarted || !goes_on)
         {
             self.report_start(inbox, key, member.start);
+        }
+        match evicted {
+            Some(DestEvicted { upto, .. }) if news && mine => self.on_evicted(now, key, upto),
+            None if news && mine => self.on_readmitted(now, key, member.start),
+            _ => {}
         }
         if inbox.is_some() {
             for owed in &member.owed {
@@ -186,7 +194,7 @@ impl Engine {
 
     /// Where messages to this destination set go, if it means the present holding of the role in this node's present life.
     fn inbox_for(&self, set: &DestSet) -> Option<InboxId> {
-        let member = set.member(self.me.id)?;
+        let member = meant_for(set, self.me.id)?;
         let holding = self.roles.get(&set.role)?;
         let present = (self.me.epoch, holding.tenure) == (member.epoch, member.tenure);
         present.then_some(holding.inbox)
@@ -380,6 +388,7 @@ impl Engine {
                 self.send_acks_to(key.origin);
             }
             self.report_finished(key);
+            self.rejoin_if_done(key);
         }
     }
 
@@ -409,4 +418,16 @@ impl Engine {
             self.send_acks_to(origin);
         }
     }
+}
+
+/// The entry of a node that something of a flow is or was meant for, whether it is left out or not.
+fn meant_for(set: &DestSet, node: NodeId) -> Option<DestMember> {
+    let evicted = set.evicted(node).map(|evicted| DestMember {
+        node,
+        epoch: evicted.epoch,
+        tenure: evicted.tenure,
+        start: evicted.start,
+        owed: Vec::new(),
+    });
+    set.member(node).cloned().or(evicted)
 }

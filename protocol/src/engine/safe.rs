@@ -244,6 +244,7 @@ impl Engine {
         self.deliver_ready(now, key);
         self.follow_safety(now, key);
         self.ack_later(now, key);
+        self.rejoin_if_done(key);
         true
     }
 

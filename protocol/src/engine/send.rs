@@ -40,7 +40,7 @@ impl Engine {
         id: FlowId,
         batch: Batch,
     ) -> Result<Accepted, MulticastError> {
-        self.check_room(id, batch.len_bytes())?;
+        self.check_room(now, id, batch.len_bytes())?;
         self.check_holders(id)?;
         Ok(self.spread(now, id, batch))
     }
@@ -185,7 +185,7 @@ impl Engine {
         payloads.max(2 * crate::batch::BATCH_BYTES_FULL) + 32
     }
 
-    fn check_room(&mut self, id: FlowId, bytes: usize) -> Result<(), MulticastError> {
+    fn check_room(&mut self, now: Time, id: FlowId, bytes: usize) -> Result<(), MulticastError> {
         if self.draining {
             return Err(MulticastError::Leaving);
         }
@@ -198,22 +198,21 @@ impl Engine {
             return Err(MulticastError::TooLarge { bytes, max });
         }
         if self.has_room(id) {
-            Ok(())
-        } else {
-            Err(MulticastError::Full)
+            let flow = self.flows_out.get_mut(&id).expect("it was just found");
+            flow.reopen();
+            return Ok(());
         }
+        self.note_shut(now, id);
+        Err(MulticastError::Full)
     }
 
     /// Whether a flow takes another batch; if not, it says so when it does.
     pub(super) fn has_room(&mut self, id: FlowId) -> bool {
+        let window = self.window_of(id);
         let Some(flow) = self.flows_out.get(&id) else {
             return false;
         };
         let members: Vec<NodeId> = flow.members().map(|(node, _)| node).collect();
-        let told = members.iter().filter_map(|&node| self.peers.get(node));
-        let told = told.filter_map(|peer| peer.window_bytes);
-        let window = told.min().unwrap_or(usize::MAX);
-        let window = window.min(self.limits.flow_window_bytes);
         let has_room = flow.has_room(window) || planted!(WindowIgnored);
         let lane = LaneName::of_flow(id);
         if has_room
@@ -230,6 +229,16 @@ impl Engine {
         false
     }
 
+    /// Bytes of a flow that may be on the way: the least that its members and this node allow.
+    pub(super) fn window_of(&self, id: FlowId) -> usize {
+        let members = self.flows_out.get(&id).into_iter();
+        let members = members.flat_map(|flow| flow.members());
+        let told = members.filter_map(|(node, _)| self.peers.get(node)?.window_bytes);
+        told.chain([self.limits.flow_window_bytes])
+            .min()
+            .expect("there is one at least")
+    }
+
     /// The member because of which a flow has no room: the one to which most is on its way, if that is too much, and otherwise the one that has taken least.
     pub(super) fn slowest_member(&self, id: FlowId) -> Option<NodeId> {
         let flow = self.flows_out.get(&id)?;
@@ -244,7 +253,7 @@ impl Engine {
     }
 
     /// Whether a lane of a session has room for another batch, if need be after dropping what may be dropped.
-    fn session_has_room(&mut self, node: NodeId, lane: LaneName) -> bool {
+    pub(super) fn session_has_room(&mut self, node: NodeId, lane: LaneName) -> bool {
         let max = self.limits.session_bytes_max;
         self.bound_session(node, max);
         let session = self.peers.get(node).and_then(|peer| peer.session.as_ref());
@@ -335,6 +344,12 @@ impl Engine {
             && flow.acknowledge(node, epoch, tenure, upto)
         {
             self.settle_flow(id);
+        }
+        let flow = self.flows_out.get(&id);
+        if let Some(evicted) = flow.and_then(|flow| flow.evicted_upto(node))
+            && upto >= evicted
+        {
+            self.readmit_own(id);
         }
     }
 
@@ -473,10 +488,9 @@ impl Engine {
         }
         // A large payload that has begun may go on while the node leaves.
         if (id.is_large() || !self.draining) && self.has_room(id) {
-            self.flows_out
-                .get_mut(&id)
-                .expect("it was just found")
-                .refused = false;
+            let flow = self.flows_out.get_mut(&id).expect("it was just found");
+            flow.refused = false;
+            flow.reopen();
             if !planted!(WritableForgotten) {
                 self.event(Event::Writable(id));
             }

@@ -113,6 +113,7 @@ mod tests {
             mode: Dissemination::Eager.into(),
             born: Epoch(1),
             members: Vec::new(),
+            evicted: Vec::new(),
             large: None,
             sources: Vec::new(),
         };

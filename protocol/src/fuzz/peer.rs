@@ -113,6 +113,7 @@ impl Stream {
             role: role(),
             mode: self.mode,
             born: Epoch(1),
+            evicted: Vec::new(),
             members: vec![member(1), member(3)],
             large: self.key.flow.is_large().then_some(LargeHead {
                 length: None,

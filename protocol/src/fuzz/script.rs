@@ -342,6 +342,7 @@ impl<'a> Script<'a> {
             role: role(),
             mode,
             born: Epoch(1),
+            evicted: Vec::new(),
             members,
             large: described.then(|| LargeHead {
                 length: self.maybe(Self::number),

@@ -11,7 +11,7 @@ use rolecast_membership::{
     Epoch, Event as MembershipEvent, Identity, NodeId, Profile, Record, Time,
 };
 
-use crate::api::{Class, Event, FlowId, InboxId, Input, LinkId, Output, ReplyTo};
+use crate::api::{Class, Event, FlowId, InboxId, Input, LinkId, Output, ReplyTo, Ticket};
 use crate::config::{Config, Limits};
 use crate::engine::Engine;
 
@@ -32,7 +32,7 @@ pub(super) struct Net {
     /// Pairs that cannot reach each other.
     pub(super) cut: BTreeSet<(u8, u8)>,
     /// Inboxes whose application takes nothing.
-    pub(super) stopped: BTreeSet<(u8, InboxId)>,
+    pub(super) stopped: BTreeMap<(u8, InboxId), Vec<Ticket>>,
     pub(super) inboxes: BTreeMap<(u8, String), InboxId>,
     pub(super) asked: BTreeMap<String, ReplyTo>,
     pub(super) window_bytes: usize,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rolecast_membership::{RoleName, Time};
 
 use super::net::{Due, LATENCY, Net};
-use crate::api::{CallId, CallKind, Class, FlowId, Pick, Refusal, Target};
+use crate::api::{CallId, CallKind, Class, FlowId, Input, Pick, Refusal, Target};
 use crate::batch::{Batch, BatchBuilder};
 use crate::engine::Engine;
 use crate::mode::{Dissemination, Mode, Order};
@@ -84,8 +84,17 @@ impl Net {
             "drop" => self.drop_role(&words),
             "stop" => {
                 let inbox = self.inboxes[&(words.node(1), words.text(2).to_owned())];
-                self.stopped.insert((words.node(1), inbox));
+                self.stopped.insert((words.node(1), inbox), Vec::new());
             }
+            "go" => {
+                let inbox = self.inboxes[&(words.node(1), words.text(2).to_owned())];
+                let waiting = self.stopped.remove(&(words.node(1), inbox));
+                for ticket in waiting.expect("it was stopped") {
+                    let consumed = Input::Consumed { ticket };
+                    self.at(Duration::ZERO, Due::Input(words.node(1), consumed));
+                }
+            }
+            "evicting" => self.multicast_evicting(&words),
             "eager" => self.multicast(&words, Dissemination::Eager),
             "digest" => self.multicast(&words, Dissemination::Digest),
             "gossip" => {
@@ -163,10 +172,11 @@ impl Net {
 
     fn multicast(&mut self, words: &Words<'_>, mode: impl Into<Mode>) {
         let flow = self.flow(words, mode);
-        let batch = batch(&words.0[3..]);
-        let accepted = self.act(words.node(1), |engine, now| {
-            engine.multicast(now, flow, batch)
-        });
+        self.send(words.node(1), flow, batch(&words.0[3..]));
+    }
+
+    fn send(&mut self, node: u8, flow: FlowId, batch: Batch) {
+        let accepted = self.act(node, |engine, now| engine.multicast(now, flow, batch));
         match accepted {
             Ok(accepted) => {
                 let (first, last) = (accepted.first.0, accepted.last.0);
@@ -177,7 +187,17 @@ impl Net {
             }
             Err(error) => self.say(&format!("error: {error}")),
         }
-        self.drain(words.node(1));
+        self.drain(node);
+    }
+
+    /// Sends over a flow that goes on without members that are too slow.
+    fn multicast_evicting(&mut self, words: &Words<'_>) {
+        let after = Some(words.millis(1));
+        let (node, role) = (words.node(2), words.role(3));
+        let flow = self.act(node, |engine, now| {
+            engine.open_evicting_flow(now, role, Mode::default(), after)
+        });
+        self.send(node, flow.expect("few flows"), batch(&words.0[4..]));
     }
 
     /// Begins a large payload, which is the one that later lines speak of.

@@ -8,7 +8,7 @@ use rolecast_membership::{Event as MembershipEvent, NodeId};
 
 use super::net::{Due, Net};
 use crate::api::{Class, Delivery, Event, Gap, InboxId, Input, ReplyTo};
-use crate::notice::Started;
+use crate::notice::{Lagged, Started};
 use crate::wire::{
     Claim, Control, DataHead, DestMember, DestSet, FlowDigest, Pull, decode_control, decode_data,
 };
@@ -95,14 +95,27 @@ impl Net {
                 let line = format!("{node} gets {from}@{} from #{} on", origin.epoch, first.0);
                 (line, None)
             }
+            Delivery::Lagged(Lagged {
+                origin,
+                first,
+                last,
+                ..
+            }) => {
+                let from = name(origin.node);
+                let line = format!(
+                    "{node} lags behind {from}@{} by #{}..{}",
+                    origin.epoch, first.0, last.0
+                );
+                (line, None)
+            }
             Delivery::Gap(Gap::DeclaredDown { .. }) => (format!("{node} was declared down"), None),
         };
         self.lines += &line;
         self.lines.push('\n');
-        if let Some(ticket) = ticket
-            && !self.stopped.contains(&(node, inbox))
-        {
-            self.at(Duration::ZERO, Due::Input(node, Input::Consumed { ticket }));
+        let Some(ticket) = ticket else { return };
+        match self.stopped.get_mut(&(node, inbox)) {
+            Some(waiting) => waiting.push(ticket),
+            None => self.at(Duration::ZERO, Due::Input(node, Input::Consumed { ticket })),
         }
     }
 
@@ -140,6 +153,18 @@ impl Net {
                 let lost = name(*lost);
                 format!("{node} lost {lost} after #{} of #{}", after.0, upto.0)
             }
+            Event::Evicted {
+                node: evicted,
+                after,
+                upto,
+                ..
+            } => {
+                let evicted = name(*evicted);
+                format!("{node} evicts {evicted} after #{} of #{}", after.0, upto.0)
+            }
+            Event::Readmitted {
+                node: back, start, ..
+            } => format!("{node} takes {} back from #{} on", name(*back), start.0),
             Event::LargeRefused { node: by, .. } => {
                 format!("{node} hears that {} refuses a large payload", name(*by))
             }
@@ -196,10 +221,15 @@ impl Net {
             DataHead::DestSet(DestSet {
                 version,
                 members,
+                evicted,
                 sources,
                 ..
             }) => {
-                let members: Vec<String> = members.iter().map(member_text).collect();
+                let members = members.iter().map(member_text);
+                let evicted = evicted
+                    .iter()
+                    .map(|e| format!("{}@{} not after #{}", name(e.node), e.epoch, e.upto));
+                let members: Vec<String> = members.chain(evicted).collect();
                 let sources = (0..).zip(sources);
                 let sources: String = sources
                     .map(|(n, key): (u32, _)| format!(" {n}={}", name(key.origin)))
@@ -234,6 +264,7 @@ impl Net {
             DataHead::Call { role, .. } => format!("call {role}"),
             DataHead::Answer { answer, .. } => format!("answer {answer:?}"),
             DataHead::Cancel { .. } => "cancel".to_owned(),
+            DataHead::Rejoin { .. } => "rejoin".to_owned(),
             DataHead::Finished { refused: true, .. } => "refuses a large payload".to_owned(),
             DataHead::Finished { .. } => "has all of a large payload".to_owned(),
         }

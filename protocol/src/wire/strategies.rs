@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use rolecast_membership::{Epoch, NodeId, Tenure};
 
 use super::{
-    Acks, Claim, Control, DataHead, Dep, DestMember, DestSet, FlowAck, FlowDigest, FlowKey, Heard,
-    Hello, LargeHead, Owed, Pull, ViaAck, WireAnswer, encode_control, encode_head,
+    Acks, Claim, Control, DataHead, Dep, DestEvicted, DestMember, DestSet, FlowAck, FlowDigest,
+    FlowKey, Heard, Hello, LargeHead, Owed, Pull, ViaAck, WireAnswer, encode_control, encode_head,
 };
 use crate::api::{Class, FlowId, Refusal};
 use crate::batch::{Batch, Note};
@@ -74,6 +74,18 @@ fn member() -> impl Strategy<Value = DestMember> {
         })
 }
 
+fn evicted() -> impl Strategy<Value = DestEvicted> {
+    (node(), epoch(), number(), number(), number()).prop_map(
+        |(node, epoch, tenure, start, upto)| DestEvicted {
+            node,
+            epoch,
+            tenure: Tenure(tenure),
+            start,
+            upto,
+        },
+    )
+}
+
 /// One mode for each flow number, or another one now and then.
 fn mode() -> impl Strategy<Value = Mode> {
     let dissemination = proptest::sample::select(&Dissemination::ALL[..]);
@@ -94,8 +106,9 @@ pub(crate) fn dest_set() -> impl Strategy<Value = DataHead> {
         proptest::option::of(number()),
     );
     let sources = proptest::collection::vec(key(), 0..3);
-    (key(), 0u32..4, mode(), members, head, sources).prop_map(
-        |(key, version, mode, mut members, (fits, length), sources)| {
+    let evicted = proptest::collection::vec(evicted(), 0..2);
+    (key(), 0u32..4, mode(), members, evicted, head, sources).prop_map(
+        |(key, version, mode, mut members, evicted, (fits, length), sources)| {
             members.sort_by_key(|member| member.node);
             DataHead::DestSet(DestSet {
                 key,
@@ -104,6 +117,7 @@ pub(crate) fn dest_set() -> impl Strategy<Value = DataHead> {
                 mode,
                 born: Epoch(1),
                 members,
+                evicted,
                 sources,
                 large: (key.flow.is_large() == fits).then_some(LargeHead {
                     length,
@@ -151,6 +165,9 @@ pub(crate) fn data_head() -> impl Strategy<Value = DataHead> {
         1 => number().prop_map(|call| DataHead::Cancel { call }),
         1 => (flow(), number(), any::<bool>()).prop_map(|(flow, tenure, refused)| {
             DataHead::Finished { flow, tenure: Tenure(tenure), refused }
+        }),
+        1 => (flow(), number()).prop_map(|(flow, tenure)| {
+            DataHead::Rejoin { flow, tenure: Tenure(tenure) }
         }),
     ]
 }

@@ -6,12 +6,14 @@
 //! Agreement and validity are relative to the destination set that the sender's engine saw when it accepted the message, and speak of lives: a life is *correct* if it lasts to the end and nobody ever declared it down.
 
 mod begin;
+mod evicted;
 mod larges;
 mod owed;
 mod receipts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rolecast_membership::{RoleName, Time};
@@ -19,6 +21,8 @@ use rolecast_protocol::{Batch, CallId, FlowId, Gap, InboxId, Mode, Order, Origin
 
 use super::lives::{Holder, LifeId, Lives, ProcessId, SeatId};
 use super::violation::{Broken, MessageName};
+use evicted::Evicted;
+pub(crate) use evicted::OwnTime;
 use larges::Large;
 use receipts::Receipt;
 
@@ -83,6 +87,8 @@ struct Flow {
     /// The holders as last seen, so that an unchanged view costs nothing.
     holders: Arc<[Holder]>,
     cursors: BTreeMap<SeatId, Cursor>,
+    /// Who was evicted.
+    evicted: Vec<Evicted>,
     /// Up to where the sender was told that enough members hold what it sent, and what of it was given up.
     stable: u64,
     unstable: Vec<(u64, u64)>,
@@ -101,6 +107,8 @@ struct Cursor {
     gaps: Vec<(u64, u64)>,
     /// The application has taken everything up to here, or of a flow without order the batches that end here.
     consumed: u64,
+    /// When it took something last.
+    consumed_at: Time,
     consumed_ends: BTreeSet<u64>,
     /// Of a large payload, the position of its end, if that was delivered.
     end: Option<u64>,
@@ -111,6 +119,12 @@ struct Cursor {
 pub(crate) struct Flows {
     flows: BTreeMap<(LifeId, FlowId), Flow>,
     receipts: BTreeMap<(ProcessId, FlowId), Receipt>,
+    /// The flows that evict members, and how long their windows may be shut.
+    patience: BTreeMap<(ProcessId, FlowId), Duration>,
+    /// The flows from which somebody was just evicted.
+    opening: BTreeSet<(ProcessId, FlowId)>,
+    /// Whether nothing breaks.
+    pub(crate) calm: bool,
     /// Which inboxes were told where they begin, or need not be, with the flows of which processes.
     begun: BTreeSet<(ProcessId, FlowId, ProcessId, InboxId)>,
     /// Large payloads of which no chunk was sent yet.
@@ -157,6 +171,7 @@ impl Flows {
                 last: 0,
                 holders: Arc::new([]),
                 cursors: BTreeMap::new(),
+                evicted: Vec::new(),
                 stable: 0,
                 unstable: Vec::new(),
                 large: self.announced.remove(&(origin, sending.flow)),
@@ -311,44 +326,31 @@ impl Flows {
             .flows
             .get_mut(&(life, flow))
             .ok_or(Broken::GapWrong { gap })?;
-        let passed = flow.cursors.get(&seat).map_or(0, |cursor| cursor.passed);
-        let came = flow.cursors.get(&seat).is_some_and(|cursor| {
-            let came = cursor.came.range(first.0..=last.0.max(first.0)).next();
-            came.is_some()
-                || cursor
-                    .gaps
-                    .iter()
-                    .any(|&(a, b)| a <= last.0 && first.0 <= b)
-        });
-        if first > last || first.0 <= passed || last.0 > flow.last || came {
+        if first > last || last.0 > flow.last || flow.was_told_of(seat, first.0, last.0) {
             return Err(Broken::GapWrong { gap });
         }
-        let ordered = flow.is_ordered();
-        if ordered && let Some(missing) = flow.due(seat, passed + 1, first.0 - 1).next() {
-            return Err(Broken::OutOfOrder {
-                message: flow.name(lives, first.0),
-                missing,
-            });
+        flow.check_before(lives, seat, first.0)?;
+        match flow.due(seat, first.0, last.0).next() {
+            // What it was left out of, it may be told so too, when the sender is gone.
+            None if flow.was_ever_evicted(seat) => {}
+            None => {
+                // Of a flow that others depended on and that died with its origin, nobody may be left who knows for whom it was.
+                let sure = lives.is_correct(life, flow.sent_at(last.0));
+                return match flow.mode.order == Order::Causal && !sure {
+                    true => Ok(()),
+                    false => Err(Broken::GapWrong { gap }),
+                };
+            }
+            Some(due) => {
+                let sent_at = flow.sent_at(due);
+                let correct = |life| lives.is_correct(life, sent_at);
+                let excused = flow.is_short(lives, due) || flow.was_evicted(seat, due);
+                if correct(life) && correct(lives.seat(seat).life) && !excused {
+                    return Err(Broken::GapUnjustified { gap, role });
+                }
+            }
         }
-        let Some(due) = flow.due(seat, first.0, last.0).next() else {
-            // Of a flow that others depended on and that died with its origin, nobody may be left who knows for whom it was.
-            let sure = lives.is_correct(life, flow.sent_at(last.0));
-            return match flow.mode.order == Order::Causal && !sure {
-                true => Ok(()),
-                false => Err(Broken::GapWrong { gap }),
-            };
-        };
-        let sent_at = flow.sent_at(due);
-        let correct = |life| lives.is_correct(life, sent_at);
-        if correct(life) && correct(lives.seat(seat).life) && !flow.is_short(lives, due) {
-            return Err(Broken::GapUnjustified { gap, role });
-        }
-        let cursor = flow.cursors.entry(seat).or_default();
-        if ordered {
-            cursor.passed = last.0;
-        }
-        cursor.gaps.push((first.0, last.0));
-        Ok(())
+        flow.give_up(lives, seat, (first.0, last.0))
     }
 
     /// The application has taken everything of this flow up to `upto`.
@@ -360,6 +362,7 @@ impl Flows {
         origin: Origin,
         flow: FlowId,
         upto: u64,
+        now: Time,
     ) {
         // Whoever takes from a closed inbox, or what came before a renewal, settles nothing.
         let Ok((seat, _)) = lives.inbox(process, inbox, String::new) else {
@@ -371,6 +374,7 @@ impl Flows {
         let flow = self.flows.get_mut(&(life, flow));
         if let Some(cursor) = flow.and_then(|flow| flow.cursors.get_mut(&seat)) {
             cursor.consumed = cursor.consumed.max(upto);
+            cursor.consumed_at = now;
             cursor.consumed_ends.insert(upto);
             cursor.take_end();
         }
@@ -430,6 +434,7 @@ impl Flow {
             });
         }
         self.check_chunk(lives, seat, seq)?;
+        self.check_lag(lives, seat, seq)?;
         let cursor = self.cursors.get(&seat);
         let passed = cursor.map_or(0, |cursor| cursor.passed);
         let came = cursor.is_some_and(|cursor| cursor.came.contains(&seq));
@@ -452,6 +457,44 @@ impl Flow {
         }
         self.cursors.entry(seat).or_default().passed = seq;
         Ok(index)
+    }
+
+    /// Whether something of `first..=last` was put into an inbox already, delivered or given up.
+    fn was_told_of(&self, seat: SeatId, first: u64, last: u64) -> bool {
+        self.cursors.get(&seat).is_some_and(|cursor| {
+            let came = cursor.came.range(first..=last.max(first)).next();
+            let gapped = |&(a, b): &(u64, u64)| a <= last && first <= b;
+            first <= cursor.passed || came.is_some() || cursor.gaps.iter().any(gapped)
+        })
+    }
+
+    /// Of a flow in order, everything due before has to come before.
+    fn check_before(&self, lives: &Lives, seat: SeatId, first: u64) -> Result<(), Broken> {
+        let passed = self.cursors.get(&seat).map_or(0, |cursor| cursor.passed);
+        match self.due(seat, passed + 1, first.saturating_sub(1)).next() {
+            Some(missing) if self.is_ordered() => Err(Broken::OutOfOrder {
+                message: self.name(lives, first),
+                missing,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// An inbox is told that these messages never come.
+    fn give_up(
+        &mut self,
+        lives: &Lives,
+        seat: SeatId,
+        (first, last): (u64, u64),
+    ) -> Result<(), Broken> {
+        self.check_before(lives, seat, first)?;
+        let ordered = self.is_ordered();
+        let cursor = self.cursors.entry(seat).or_default();
+        if ordered {
+            cursor.passed = last;
+        }
+        cursor.gaps.push((first, last));
+        Ok(())
     }
 
     fn is_ordered(&self) -> bool {

@@ -4,7 +4,7 @@ mod name;
 mod told;
 
 use rolecast_membership::{Epoch, RoleName, Time};
-use rolecast_protocol::{Answer, Gap, Started};
+use rolecast_protocol::{Answer, Gap, Lagged, Started};
 
 pub use name::{CallName, Instead, MessageName, Name};
 
@@ -211,6 +211,40 @@ pub enum Broken {
     GapWrong {
         /// Which.
         gap: Gap,
+    },
+    /// A member that should not have been evicted, or taken back.
+    #[error("slow receivers: {node} was evicted from flow {flow}, but {what}")]
+    EvictedWrongly {
+        /// Who.
+        node: String,
+        /// From which flow.
+        flow: u32,
+        /// Why not.
+        what: &'static str,
+    },
+    /// An inbox that was told that it lags where it does not.
+    #[error("slow receivers: {lagged:?} names messages that came, or that it was not too slow for")]
+    LaggedWrong {
+        /// What it was told.
+        lagged: Lagged,
+    },
+    /// An inbox that lags and was not told so.
+    #[error(
+        "slow receivers: {message} was delivered to one that was left out of {missing}, and was not told so"
+    )]
+    LagUntold {
+        /// Which.
+        message: MessageName,
+        /// The first message of which it does not know.
+        missing: u64,
+    },
+    /// A member that is left out for good.
+    #[error(
+        "slow receivers: the member was left out after {message}, has taken everything, and was never taken back"
+    )]
+    NeverReadmitted {
+        /// The last message that was sent to it.
+        message: MessageName,
     },
     /// An inbox that was told a beginning that is none.
     #[error(

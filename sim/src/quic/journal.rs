@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use rolecast_membership::RoleName;
-use rolecast_protocol::{Delivery, FlowId, Gap, LargeEnd, Origin, ReplyTo, Seq, Started};
+use rolecast_protocol::{Delivery, FlowId, Gap, Lagged, LargeEnd, Origin, ReplyTo, Seq, Started};
 
 /// What the engine of one process delivered to each of its roles, and what the program has not taken yet; cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +33,8 @@ pub(crate) enum Entry {
     Gap(Gap),
     /// Where the inbox begins with a flow.
     Started(Started),
+    /// What the program was too slow for.
+    Lagged(Lagged),
 }
 
 impl Journal {
@@ -97,6 +99,7 @@ impl Journal {
                 ..
             } => entries.push_back(Entry::Call(*origin, payload.clone(), *wants_reply)),
             Delivery::Gap(gap) => entries.push_back(Entry::Gap(*gap)),
+            Delivery::Lagged(lagged) => entries.push_back(Entry::Lagged(*lagged)),
             Delivery::Started(started) => entries.push_back(Entry::Started(*started)),
         }
     }

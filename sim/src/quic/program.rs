@@ -231,6 +231,7 @@ impl Program {
                 Entry::Large(origin, seq, large.length())
             }
             InboxItem::Gap(gap) => Entry::Gap(*gap),
+            InboxItem::Lagged(lagged) => Entry::Lagged(*lagged),
             InboxItem::Started(started) => Entry::Started(*started),
             _ => return,
         };

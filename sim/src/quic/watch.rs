@@ -326,6 +326,7 @@ impl Seen {
                 }
             }
             Observation::Gapped { gap, .. } => reached.note_gap(gap),
+            Observation::Lagged { .. } => reached.note(Probe::Lagged),
             Observation::Begun { .. } => reached.note(Probe::StartedLate),
             Observation::Told(event) => {
                 reached.note_event(event);

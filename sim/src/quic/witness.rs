@@ -224,6 +224,10 @@ impl ProcessWitness {
                 self.watch.count(|statistics| statistics.gaps += 1);
                 self.observe(Observation::Gapped { inbox, gap: *gap });
             }
+            Delivery::Lagged(lagged) => {
+                let lagged = *lagged;
+                self.observe(Observation::Lagged { inbox, lagged });
+            }
             Delivery::Started(started) => {
                 let started = *started;
                 self.observe(Observation::Begun { inbox, started });

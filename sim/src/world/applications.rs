@@ -41,7 +41,8 @@ impl World<'_> {
                 count,
                 bytes,
             } => {
-                let flow = self.flow(now, process, role, mode)?;
+                let patience = scenario.workload.patience(operation.node);
+                let flow = self.flow(now, process, role, (mode, patience))?;
                 let batch = batch(mark, count, bytes);
                 let app = &mut self.processes[process.0 as usize].app;
                 match app.queue(flow, batch) {
@@ -56,7 +57,7 @@ impl World<'_> {
                 bytes,
                 within_us,
             } => {
-                let flow = self.flow(now, process, role, mode)?;
+                let flow = self.flow(now, process, role, (mode, None))?;
                 let deadline = self.clock(process).at(now) + Duration::from_micros(within_us);
                 self.gather(now, process, flow, payload(mark << 8, bytes), deadline)
             }
@@ -264,28 +265,32 @@ impl World<'_> {
         now: Time,
         process: ProcessId,
         role: RoleIndex,
-        mode: Mode,
+        (mode, patience): (Mode, Option<Duration>),
     ) -> Result<FlowId, Violation> {
         let role = self.role(role);
         let entry = &mut self.processes[process.0 as usize];
-        let key = (role.clone(), mode);
+        let key = (role.clone(), mode, patience);
         if let Some(&flow) = entry.app.flows.get(&key) {
             return Ok(flow);
         }
+        let shown = entry.clock.at(now);
         match entry
             .engine
-            .open_flow(entry.clock.at(now), role.clone(), mode)
+            .open_evicting_flow(shown, role.clone(), mode, patience)
         {
             Ok(flow) => {
-                let (waiting, blocked) = (Default::default(), false);
                 let sender = Sender {
                     role,
                     mode,
-                    waiting,
-                    blocked,
+                    waiting: Default::default(),
+                    evicted: Vec::new(),
+                    blocked: false,
                 };
                 entry.app.flows.insert(key, flow);
                 entry.app.senders.insert(flow, sender);
+                if let Some(after) = patience {
+                    self.observe(now, process, Observation::Evicts { flow, after })?;
+                }
                 self.carry_out(now, process)?;
                 Ok(flow)
             }
@@ -304,8 +309,7 @@ impl World<'_> {
         batch: Batch,
     ) -> Result<(), Violation> {
         let entry = &mut self.processes[process.0 as usize];
-        let role = entry.app.senders[&flow].role.clone();
-        let holders = entry.destinations(&role);
+        let holders = entry.destinations_of(flow);
         match entry
             .engine
             .multicast(entry.clock.at(now), flow, batch.clone())

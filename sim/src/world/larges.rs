@@ -35,7 +35,7 @@ impl World<'_> {
             return Ok(());
         };
         let mode = Mode::from(dissemination);
-        let flow = self.flow(now, process, role, mode)?;
+        let flow = self.flow(now, process, role, (mode, None))?;
         let role = self.role(role);
         let chunks = (0..chunks).map(|number| payload(mark << 8 | u64::from(number), bytes));
         let chunks: std::collections::VecDeque<Bytes> = chunks.collect();

@@ -2,7 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 use rolecast_membership::{Event as MembershipEvent, Time};
-use rolecast_protocol::{Class, Delivery, Event, Gap, InboxId, Input, Output, ReplyTo, Started};
+use rolecast_protocol::{
+    Class, Delivery, Event, Gap, InboxId, Input, Lagged, Output, ReplyTo, Started,
+};
 
 use super::{Happening, World};
 use crate::application::{Item, announcement};
@@ -176,6 +178,15 @@ impl World<'_> {
                 };
                 (item, Observation::Gapped { inbox, gap })
             }
+            Delivery::Lagged(lagged) => {
+                sometimes!(self.reached, Lagged);
+                let item = Item {
+                    ticket: None,
+                    upto: None,
+                    requests: Vec::new(),
+                };
+                (item, Observation::Lagged { inbox, lagged })
+            }
             Delivery::Started(started) => {
                 sometimes!(self.reached, StartedLate);
                 let item = Item {
@@ -203,6 +214,9 @@ impl World<'_> {
                 if let MembershipEvent::Renewed(identity) = **event {
                     self.statistics.renewals += 1;
                     let tenures = entry.tenures();
+                    for sender in entry.app.senders.values_mut() {
+                        sender.evicted.clear();
+                    }
                     return self.observe(now, process, Observation::Renewed { identity, tenures });
                 }
                 if let MembershipEvent::Superseded(_) = **event {
@@ -223,6 +237,16 @@ impl World<'_> {
                     flow: *flow,
                 };
                 self.schedule.put(now, retry);
+            }
+            Event::Evicted { flow, node, .. } => {
+                sometimes!(self.reached, Evicted);
+                entry.evicted(*flow, *node);
+            }
+            Event::Readmitted { flow, node, .. } => {
+                sometimes!(self.reached, Readmitted);
+                if let Some(sender) = entry.app.senders.get_mut(flow) {
+                    sender.evicted.retain(|holder| holder.node != *node);
+                }
             }
             Event::Drained => {
                 entry.drained = true;
@@ -342,6 +366,7 @@ fn number_of(delivery: &Delivery) -> u64 {
         Delivery::LargeEnd { flow, end, .. } => 1 << 37 ^ u64::from(flow.0) ^ (*end as u64) << 34,
         Delivery::Gap(Gap::Range { first, last, .. }) => first.0 << 20 ^ last.0,
         Delivery::Gap(Gap::DeclaredDown { epoch }) => epoch.0,
+        Delivery::Lagged(Lagged { first, last, .. }) => 1 << 35 ^ first.0 << 20 ^ last.0,
         Delivery::Started(Started { flow, first, .. }) => {
             1 << 36 ^ u64::from(flow.0) << 20 ^ first.0
         }

@@ -90,6 +90,12 @@ impl<'a> History<'a> {
                     last: *last,
                 },
             ),
+            // No history that is drawn for the comparison has receivers that are too slow.
+            Observation::Evicts { .. }
+            | Observation::Lagged { .. }
+            | Observation::Told(Event::Evicted { .. } | Event::Readmitted { .. }) => {
+                BTreeSet::from(["slow receivers"])
+            }
             Observation::AtRest => self.rests(process),
             Observation::Started { .. }
             | Observation::Crashed

@@ -89,6 +89,7 @@ fn recorded() -> Vec<(String, Vec<Recorded>)> {
         for seed in 0..3 {
             let mut scenario = Scenario::draw_from(family, seed, Some(3));
             // Of large payloads the simple oracle knows nothing.
+            scenario.workload.evict_after_us.clear();
             let operations = &mut scenario.workload.operations;
             operations.retain(|operation| !matches!(operation.ask, Ask::Large { .. }));
             all.push((

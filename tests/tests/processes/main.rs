@@ -9,3 +9,4 @@ mod requests;
 mod restart;
 mod roles;
 mod senders;
+mod stopped;

@@ -201,6 +201,7 @@ fn scenario(holders: Slot, traffic: Option<Traffic>, plan: FaultPlan) -> Scenari
             roles: 1,
             held: held.collect(),
             operations,
+            evict_after_us: Vec::new(),
         },
         core: None,
         ..Scenario::draw_from(calm, 1, Some(nodes))

@@ -71,7 +71,8 @@ impl Flow {
         let life = lives.seat(seat).life;
         given_up.chain(missing).find_map(|(seq, how)| {
             let sent_at = self.sent_at(seq);
-            if !lives.is_due(life, sent_at) {
+            let evicted = how == Instead::Gapped && self.was_evicted(seat, seq);
+            if evicted || !lives.is_due(life, sent_at) {
                 return None;
             }
             let origin = lives.life(self.origin);
@@ -142,7 +143,9 @@ impl Flow {
         }
         let sent = &self.sent[self.batch_of(seq).expect("it was sent")];
         let told = sent.members.iter().find(|&&other| {
-            lives.is_due(lives.seat(other).life, sent.at) && self.was_given_up(other, seq)
+            lives.is_due(lives.seat(other).life, sent.at)
+                && self.was_given_up(other, seq)
+                && !self.was_evicted(other, seq)
         })?;
         let (message, told) = (self.name(lives, seq), lives.name_of_seat(*told));
         Some(Broken::Untold { message, told })

@@ -143,6 +143,11 @@ impl Flows {
 }
 
 impl Receipt {
+    /// How much is not settled.
+    pub(super) fn bytes_on_the_way(&self) -> usize {
+        self.bytes_on_the_way
+    }
+
     /// This node refused all of it.
     pub(super) fn excuse(&mut self, node: NodeId) {
         self.lost.entry(node).or_default().push((0, u64::MAX));

@@ -21,6 +21,8 @@ impl Broken {
         match self {
             Broken::NeverSent { message, .. }
             | Broken::StartUntold { message }
+            | Broken::LagUntold { message, .. }
+            | Broken::NeverReadmitted { message }
             | Broken::AfterEnd { message }
             | Broken::Altered { message }
             | Broken::Duplicated { message }

@@ -349,6 +349,8 @@ fn change(observation: &mut Observation, stream: &mut Stream) {
         Observation::ClockSet { .. }
         | Observation::Started { .. }
         | Observation::Resumed
+        | Observation::Evicts { .. }
+        | Observation::Lagged { .. }
         | Observation::Announced { .. }
         | Observation::Ended { .. }
         | Observation::LargeEnded { .. }

@@ -1,0 +1,347 @@
+//! Going on without members that are too slow, and taking them back.
+//!
+//! The origin of a flow that is to evict whoever keeps its window shut leaves it out of the destination set, and tells it so in the set itself: it is named there with the last message that was meant for it.
+//! Such a member delivers what it has.
+//! When its program has taken all of it, it asks to be taken back, and the destination set that names it again says from which message on; what was sent in between it tells its inbox as `Lagged`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rolecast_membership::{NodeId, Tenure, Time};
+
+use super::Engine;
+use crate::api::{Delivery, Event, FlowId, InboxId, Origin, Seq};
+use crate::canary::planted;
+use crate::flow_in::FlowIn;
+use crate::notice::Lagged;
+use crate::session::Cargo;
+use crate::wire::{DataHead, FlowKey};
+
+/// A node that looks after its flows so much later than it should has stood still itself, and does not know what the others did meanwhile.
+const LATE: Duration = Duration::from_millis(250);
+/// How long others have then to be heard.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The flows of which members are evicted, with when that is; an entry counts as long as the flow says the same.
+#[derive(Debug, Default)]
+pub(super) struct DueEvictions(BTreeSet<(Time, FlowId)>);
+
+impl DueEvictions {
+    /// When something is due.
+    pub(super) fn at(&self) -> Option<Time> {
+        self.0.first().map(|&(at, _)| at)
+    }
+}
+
+impl Engine {
+    /// A flow has no room for what is to be sent.
+    pub(super) fn note_shut(&mut self, now: Time, id: FlowId) {
+        let flow = self.flows_out.get_mut(&id);
+        if let Some(at) = flow.and_then(|flow| flow.shut(now)) {
+            self.evictions.0.insert((at, id));
+        }
+    }
+
+    /// Evicts those that have kept windows shut for too long.
+    pub(super) fn evict_slow(&mut self, now: Time) {
+        while let Some(&(at, id)) = self.evictions.0.first()
+            && at <= now
+        {
+            self.evictions.0.pop_first();
+            let flow = self.flows_out.get_mut(&id);
+            let Some(flow) = flow.filter(|flow| flow.evicts_at() == Some(at)) else {
+                continue;
+            };
+            if at + LATE < now {
+                let at = now + GRACE.min(flow.patience().unwrap_or(GRACE));
+                flow.put_eviction_off(at);
+                self.evictions.0.insert((at, id));
+                continue;
+            }
+            flow.reopen();
+            for node in self.blockers(id) {
+                self.evict(id, node);
+            }
+            self.settle_flow(id);
+            if self.flows_out.get(&id).is_some_and(|flow| flow.refused) {
+                self.note_shut(now, id);
+            }
+        }
+    }
+
+    /// The members without which a flow would have room.
+    fn blockers(&mut self, id: FlowId) -> Vec<NodeId> {
+        let window = self.window_of(id);
+        let Some(flow) = self.flows_out.get(&id) else {
+            return Vec::new();
+        };
+        let mut blockers = flow.blockers(window);
+        let members: Vec<NodeId> = flow.members().map(|(node, _)| node).collect();
+        let lane = crate::session::LaneName::of_flow(id);
+        let full = members.into_iter();
+        blockers.extend(full.filter(|&node| !self.session_has_room(node, lane)));
+        blockers.sort_unstable();
+        blockers.dedup();
+        blockers
+    }
+
+    fn evict(&mut self, id: FlowId, node: NodeId) {
+        let key = self.own_key(id);
+        let Some(flow) = self.flows_out.get_mut(&id) else {
+            return;
+        };
+        let epoch = flow.members().find(|member| member.0 == node);
+        let Some((lost, (_, epoch))) = flow.evict(node).zip(epoch) else {
+            return;
+        };
+        let (version, announcement) = flow.announcement(key);
+        self.event(Event::Evicted {
+            flow: id,
+            node,
+            after: Seq(lost.after),
+            upto: Seq(lost.upto),
+        });
+        if node != self.me.id && !planted!(EvictedUntold) {
+            self.announce((node, epoch), key, version, &announcement);
+        }
+    }
+
+    /// A member that was evicted has taken what it had, and asks to be taken back.
+    pub(super) fn on_rejoin(&mut self, from: Origin, id: FlowId, tenure: Tenure) {
+        let member = (from.node, from.epoch);
+        let key = self.own_key(id);
+        let Some(flow) = self.flows_out.get_mut(&id) else {
+            return;
+        };
+        if flow.readmit(member, tenure).is_none() {
+            return;
+        }
+        self.refresh_flow(id);
+        let flow = self.flows_out.get_mut(&id).expect("it was just found");
+        let start = Seq(flow.next());
+        let (version, announcement) = flow.announcement(key);
+        self.event(Event::Readmitted {
+            flow: id,
+            node: from.node,
+            start,
+        });
+        self.announce(member, key, version, &announcement);
+    }
+
+    /// This node has taken what it had sent to itself before it was evicted from its own flow.
+    pub(super) fn readmit_own(&mut self, id: FlowId) {
+        let (node, epoch) = (self.me.id, self.me.epoch);
+        let Some(flow) = self.flows_out.get_mut(&id) else {
+            return;
+        };
+        let tenure = flow.any_tenure_of(node);
+        let Some(upto) = tenure.and_then(|tenure| flow.readmit((node, epoch), tenure)) else {
+            return;
+        };
+        self.refresh_flow(id);
+        let flow = self.flows_out.get_mut(&id).expect("it was just found");
+        let start = flow.begin_at(node).unwrap_or(flow.next());
+        self.event(Event::Readmitted {
+            flow: id,
+            node,
+            start: Seq(start),
+        });
+        let inbox = self.roles.get(&self.flows_out[&id].role);
+        if let Some(inbox) = inbox.map(|holding| holding.inbox) {
+            self.report_lag(inbox, self.own_key(id), (upto + 1, start - 1));
+        }
+    }
+
+    /// The origin of a flow goes on without this node.
+    pub(super) fn on_evicted(&mut self, now: Time, key: FlowKey, upto: u64) {
+        if let Some(flow) = self.flows_in.get_mut(&key) {
+            flow.on_evicted(now, upto);
+            self.rejoin_if_done(key);
+        }
+    }
+
+    /// Asks to be taken back, if the application has taken all that there is.
+    pub(super) fn rejoin_if_done(&mut self, key: FlowKey) {
+        let Some(flow) = self.flows_in.get_mut(&key) else {
+            return;
+        };
+        if !flow.take_rejoin() || flow.own_epoch() != self.me.epoch {
+            return;
+        }
+        let head = DataHead::Rejoin {
+            flow: key.flow,
+            tenure: flow.tenure(),
+        };
+        let to = (key.origin, key.epoch);
+        self.push(to, &head, bytes::Bytes::new(), Cargo::Plain);
+    }
+
+    /// The origin of a flow takes this node back from message `start` on, if it had gone on without it.
+    pub(super) fn on_readmitted(&mut self, now: Time, key: FlowKey, start: u64) {
+        let Some(flow) = self.flows_in.get_mut(&key) else {
+            return;
+        };
+        let Some(lag) = flow.on_readmitted(start) else {
+            return;
+        };
+        if let Some(inbox) = flow.inbox() {
+            self.report_lag(inbox, key, lag);
+        }
+        self.follow_safety(now, key);
+        self.follow_causality(now, key);
+    }
+
+    /// Tells an inbox what it will not get because it was too slow, and where it goes on.
+    fn report_lag(&mut self, inbox: InboxId, key: FlowKey, (first, last): (u64, u64)) {
+        if first > last || planted!(LaggedUnreported) {
+            return;
+        }
+        let lagged = Lagged {
+            origin: key.origin(),
+            flow: key.flow,
+            first: Seq(first),
+            last: Seq(last),
+        };
+        self.deliver(inbox, Delivery::Lagged(lagged));
+        self.report_start(inbox, key, last + 1);
+    }
+
+    /// What an inbox is told of messages that will never come.
+    pub(super) fn loss(&self, key: FlowKey, (first, last): (u64, u64)) -> Delivery {
+        let (origin, flow) = (key.origin(), key.flow);
+        let (first, last) = (Seq(first), Seq(last));
+        let evicted = self.flows_in.get(&key).is_some_and(FlowIn::is_evicted);
+        match evicted {
+            true => Delivery::Lagged(Lagged {
+                origin,
+                flow,
+                first,
+                last,
+            }),
+            false => Delivery::Gap(crate::api::Gap::Range {
+                origin,
+                flow,
+                first,
+                last,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use rolecast_membership::{Epoch, Identity, Profile, Record};
+
+    use super::*;
+    use crate::api::{Input, Output, Ticket};
+    use crate::batch::Batch;
+    use crate::config::{Config, Limits};
+    use crate::error::MulticastError;
+    use crate::mode::Mode;
+    use crate::wire::strategies::{addr, id};
+
+    /// A node that sends to a role of its own, and its inbox that nobody reads.
+    struct Alone {
+        engine: Engine,
+        flow: FlowId,
+        tickets: Vec<Ticket>,
+    }
+
+    const AFTER: Duration = Duration::from_millis(500);
+
+    fn at(ms: u64) -> Time {
+        Time::from_millis(ms)
+    }
+
+    impl Alone {
+        fn new() -> Self {
+            let identity = Identity {
+                id: id(1),
+                epoch: Epoch(1),
+                addr: addr(),
+            };
+            let limits = Limits {
+                flow_window_bytes: 4,
+                ..Limits::default()
+            };
+            let (record, seeds) = (Record::new(identity), Vec::new());
+            let config = Config::new(record, seeds, Profile::Local, limits);
+            let mut engine = Engine::new(config, 1, at(0));
+            let role: rolecast_membership::RoleName = "r".parse().expect("a role");
+            engine.take_up(at(0), role.clone()).expect("it is free");
+            let flow = engine.open_evicting_flow(at(0), role, Mode::default(), Some(AFTER));
+            Alone {
+                engine,
+                flow: flow.expect("few flows"),
+                tickets: Vec::new(),
+            }
+        }
+
+        fn send(&mut self, now: Time) -> Result<usize, MulticastError> {
+            let batch = Batch::single(Bytes::from_static(b"four"), None);
+            let sent = self.engine.multicast(now, self.flow, batch);
+            sent.map(|accepted| accepted.members)
+        }
+
+        /// What the engine says about who is too slow.
+        fn hears(&mut self) -> Vec<String> {
+            let mut said = Vec::new();
+            while let Some(output) = self.engine.poll_output() {
+                match output {
+                    Output::Event(Event::Evicted { after, upto, .. }) => {
+                        said.push(format!("evicted {}..{}", after.0, upto.0));
+                    }
+                    Output::Event(Event::Readmitted { start, .. }) => {
+                        said.push(format!("readmitted {}", start.0));
+                    }
+                    Output::Deliver { delivery, .. } => match delivery {
+                        Delivery::Messages { first, ticket, .. } => {
+                            self.tickets.push(ticket);
+                            said.push(format!("message {}", first.0));
+                        }
+                        Delivery::Lagged(l) => {
+                            said.push(format!("lagged {}..{}", l.first.0, l.last.0));
+                        }
+                        Delivery::Started(s) => said.push(format!("started {}", s.first.0)),
+                        _ => {}
+                    },
+                    _ => {}
+                }
+            }
+            said
+        }
+    }
+
+    #[test]
+    fn a_node_may_be_too_slow_for_itself_and_comes_back() {
+        let mut alone = Alone::new();
+        assert_eq!(alone.send(at(0)), Ok(1));
+        assert_eq!(alone.send(at(10)), Err(MulticastError::Full));
+        alone.engine.handle(at(509), Input::Timeout);
+        assert_eq!(alone.hears(), ["message 1"]);
+        alone.engine.handle(at(510), Input::Timeout);
+        assert_eq!(alone.hears(), ["evicted 0..1"]);
+        assert_eq!(alone.send(at(520)), Ok(0), "it is left out");
+        let ticket = alone.tickets.remove(0);
+        alone.engine.handle(at(530), Input::Consumed { ticket });
+        assert_eq!(alone.hears(), ["readmitted 3", "lagged 2..2", "started 3"]);
+        assert_eq!(alone.send(at(540)), Ok(1));
+        assert_eq!(alone.hears(), ["message 3"]);
+    }
+
+    #[test]
+    fn a_node_that_stood_still_hears_the_others_before_it_evicts_them() {
+        let mut alone = Alone::new();
+        assert_eq!(alone.send(at(0)), Ok(1));
+        assert_eq!(alone.send(at(0)), Err(MulticastError::Full));
+        alone.engine.handle(at(5_000), Input::Timeout);
+        assert_eq!(
+            alone.hears(),
+            ["message 1"],
+            "who knows what happened meanwhile"
+        );
+        alone.engine.handle(at(5_500), Input::Timeout);
+        assert_eq!(alone.hears(), ["evicted 0..1"]);
+    }
+}

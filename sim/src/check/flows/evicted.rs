@@ -1,0 +1,219 @@
+//! Members that a flow goes on without: nobody who is in time, nothing lost in silence, and never for good.
+
+use std::time::Duration;
+
+use rolecast_membership::{NodeId, Time};
+use rolecast_protocol::{FlowId, InboxId, Lagged, Seq};
+
+use super::super::lives::{Lives, ProcessId, SeatId};
+use super::super::violation::{Broken, Violation};
+use super::{Flow, Flows};
+use crate::clock::Clock;
+
+/// A member that was evicted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Evicted {
+    seat: SeatId,
+    /// It had acknowledged everything up to here.
+    after: u64,
+    /// The last message that was sent to it.
+    upto: u64,
+    /// Whether it was taken back.
+    back: bool,
+}
+
+/// The clock of a process, and when it was last set, or the process last stood still, by that clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OwnTime {
+    pub(crate) clock: Clock,
+    pub(crate) resumed: Time,
+}
+
+impl Flows {
+    /// A process has opened a flow that goes on without members that keep its window shut for so long.
+    pub(crate) fn evicts(&mut self, process: ProcessId, flow: FlowId, after: Duration) {
+        self.patience.insert((process, flow), after);
+    }
+
+    /// The sender goes on without a member.
+    pub(crate) fn evicted(
+        &mut self,
+        lives: &Lives,
+        (now, own): (Time, OwnTime),
+        (process, id): (ProcessId, FlowId),
+        node: NodeId,
+        (after, upto): (Seq, Seq),
+    ) -> Result<(), Broken> {
+        self.lost(process, id, node, (after, upto))?;
+        let patience = self.patience.get(&(process, id)).copied();
+        let calm = self.calm;
+        let name = (lives.life_of(process), id);
+        let wrong = |what| Broken::EvictedWrongly {
+            node: node.to_string(),
+            flow: id.0,
+            what,
+        };
+        let flow = self.flows.get_mut(&name);
+        let flow = flow.ok_or_else(|| wrong("nothing was sent"))?;
+        let patience = patience.ok_or_else(|| wrong("the flow evicts nobody"))?;
+        let members = flow.sent.last().map(|sent| sent.members.iter());
+        let seat = members
+            .into_iter()
+            .flatten()
+            .find(|&&seat| lives.life(lives.seat(seat).life).identity.id == node);
+        let &seat = seat.ok_or_else(|| wrong("it is no member"))?;
+        let Some(first) = flow.due(seat, after.0 + 1, upto.0).next() else {
+            return Err(wrong("nothing is due to it"));
+        };
+        let sent_at = own.clock.at(flow.sent_at(first));
+        let waited = own.clock.at(now).since(sent_at);
+        // Before its clock was set, it showed other times than it would have.
+        if own.resumed < sent_at && waited < patience {
+            return Err(wrong("it had more time"));
+        }
+        if calm && flow.had_all_long_before(seat, now) {
+            return Err(wrong("it has taken everything"));
+        }
+        self.opening.insert((process, id));
+        flow.evicted.push(Evicted {
+            seat,
+            after: after.0,
+            upto: upto.0,
+            back: false,
+        });
+        Ok(())
+    }
+
+    /// The engine has said all it had to say: whoever was evicted holds no window any more.
+    pub(crate) fn at_rest(&mut self, process: ProcessId) -> Result<(), Broken> {
+        let first = (process, FlowId(0));
+        let last = (process, FlowId(u32::MAX));
+        let opening: Vec<_> = self.opening.range(first..=last).copied().collect();
+        for name in opening {
+            self.opening.remove(&name);
+            let used = self.receipts.get(&name).map_or(0, |r| r.bytes_on_the_way());
+            if let Some(limit) = self.window_bytes
+                && used >= limit
+            {
+                let what = "bytes of a flow on the way after its slow members were evicted";
+                return Err(Broken::Bound { what, used, limit });
+            }
+        }
+        Ok(())
+    }
+
+    /// The sender takes a member back.
+    pub(crate) fn readmitted(
+        &mut self,
+        lives: &Lives,
+        (process, id): (ProcessId, FlowId),
+        node: NodeId,
+    ) -> Result<(), Broken> {
+        let name = (lives.life_of(process), id);
+        let flow = self.flows.get_mut(&name);
+        let evicted = flow.and_then(|flow| {
+            let mut evicted = flow.evicted.iter_mut().rev();
+            evicted.find(|e| lives.life(lives.seat(e.seat).life).identity.id == node)
+        });
+        match evicted {
+            Some(evicted) if !evicted.back => {
+                evicted.back = true;
+                Ok(())
+            }
+            _ => Err(Broken::EvictedWrongly {
+                node: node.to_string(),
+                flow: id.0,
+                what: "it was taken back, and was a member",
+            }),
+        }
+    }
+
+    /// An inbox was told that it was too slow for some messages.
+    pub(crate) fn lag(
+        &mut self,
+        lives: &mut Lives,
+        process: ProcessId,
+        inbox: InboxId,
+        lagged: Lagged,
+    ) -> Result<(), Broken> {
+        let (seat, _) = lives.inbox(process, inbox, || format!("{lagged:?}"))?;
+        let wrong = Broken::LaggedWrong { lagged };
+        let life = lives.find(lagged.origin);
+        let flow = life.and_then(|life| self.flows.get_mut(&(life, lagged.flow)));
+        let Some(flow) = flow else {
+            return Err(wrong);
+        };
+        let (first, last) = (lagged.first.0, lagged.last.0);
+        let told = flow.was_told_of(seat, first, last) || first > last || last > flow.last;
+        let mut evictions = flow.evicted.iter().filter(|e| e.seat == seat);
+        let justified = evictions.any(|e| e.after < first)
+            && flow
+                .due(seat, first, last)
+                .all(|seq| flow.was_evicted(seat, seq));
+        if told || !justified {
+            return Err(wrong);
+        }
+        flow.give_up(lives, seat, (first, last))
+    }
+
+    /// A member that was evicted, is there and in reach, and was never taken back.
+    pub(crate) fn never_readmitted(&self, lives: &Lives, now: Time) -> Option<Violation> {
+        let mut flows = self.flows.values();
+        flows.find_map(|flow| {
+            let waits = flow.evicted.iter().find(|evicted| {
+                let seat = lives.seat(evicted.seat);
+                let sound = |life| lives.is_due(life, Time::ZERO);
+                !evicted.back && seat.open && sound(seat.life) && sound(flow.origin)
+            })?;
+            Some(Violation {
+                at: now,
+                node: lives.name_of_seat(waits.seat),
+                broken: Broken::NeverReadmitted {
+                    message: flow.name(lives, waits.upto),
+                },
+            })
+        })
+    }
+}
+
+impl Flow {
+    /// Whether a seat was evicted before it had acknowledged a message that was due to it.
+    pub(super) fn was_evicted(&self, seat: SeatId, seq: u64) -> bool {
+        let mut evicted = self.evicted.iter().filter(|e| e.seat == seat);
+        evicted.any(|e| e.after < seq && seq <= e.upto)
+    }
+
+    /// Whether a seat was ever evicted.
+    pub(super) fn was_ever_evicted(&self, seat: SeatId) -> bool {
+        self.evicted.iter().any(|e| e.seat == seat)
+    }
+
+    /// Something was put into an inbox that was evicted before: what was sent in between it has been told not to get.
+    pub(super) fn check_lag(&self, lives: &Lives, seat: SeatId, seq: u64) -> Result<(), Broken> {
+        for evicted in self.evicted.iter().filter(|e| e.seat == seat) {
+            let next = evicted.upto + 1;
+            let meant = self.due(seat, next, next).next().is_some();
+            if next < seq && !meant && !self.was_given_up(seat, next) {
+                return Err(Broken::LagUntold {
+                    message: self.name(lives, seq),
+                    missing: next,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a seat had taken everything that is due to it long before this moment.
+    fn had_all_long_before(&self, seat: SeatId, now: Time) -> bool {
+        let last = self.due(seat, 1, self.last).last();
+        let cursor = self.cursors.get(&seat);
+        cursor.zip(last).is_some_and(|(cursor, last)| {
+            self.is_ordered()
+                && cursor.consumed >= last
+                && now.since(cursor.consumed_at) > ACKNOWLEDGED_IN
+        })
+    }
+}
+
+/// Where nothing is broken, the sender knows after so long what was taken.
+const ACKNOWLEDGED_IN: Duration = Duration::from_secs(1);
