@@ -363,10 +363,12 @@ impl Retained {
 
 #[cfg(test)]
 mod tests {
+    use rolecast_membership::Tenure;
+
     use super::*;
     use crate::api::FlowId;
     use crate::mode::Mode;
-    use crate::wire::FlowKey;
+    use crate::wire::{DestMember, FlowKey};
 
     fn node(number: u8) -> NodeId {
         NodeId::from_bytes([number; 32])
@@ -515,6 +517,70 @@ mod tests {
         assert_eq!(retained.digest_at(), Some(at));
         retained.begin_round(at, 1);
         assert_eq!(retained.digest_at(), Some(at + DIGEST_DELAY));
+    }
+
+    #[test]
+    fn who_loses_interest_has_told_twice_and_is_woken_by_news() {
+        let mut retained = Retained::default();
+        retained.keep(Time::ZERO, batch(1, 1, 10), 1_000);
+        let mut now = retained.digest_at().expect("something is kept");
+        for _ in 0..ROUNDS_AT_ONCE {
+            retained.lose_interest(now);
+            assert_eq!(retained.digest_at(), Some(now), "it has not told twice");
+            retained.begin_round(now, 1);
+            now = retained.digest_at().expect("something is kept");
+        }
+        retained.lose_interest(now);
+        let slow = now + DIGEST_PERIOD_MAX;
+        assert_eq!(retained.digest_at(), Some(slow));
+        retained.lose_interest(now + DIGEST_DELAY);
+        assert_eq!(retained.digest_at(), Some(slow), "it is put off once");
+        retained.begin_round(slow, 1);
+        assert_eq!(retained.digest_at(), Some(slow + DIGEST_PERIOD_MAX));
+        retained.on_news(slow);
+        assert_eq!(retained.digest_at(), Some(slow + DIGEST_DELAY));
+    }
+
+    #[test]
+    fn a_destination_set_is_passed_on_with_the_first_batch_of_its_version() {
+        let mut retained = Retained::default();
+        let versions = [1, 1, 3, 2, 3];
+        let goes = versions.map(|version| retained.pass_on_set(version));
+        assert_eq!(goes, [true, false, true, false, false]);
+    }
+
+    #[test]
+    fn what_was_sent_with_a_hole_before_it_is_sent_again_with_what_fills_the_hole() {
+        let mut retained = Retained::default();
+        let node = node(2);
+        let known = |mut batch: RetainedBatch| {
+            let mut set = (*batch.known.set).clone();
+            set.members.push(DestMember {
+                node,
+                epoch: Epoch(1),
+                tenure: Tenure(1),
+                start: 1,
+                owed: Vec::new(),
+            });
+            batch.known.set = set.into();
+            batch
+        };
+        let key = batch(1, 1, 1).known.set.key;
+        let pull = Pull {
+            key,
+            first: 1,
+            last: 2,
+        };
+        let mut sent = |retained: &mut Retained, held| {
+            let wanted = retained.take_wanted(Time::ZERO, (node, Epoch(1)), &pull, held);
+            let wanted = wanted.map_or(Vec::new(), |(_, wanted)| wanted);
+            wanted.iter().map(|batch| batch.first).collect::<Vec<_>>()
+        };
+        retained.keep(Time::ZERO, known(batch(2, 2, 10)), 1_000);
+        assert_eq!(sent(&mut retained, 0), [2]);
+        retained.keep(Time::ZERO, known(batch(1, 1, 10)), 1_000);
+        assert_eq!(sent(&mut retained, 2), [1, 2]);
+        assert_eq!(sent(&mut retained, 2), [] as [u64; 0], "it is on its way");
     }
 
     #[test]
