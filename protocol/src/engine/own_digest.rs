@@ -100,20 +100,26 @@ impl Engine {
         let Some(flow) = flow.filter(|_| present) else {
             return;
         };
-        if !flow.is_meant(to, pull.last) {
-            self.send_control_to(to.0, &Control::Gone(*pull));
-            return;
-        }
-        let keeps = spread::origin_keeps(flow.mode) && !planted!(PullUnanswered);
-        if !keeps || !may_answer {
-            return;
-        }
-        let held = flow.next() - 1;
-        if let Some((_, wanted)) = flow.retained.take_wanted(now, to, pull, held) {
-            self.digest_later(pull.key);
-            for batch in wanted {
-                self.send_retained(to, pull.key, batch);
+        let is_meant = flow.is_meant(to, pull.last);
+        let mut gone = !is_meant;
+        let mut wanted = Vec::new();
+        if spread::origin_keeps(flow.mode) {
+            if !may_answer || planted!(PullUnanswered) {
+                return;
             }
+            // Whoever dropped the role since may yet be one of those who are to hold it.
+            let held = flow.next() - 1;
+            let kept = flow.retained.take_wanted(now, to, pull, held);
+            let Some((first, kept)) = kept else { return };
+            gone = !is_meant && kept.is_empty() && first == pull.first;
+            wanted = kept;
+            self.digest_later(pull.key);
+        }
+        if gone {
+            self.send_control_to(to.0, &Control::Gone(*pull));
+        }
+        for batch in wanted {
+            self.send_retained(to, pull.key, batch);
         }
     }
 }
