@@ -589,7 +589,7 @@ impl Engine {
     /// Whether there is anything that has no deadline of its own and may have to be looked after.
     fn needs_tick(&self) -> bool {
         let flows = !self.flows_in.is_empty() || !self.flows_out.is_empty();
-        flows || !self.peers.are_all_linked()
+        flows || !self.peers.are_all_linked() || self.questions.has_doubts()
     }
 
     /// Looks after what has no deadline of its own.

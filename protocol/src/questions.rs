@@ -2,9 +2,10 @@
 //!
 //! A holder's right to answer ends with its answer, or when nobody awaits one any more: whoever asked gave up, or one of the two lives between which the question travelled is over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use rolecast_membership::{Epoch, NodeId};
+use rolecast_membership::{Epoch, NodeId, Time};
 
 use crate::api::{CallId, Origin, ReplyTo};
 
@@ -18,6 +19,8 @@ pub(crate) struct Questions {
     full: BTreeSet<NodeId>,
     /// Questions that nobody wants answered any more and that were not delivered, because they are held back or did not come yet.
     withdrawn: BTreeSet<ReplyTo>,
+    /// Lives that asked and were not known to go on, since when they have been doubted.
+    doubted: BTreeMap<Origin, Option<Time>>,
 }
 
 /// The most questions that are remembered as not wanted before they are delivered.
@@ -27,6 +30,35 @@ impl Questions {
     /// A question was delivered.
     pub(crate) fn insert(&mut self, to: ReplyTo) {
         self.open.insert(to);
+    }
+
+    /// A question was delivered whose asker may be gone, so that nobody would ever say that it is not wanted any more.
+    pub(crate) fn doubt(&mut self, asker: Origin) {
+        self.doubted.entry(asker).or_default();
+    }
+
+    /// Whether there are askers that may be gone.
+    pub(crate) fn has_doubts(&self) -> bool {
+        !self.doubted.is_empty()
+    }
+
+    /// Takes out the askers that are known to go on, and those that have been doubted for so long; gives the latter.
+    pub(crate) fn take_given_up(
+        &mut self,
+        now: Time,
+        after: Duration,
+        goes_on: impl Fn(Origin) -> bool,
+    ) -> Vec<Origin> {
+        let mut given_up = Vec::new();
+        self.doubted.retain(|&asker, since| {
+            let over = *since.get_or_insert(now) + after <= now;
+            let goes_on = goes_on(asker);
+            if over && !goes_on {
+                given_up.push(asker);
+            }
+            !over && !goes_on
+        });
+        given_up
     }
 
     /// Nobody wants the answer to a question that was not delivered yet.
@@ -124,5 +156,18 @@ mod tests {
         assert_eq!(questions.take_all_but(two), [all[0], all[4]]);
         assert!(questions.remove(&all[3]) && !questions.remove(&all[3]));
         assert_eq!(questions.len(), 0);
+    }
+
+    #[test]
+    fn only_an_asker_of_whom_there_is_no_sign_is_given_up() {
+        let mut questions = Questions::default();
+        let [gone, there] = [asked(1, 1, 1).origin, asked(2, 1, 1).origin];
+        questions.doubt(gone);
+        questions.doubt(there);
+        let patience = Duration::from_secs(1);
+        let mut look = |now: Time| questions.take_given_up(now, patience, |asker| asker == there);
+        assert_eq!(look(Time::ZERO), []);
+        assert_eq!(look(Time::ZERO + patience), [gone]);
+        assert!(!questions.has_doubts());
     }
 }

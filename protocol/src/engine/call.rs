@@ -1,6 +1,7 @@
 //! Calls: what is addressed to one holder, and the answers to questions.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, RoleName, Time};
@@ -320,6 +321,26 @@ impl Engine {
             self.event(Event::Cancelled(to));
         } else {
             self.questions.insert(to);
+            if !self.goes_on_asking(to.origin) {
+                self.questions.doubt(to.origin);
+            }
+        }
+    }
+
+    /// Whether whoever asks is this node, or there is a sign that it is there: then it is noticed when it goes.
+    fn goes_on_asking(&self, Origin { node, epoch }: Origin) -> bool {
+        let member = self.membership.member(node);
+        let alive = member.is_some_and(|member| member.record.identity.epoch == epoch);
+        node == self.me.id || alive
+    }
+
+    /// Ends what was asked by lives of which there has been no sign for so long, because they were over when it came.
+    pub(super) fn end_doubted_questions(&mut self, now: Time, after: Duration) {
+        let mut questions = std::mem::take(&mut self.questions);
+        let given_up = questions.take_given_up(now, after, |asker| self.goes_on_asking(asker));
+        self.questions = questions;
+        for Origin { node, epoch } in given_up {
+            self.end_questions_of(node, Epoch(epoch.0.saturating_add(1)));
         }
     }
 

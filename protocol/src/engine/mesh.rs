@@ -18,7 +18,7 @@ use crate::wire::Control;
 
 /// How long the node with the greater id leaves the dialling to the other.
 const DIAL_COURTESY: Duration = Duration::from_millis(300);
-/// How long batches are kept for a node that is neither a member nor linked.
+/// How long batches are kept for a node that is neither a member nor linked, and its questions open.
 const DOUBT_MAX: Duration = Duration::from_secs(30);
 
 impl Engine {
@@ -259,6 +259,7 @@ impl Engine {
 
     /// Keeps as little as possible for nodes of whose existence there is no sign, and forgets peers of which nothing is left.
     pub(super) fn forget_doubtful_peers(&mut self, now: Time) {
+        self.end_doubted_questions(now, DOUBT_MAX);
         let unlinked = self.peers.iter().filter(|(_, peer)| peer.link.is_none());
         let nodes: Vec<NodeId> = unlinked.map(|(node, _)| node).collect();
         for node in nodes {
