@@ -299,7 +299,7 @@ impl Ghost {
             Observation::Dropped { inbox } => lives.drop_role(process, inbox),
             Observation::Sent(sending) => self.flows.accept(lives, now, process, sending)?,
             Observation::Announced { flow, length } => {
-                self.flows.announce(lives, process, flow, length);
+                self.flows.announce(lives, now, process, (flow, length));
             }
             Observation::Ended { flow, complete } => {
                 self.flows.end(lives, process, flow, complete);

@@ -66,6 +66,8 @@ pub struct Receiving {
 struct Sent {
     first: u64,
     at: Time,
+    /// Whom it is promised to was settled then: when it was sent, or, of a large payload, when that was announced.
+    meant_at: Time,
     messages: Vec<(Bytes, Option<CallId>)>,
     /// In ascending order.
     members: Arc<[SeatId]>,
@@ -206,9 +208,11 @@ impl Flows {
             .into_messages()
             .map(|m| (m.payload, m.call))
             .collect();
+        let meant_at = flow.large.as_ref().map_or(now, |large| large.announced_at);
         flow.sent.push(Sent {
             first,
             at: now,
+            meant_at,
             messages,
             members,
             after,
@@ -335,15 +339,15 @@ impl Flows {
             None if flow.was_ever_evicted(seat) => {}
             None => {
                 // Of a flow that others depended on and that died with its origin, nobody may be left who knows for whom it was.
-                let sure = lives.is_correct(life, flow.sent_at(last.0));
+                let sure = lives.is_correct(life, flow.meant_at(last.0));
                 return match flow.mode.order == Order::Causal && !sure {
                     true => Ok(()),
                     false => Err(Broken::GapWrong { gap }),
                 };
             }
             Some(due) => {
-                let sent_at = flow.sent_at(due);
-                let correct = |life| lives.is_correct(life, sent_at);
+                let meant_at = flow.meant_at(due);
+                let correct = |life| lives.is_correct(life, meant_at);
                 let excused = flow.is_short(lives, due) || flow.was_evicted(seat, due);
                 if correct(life) && correct(lives.seat(seat).life) && !excused {
                     return Err(Broken::GapUnjustified { gap, role });
@@ -552,7 +556,7 @@ impl Flow {
     fn failures(&self, lives: &Lives, seq: u64) -> usize {
         let sent = &self.sent[self.batch_of(seq).expect("it was sent")];
         let members = sent.members.iter();
-        let due = |seat: &&SeatId| lives.is_due(lives.seat(**seat).life, sent.at);
+        let due = |seat: &&SeatId| lives.is_due(lives.seat(**seat).life, sent.meant_at);
         sent.members.len() - members.filter(due).count()
     }
 
@@ -565,6 +569,10 @@ impl Flow {
 
     fn sent_at(&self, seq: u64) -> Time {
         self.sent[self.batch_of(seq).expect("it was sent")].at
+    }
+
+    fn meant_at(&self, seq: u64) -> Time {
+        self.sent[self.batch_of(seq).expect("it was sent")].meant_at
     }
 
     fn name(&self, lives: &Lives, seq: u64) -> MessageName {

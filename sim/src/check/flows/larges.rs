@@ -15,6 +15,8 @@ use super::{Cursor, Flow, Flows};
 /// What is true of a large payload.
 #[derive(Debug)]
 pub(super) struct Large {
+    /// When it was announced: whoever is taken for dead from then on may miss the rest, and nobody who comes later is meant.
+    pub(super) announced_at: Time,
     /// Its length, if that was announced.
     length: Option<u64>,
     /// How it ended, if its sender came to its end.
@@ -28,11 +30,12 @@ impl Flows {
     pub(crate) fn announce(
         &mut self,
         lives: &Lives,
+        now: Time,
         process: ProcessId,
-        flow: FlowId,
-        length: Option<u64>,
+        (flow, length): (FlowId, Option<u64>),
     ) {
         let large = Large {
+            announced_at: now,
             length,
             complete: None,
             ended: BTreeMap::new(),
@@ -165,7 +168,7 @@ impl Flows {
         flows.into_iter().find_map(|flow| {
             let waiting = flow.cursors.iter().find(|(id, cursor)| {
                 let seat = lives.seat(**id);
-                let since = flow.sent.first().map_or(Time::ZERO, |sent| sent.at);
+                let since = flow.sent.first().map_or(Time::ZERO, |sent| sent.meant_at);
                 !flow.has_ended(**id)
                     && cursor.passed > 0
                     && seat.open
@@ -240,7 +243,7 @@ impl Flow {
         }
         let said = self.large.as_ref().and_then(|large| large.complete);
         let all = passed + 1 == self.last;
-        let since = self.sent.first().map_or(Time::ZERO, |sent| sent.at);
+        let since = self.sent.first().map_or(Time::ZERO, |sent| sent.meant_at);
         let reader = lives.seat(seat).life;
         let both_well = lives.is_correct(self.origin, since) && lives.is_correct(reader, since);
         let truth = match end {

@@ -70,9 +70,9 @@ impl Flow {
             .map(|seq| (seq, Instead::Missing));
         let life = lives.seat(seat).life;
         given_up.chain(missing).find_map(|(seq, how)| {
-            let sent_at = self.sent_at(seq);
+            let meant_at = self.meant_at(seq);
             let evicted = how == Instead::Gapped && self.was_evicted(seat, seq);
-            if evicted || !lives.is_due(life, sent_at) {
+            if evicted || !lives.is_due(life, meant_at) {
                 return None;
             }
             let origin = lives.life(self.origin);
@@ -83,7 +83,7 @@ impl Flow {
                 return None;
             }
             let excused = how == Instead::Gapped && short;
-            if !origin_lost && !excused && origin.declared_down.is_none_or(|at| at < sent_at) {
+            if !origin_lost && !excused && origin.declared_down.is_none_or(|at| at < meant_at) {
                 let message = self.name(lives, seq);
                 return Some(match origin.state {
                     LifeState::Left { .. } => Broken::LostInLeaving { message, how },
@@ -107,7 +107,7 @@ impl Flow {
             return Some(Broken::Stability { message, how });
         }
         let deliverer = sent.members.iter().find(|&&other| {
-            let due = lives.is_due(lives.seat(other).life, sent.at);
+            let due = lives.is_due(lives.seat(other).life, sent.meant_at);
             (due || uniform) && self.was_delivered(other, seq)
         });
         let Some(deliverer) = deliverer else {
@@ -143,7 +143,7 @@ impl Flow {
         }
         let sent = &self.sent[self.batch_of(seq).expect("it was sent")];
         let told = sent.members.iter().find(|&&other| {
-            lives.is_due(lives.seat(other).life, sent.at)
+            lives.is_due(lives.seat(other).life, sent.meant_at)
                 && self.was_given_up(other, seq)
                 && !self.was_evicted(other, seq)
         })?;
