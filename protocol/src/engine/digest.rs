@@ -190,7 +190,7 @@ impl Engine {
     }
 
     /// The members of a flow other than this node and the origin.
-    fn members_beside(&self, key: FlowKey) -> impl Iterator<Item = &DestMember> + '_ {
+    pub(super) fn members_beside(&self, key: FlowKey) -> impl Iterator<Item = &DestMember> + '_ {
         let known = self.flows_in.get(&key).and_then(FlowIn::newest_dest_set);
         let members = known.map_or(&[][..], |known| &known.set.members).iter();
         members.filter(move |member| member.node != self.me.id && member.node != key.origin)

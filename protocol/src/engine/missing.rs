@@ -1,11 +1,14 @@
 //! What is missing of flows whose origin is dead: waiting for it, giving it up, and forgetting the flow in the end.
 
-use rolecast_membership::{Identity, Time};
+use bytes::Bytes;
+use rolecast_membership::{Epoch, Identity, NodeId, Time};
 
 use super::{Engine, TICK};
 use crate::canary::planted;
 use crate::flow_in::FlowIn;
-use crate::wire::FlowKey;
+use crate::session::Cargo;
+use crate::spread::{self, ROUND_MAX};
+use crate::wire::{DataHead, DestMember, FlowKey};
 
 impl Engine {
     /// Whether a live member that is out of reach may hold what is missing of a dead origin's flow, and there is time to wait for it.
@@ -49,11 +52,47 @@ impl Engine {
         };
         let missed = flow.give_up(now);
         self.report_missed(key, missed);
+        if let Some((_, last)) = missed {
+            self.tell_of_missed(key, last);
+        }
         self.deliver_ready(now, key);
         self.follow_safety(now, key);
         self.ack_later(now, key);
         self.rejoin_if_done(key);
         missed.is_some()
+    }
+
+    /// Tells members that did not say that they are as far that messages up to here exist, which will never come.
+    ///
+    /// Whoever told this node of them may have died before it told the others, and they miss nothing of which they have not heard.
+    /// They wait as long as this node did, and then tell others.
+    fn tell_of_missed(&mut self, key: FlowKey, upto: u64) {
+        let alive = |member: &DestMember| {
+            let known = self.membership.member(member.node);
+            known.is_some_and(|known| known.record.identity.epoch == member.epoch)
+        };
+        let Some(flow) = self.flows_in.get(&key) else {
+            return;
+        };
+        let told = |m: &DestMember| flow.retained.told_by(m.node, m.epoch);
+        let unaware = self
+            .members_beside(key)
+            .filter(|member| member.start <= upto && told(member) < upto && alive(member));
+        let unaware: Vec<(NodeId, Epoch)> = unaware.map(|m| (m.node, m.epoch)).collect();
+        let known = flow.newest_dest_set().cloned();
+        let Some(known) = known.filter(|_| spread::of(flow.mode).agrees()) else {
+            return;
+        };
+        let own = unaware.partition_point(|&(node, _)| node < self.me.id);
+        let flow = self.flows_in.get_mut(&key).expect("it was just found");
+        for to in flow.retained.take_turns(own, &unaware, ROUND_MAX) {
+            self.announce(to, key, known.set.version, &known.encoded);
+            let word = DataHead::Skipped {
+                count: 1,
+                flows: vec![(key, upto)],
+            };
+            self.push(to, &word, Bytes::new(), Cargo::Plain);
+        }
     }
 
     /// Tells a flow's inbox which messages will never come.
