@@ -22,9 +22,10 @@ impl Engine {
         let mut alive = self.membership.members().map(|alive| alive.record.identity);
         alive.any(|Identity { id, .. }| {
             // Who was meant by the last messages is not always known here, so that it may be anybody.
-            let out_of_reach = id != flow.key.origin && !self.peers.is_linked(id);
+            let out_of_reach = !self.peers.is_linked(id);
             // Whoever says that it has them is waited for: over a link that is up, what one asks for may still take long.
-            out_of_reach || flow.is_told_by(id)
+            // The origin's next life has nothing of this one.
+            id != flow.key.origin && (out_of_reach || flow.is_told_by(id))
         })
     }
 
