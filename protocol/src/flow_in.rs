@@ -521,12 +521,16 @@ impl FlowIn {
         if planted!(AckBeforeTaken) {
             return self.watermark;
         }
-        let first = match self.delivers_early() && !planted!(AckOverHole) {
+        let first = match self.delivers_early() {
             true => self.untaken.least(),
             false => self.untaken.first(),
         };
         // Of a flow without order, more may have been delivered than is complete.
-        let complete = self.watermark;
+        let furthest = self.early.last_upto(u64::MAX);
+        let complete = match furthest.filter(|_| planted!(AckOverHole)) {
+            Some((_, early)) if self.delivers_early() => early.last,
+            _ => self.watermark,
+        };
         first.map_or(complete, |first| complete.min(first - 1))
     }
 
