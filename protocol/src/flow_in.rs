@@ -43,6 +43,8 @@ pub(crate) struct FlowIn {
     newest_version: u32,
     /// The destination sets that batches may still refer to, with their encoded announcements.
     dest_sets: DestSets,
+    /// The first message that is meant for this node.
+    start: u64,
     /// Everything up to here was delivered, refused, or given up.
     watermark: u64,
     /// What came too early, or is held back, by its first message; of an unordered flow also what was delivered too early.
@@ -123,6 +125,7 @@ impl FlowIn {
             ack_limit: start - 1,
             newest_version: 0,
             dest_sets: DestSets::default(),
+            start,
             watermark: start - 1,
             early: Early::default(),
             fresh: None,
@@ -192,6 +195,7 @@ impl FlowIn {
     fn restart(&mut self, epoch: Epoch, tenure: Tenure, start: u64) {
         self.own_epoch = epoch;
         self.tenure = tenure;
+        self.start = start;
         self.watermark = self.watermark.max(start - 1);
         self.early.clear();
         self.fresh = None;
@@ -619,6 +623,11 @@ impl FlowIn {
     /// The newest version of the destination set that is known.
     pub(crate) fn newest_version(&self) -> u32 {
         self.newest_version
+    }
+
+    /// How far this node was given anything of the flow.
+    pub(crate) fn given(&self) -> Option<u64> {
+        (self.watermark >= self.start).then_some(self.watermark)
     }
 
     /// This node's holding of the role, as the origin sees it.

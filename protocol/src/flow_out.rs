@@ -34,6 +34,8 @@ pub(crate) struct FlowOut {
     epoch: Epoch,
     /// The life in which message 1 was, or will be, sent.
     born: Epoch,
+    /// The first message of the present life.
+    first: u64,
     version: u32,
     members: BTreeMap<NodeId, MemberOut>,
     /// Members that went before they had acknowledged everything: if one comes back in the same life, it has to hear of what it missed.
@@ -149,6 +151,7 @@ impl FlowOut {
             next: 1,
             epoch,
             born: epoch,
+            first: 1,
             version: 0,
             members: BTreeMap::new(),
             gone: BTreeMap::new(),
@@ -266,6 +269,7 @@ impl FlowOut {
     /// Starts over in another life of this node: what was on the way in the former one is given up.
     pub(crate) fn renew(&mut self, own: (NodeId, Epoch)) -> Vec<LostMember> {
         let upto = self.next - 1;
+        self.first = self.next;
         let former = std::mem::replace(&mut self.epoch, own.1);
         self.on_set_changed();
         self.in_flight.clear();
@@ -483,6 +487,12 @@ impl FlowOut {
     pub(crate) fn delivered_to_itself(&self) -> u64 {
         let waiting = self.safety.as_ref().and_then(|own| own.waiting.front());
         waiting.map_or(u64::MAX, |own| own.first - 1)
+    }
+
+    /// How far this node has delivered to itself anything that it sent in its present life.
+    pub(crate) fn given_to_itself(&self) -> Option<u64> {
+        let upto = self.delivered_to_itself().min(self.next - 1);
+        (upto >= self.first).then_some(upto)
     }
 
     /// A batch that was just numbered has to become safe before anybody delivers it, this node too.

@@ -54,19 +54,15 @@ impl Engine {
         }
         let inbox = self.roles.get(&flow.role).map(|holding| holding.inbox);
         let others = self.flows_in.values().filter(|other| {
-            let causal = other.mode.order == Order::Causal && other.watermark() > 0;
+            let causal = other.mode.order == Order::Causal;
             causal && inbox.is_some() && other.inbox() == inbox
         });
         let own = self.flows_out.values().filter(|own| {
             let causal = own.mode.order == Order::Causal && own.role == flow.role;
             causal && own.id != id && inbox.is_some()
         });
-        let others = others.map(|other| (other.key, other.watermark()));
-        let own = own.map(|own| {
-            let upto = own.delivered_to_itself().min(own.next() - 1);
-            (self.own_key(own.id), upto)
-        });
-        let own = own.filter(|&(_, upto)| upto > 0);
+        let others = others.filter_map(|other| Some((other.key, other.given()?)));
+        let own = own.filter_map(|own| Some((self.own_key(own.id), own.given_to_itself()?)));
         others.chain(own).collect()
     }
 
@@ -208,7 +204,7 @@ impl Engine {
                 }
                 asked.since
             });
-            if key.origin != self.me.id && !comes && self.is_out_of_patience(now, since) {
+            if key.origin != self.me.id && !comes && self.is_out_of_patience(now, key, since) {
                 self.give_up_unknown(now, key);
             }
             self.wake_waiting(now, key);
@@ -225,11 +221,11 @@ impl Engine {
         member.is_some_and(|member| member.record.identity.epoch == key.epoch)
     }
 
-    /// Whether a flow that nobody has spoken of is waited for no longer: a live member that is out of reach may yet have it.
-    fn is_out_of_patience(&self, now: Time, since: Option<Time>) -> bool {
+    /// Whether a flow that nobody has spoken of is waited for no longer: a live member that is out of reach may yet have it, or its origin may live and be out of reach.
+    fn is_out_of_patience(&self, now: Time, key: FlowKey, since: Option<Time>) -> bool {
         let mut members = self.membership.members();
         let cut_off = members.any(|member| !self.peers.is_linked(member.record.identity.id));
-        let patience = match cut_off {
+        let patience = match cut_off || !self.is_over(key.origin, key.epoch) {
             true => self.limits.forget_after,
             false => self.limits.gap_after,
         };
