@@ -59,6 +59,7 @@ impl Engine {
         let own = meant_for(&set, self.me.id);
         let inbox = self.inbox_for(&set);
         let goes_on = self.flows_in.contains_key(&key) || self.goes_on(&set, inbox);
+        let unheard_of = !goes_on && self.had_of_former_lives(set.born, key) == 0;
         if let Some(member) = &own {
             self.flow_in(key, set.mode, member, member.start)?;
         }
@@ -82,11 +83,12 @@ impl Engine {
             self.on_large_announced(now, key, large.length);
             return Ok(());
         }
-        if let Some(inbox) = inbox
-            && member.owed.is_empty()
-            && (restarted || !goes_on)
-        {
-            self.report_start(inbox, key, member.start);
+        let (key_of_first, first, begins) = match member.owed.first() {
+            None => (key, member.start, restarted || !goes_on),
+            Some(&Owed { epoch, first, .. }) => (FlowKey { epoch, ..key }, first, unheard_of),
+        };
+        if let Some(inbox) = inbox.filter(|_| begins) {
+            self.report_start(inbox, key_of_first, first);
         }
         match evicted {
             Some(DestEvicted { upto, .. }) if news && mine => self.on_evicted(now, key, upto),
