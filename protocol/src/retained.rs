@@ -571,7 +571,7 @@ mod tests {
             first: 1,
             last: 2,
         };
-        let mut sent = |retained: &mut Retained, held| {
+        let sent = |retained: &mut Retained, held| {
             let wanted = retained.take_wanted(Time::ZERO, (node, Epoch(1)), &pull, held);
             let wanted = wanted.map_or(Vec::new(), |(_, wanted)| wanted);
             wanted.iter().map(|batch| batch.first).collect::<Vec<_>>()

@@ -335,7 +335,7 @@ impl Ghost {
                 upto,
             } => {
                 self.flows
-                    .consume(lives, process, inbox, origin, flow, upto, now);
+                    .consume(lives, process, inbox, (origin, flow), upto, now);
             }
             Observation::Calls(calling) => self.calls.make(process, calling)?,
             Observation::Cancels { call } => self.calls.cancel(process, call),

@@ -363,8 +363,7 @@ impl Flows {
         lives: &mut Lives,
         process: ProcessId,
         inbox: InboxId,
-        origin: Origin,
-        flow: FlowId,
+        (origin, flow): (Origin, FlowId),
         upto: u64,
         now: Time,
     ) {
