@@ -41,7 +41,7 @@ fn a_failure_shrinks_to_a_few_nodes_and_faults() {
         faults,
         operations,
     } = Size::of(&shrunk.scenario);
-    assert!(nodes <= 3 && faults <= 3 && operations <= 8, "{shrunk:?}");
+    assert!(nodes <= 4 && faults <= 3 && operations <= 8, "{shrunk:?}");
     let again = run(&shrunk.scenario).violation;
     assert_eq!(again, Some(shrunk.violation));
 }

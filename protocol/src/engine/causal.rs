@@ -192,11 +192,12 @@ impl Engine {
 
     /// Asks again for what is waited for, and gives up waiting for what nobody knows.
     ///
-    /// As long as its origin lives, it comes in the end, or the origin says that it is not meant for this node; and a flow that is known gets on, or is forgotten, by itself.
+    /// As long as its origin lives, it comes in the end, or the origin says that it is not meant for this node; and a flow of which this node is a member gets on, or is forgotten, by itself.
     pub(super) fn look_after_causality(&mut self, now: Time) {
         let keys: Vec<FlowKey> = self.causality.waiting.keys().copied().collect();
         for key in keys {
-            let comes = self.flows_in.contains_key(&key) || self.is_present(key);
+            let member = self.flows_in.get(&key).is_some_and(|f| f.inbox().is_some());
+            let comes = member || self.is_present(key);
             let asked = self.causality.asked.get_mut(&key);
             let since = asked.map(|asked| {
                 if comes {

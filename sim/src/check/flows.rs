@@ -330,7 +330,11 @@ impl Flows {
             .flows
             .get_mut(&(life, flow))
             .ok_or(Broken::GapWrong { gap })?;
-        if first > last || last.0 > flow.last || flow.was_told_of(seat, first.0, last.0) {
+        if first.0 < 1
+            || first > last
+            || last.0 > flow.last
+            || flow.was_told_of(seat, first.0, last.0)
+        {
             return Err(Broken::GapWrong { gap });
         }
         flow.check_before(lives, seat, first.0)?;
