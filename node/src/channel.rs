@@ -1,10 +1,7 @@
 //! A sender's handle on a role.
 
 use std::fmt;
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -12,13 +9,13 @@ use rolecast_membership::{NodeId, RoleName, RoleNameError};
 use rolecast_protocol::{Dissemination, Mode, Order, Pick};
 use tokio::io::AsyncRead;
 
-use crate::error::WaitError;
 use crate::multicast::Multicast;
 use crate::multicast_stream::MulticastStream;
 use crate::outbox::Outbox;
 use crate::request::{Anycast, Request, RequestAll};
 use crate::shared::Shared;
 use crate::slow::{Policy, SlowReceivers};
+use crate::wait_for_holders::WaitForHolders;
 
 /// A sender's handle on a role: whatever is sent over it goes to whoever holds the role at that moment.
 ///
@@ -448,86 +445,5 @@ impl fmt::Debug for Channel {
             .field("role", &self.role())
             .field("pick", &self.pick)
             .finish_non_exhaustive()
-    }
-}
-
-/// A wait for holders of a role, to be awaited; see [`Channel::wait_for_holders`].
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # use rolecast::{MeshSecret, Node};
-/// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
-/// use rolecast::WaitForHolders;
-/// use std::time::Duration;
-///
-/// // How patient a program is with a mesh that is starting up.
-/// fn patiently(wait: WaitForHolders<'_>) -> WaitForHolders<'_> {
-///     wait.timeout(Duration::from_secs(30))
-/// }
-///
-/// let _inbox = node.register("db:replica").await?;
-/// let replicas = node.channel("db:replica");
-/// assert_eq!(patiently(replicas.wait_for_holders(1)).await?, 1);
-/// # Ok(())
-/// # }
-/// ```
-#[must_use = "nothing is waited for before this is awaited"]
-pub struct WaitForHolders<'a> {
-    channel: &'a Channel,
-    wanted: usize,
-    timeout: Option<Duration>,
-}
-
-impl WaitForHolders<'_> {
-    /// Gives up after this long; without it, the wait has no end.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # use rolecast::{MeshSecret, Node};
-    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
-    /// use rolecast::WaitError;
-    /// use std::time::Duration;
-    ///
-    /// let _inbox = node.register("db:replica").await?;
-    /// let replicas = node.channel("db:replica");
-    /// match replicas.wait_for_holders(3).timeout(Duration::from_millis(10)).await {
-    ///     Err(WaitError::TimedOut { holders, wanted, .. }) => assert_eq!((holders, wanted), (1, 3)),
-    ///     other => panic!("there are not so many: {other:?}"),
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn timeout(self, timeout: Duration) -> Self {
-        WaitForHolders {
-            timeout: Some(timeout),
-            ..self
-        }
-    }
-
-    async fn run(self) -> Result<usize, WaitError> {
-        let outbox = self.channel.outbox.as_ref().map_err(Clone::clone)?;
-        let wait = outbox.role.wait_for(&self.channel.shared, self.wanted);
-        let Some(timeout) = self.timeout else {
-            return Ok(wait.await?);
-        };
-        match tokio::time::timeout(timeout, wait).await {
-            Ok(waited) => Ok(waited?),
-            Err(_) => Err(WaitError::TimedOut {
-                role: outbox.role.name.to_string(),
-                holders: outbox.role.holders().unwrap_or(0),
-                wanted: self.wanted,
-            }),
-        }
-    }
-}
-
-impl<'a> IntoFuture for WaitForHolders<'a> {
-    type Output = Result<usize, WaitError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
     }
 }

@@ -84,11 +84,12 @@ mod state_dir;
 mod surroundings;
 mod typed;
 mod upload;
+mod wait_for_holders;
 
 pub use answers::{Answer, Answers};
 pub use builder::{DEFAULT_LISTEN, NodeBuilder, SecretText};
 pub use bytes::Bytes;
-pub use channel::{Channel, WaitForHolders};
+pub use channel::Channel;
 pub use error::{
     ClosedReason, CutShort, NoAnswer, NotSent, NotStable, RegisterError, ReplyError, SendError,
     StartError, Unknown, WaitError,
@@ -116,3 +117,4 @@ pub use typed::{
     DecodeError, TypedAnswer, TypedAnswers, TypedChannel, TypedInbox, TypedItem, TypedMessage,
     TypedNoAnswer, TypedReply, TypedRequest, TypedRequestAll, TypedRequestError,
 };
+pub use wait_for_holders::WaitForHolders;
