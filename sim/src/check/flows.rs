@@ -6,6 +6,7 @@
 //! Agreement and validity are relative to the destination set that the sender's engine saw when it accepted the message, and speak of lives: a life is *correct* if it lasts to the end and nobody ever declared it down.
 
 mod begin;
+mod causal;
 mod evicted;
 mod larges;
 mod owed;
@@ -262,52 +263,6 @@ impl Flows {
         Ok(summary)
     }
 
-    /// How far a process had been given the other causal flows to a role before it sends.
-    fn given_before(
-        &self,
-        lives: &Lives,
-        process: ProcessId,
-        name: FlowName,
-        sending: &Sending,
-    ) -> Vec<(FlowName, u64)> {
-        let seat = lives.seat_of(process, &sending.role);
-        let causal = self.flows.iter().filter(|(other, flow)| {
-            let same = flow.role == sending.role && flow.mode.order == Order::Causal;
-            same && **other != name
-        });
-        let given = causal.map(|(&other, flow)| {
-            let cursor = seat.and_then(|seat| flow.cursors.get(&seat));
-            let upto = cursor.map_or(0, |cursor| cursor.passed);
-            (other, upto)
-        });
-        given.filter(|&(_, upto)| upto > 0).collect()
-    }
-
-    /// Whether something comes too early in causal order.
-    /// What depended on messages that were given up depends on nothing that anybody here could know.
-    fn untimely(&self, lives: &Lives, seat: SeatId, name: FlowName, seq: u64) -> Option<Broken> {
-        let flow = &self.flows[&name];
-        let gapped = flow.cursors.get(&seat).is_some_and(|c| !c.gaps.is_empty());
-        if flow.mode.order != Order::Causal || gapped {
-            return None;
-        }
-        let sent = &flow.sent[flow.batch_of(seq)?];
-        sent.after.iter().find_map(|&(before, upto)| {
-            let before = &self.flows[&before];
-            let missing = before.missing(seat, 1, upto).next()?;
-            // Who was taken for dead while it lived is heard late or never, and nobody waits for it.
-            let involved = [before.origin, flow.origin, lives.seat(seat).life];
-            let doubted = |life: LifeId| lives.life(life).declared_down.is_some();
-            if involved.into_iter().any(doubted) {
-                return None;
-            }
-            Some(Broken::Causality {
-                message: flow.name(lives, seq),
-                missing: before.name(lives, missing),
-            })
-        })
-    }
-
     pub(crate) fn gap(
         &mut self,
         lives: &mut Lives,
@@ -341,14 +296,10 @@ impl Flows {
         match flow.due(seat, first.0, last.0).next() {
             // What it was left out of, it may be told so too, when the sender is gone.
             None if flow.was_ever_evicted(seat) => {}
-            None => {
-                // Of a flow that others depended on and that died with its origin, nobody may be left who knows for whom it was.
-                let sure = lives.is_correct(life, flow.meant_at(last.0));
-                return match flow.mode.order == Order::Causal && !sure {
-                    true => Ok(()),
-                    false => Err(Broken::GapWrong { gap }),
-                };
-            }
+            // Of a flow that others depended on and that died with its origin, nobody may be left who knows for whom it was.
+            None if flow.mode.order == Order::Causal
+                && !lives.is_correct(life, flow.meant_at(last.0)) => {}
+            None => return Err(Broken::GapWrong { gap }),
             Some(due) => {
                 let meant_at = flow.meant_at(due);
                 let correct = |life| lives.is_correct(life, meant_at);
