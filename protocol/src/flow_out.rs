@@ -1,26 +1,24 @@
 //! The sending side of a flow: who is meant, what is on the way, and how far each member is.
 
+mod destination;
 mod evicted;
+mod own_safety;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rolecast_membership::{Epoch, NodeId, RoleName, Tenure, Time};
+use rolecast_membership::{Epoch, NodeId, RoleName, Tenure};
 
 use self::evicted::Eviction;
 use crate::api::FlowId;
 use crate::batch::Batch;
 use crate::canary::planted;
-use crate::flow_in::KnownDestSet;
 use crate::large::Outgoing;
 use crate::mode::Mode;
-use crate::retained::{Retained, RetainedBatch};
+use crate::retained::Retained;
 use crate::safety::Safety;
-use crate::wire::{
-    Claim, DataHead, Dep, DestMember, DestSet, FlowKey, Heard, LargeHead, OWED_MAX, Owed,
-    SOURCES_MAX, encode_head,
-};
+use crate::wire::{DestSet, FlowKey, OWED_MAX, Owed};
 
 /// A flow of this node.
 #[derive(Debug)]
@@ -377,246 +375,10 @@ impl FlowOut {
         })
     }
 
-    /// The present destination set's announcement, and its version.
-    pub(crate) fn announcement(&mut self, key: FlowKey) -> (u32, Bytes) {
-        if self.announcement.is_none() {
-            let head = DataHead::DestSet(self.describe(key));
-            self.announcement = Some(encode_head(&head));
-        }
-        let encoded = self.announcement.clone();
-        (self.version, encoded.expect("it was just made"))
-    }
-
-    /// Keeps a batch that was just numbered, for those to whom it is not sent.
-    pub(crate) fn keep(
-        &mut self,
-        now: Time,
-        key: FlowKey,
-        (first, last): (u64, u64),
-        (head, body): (Bytes, Bytes),
-    ) {
-        let (version, encoded) = self.announcement(key);
-        let set = self.dest_set(key);
-        let batch = RetainedBatch {
-            first,
-            last,
-            version,
-            known: KnownDestSet { set, encoded },
-            head,
-            body,
-        };
-        // The window bounds what is kept here.
-        self.retained.keep(now, batch, usize::MAX);
-    }
-
-    /// The present destination set.
-    pub(crate) fn dest_set(&mut self, key: FlowKey) -> Arc<DestSet> {
-        if self.set.is_none() {
-            self.set = Some(self.describe(key).into());
-        }
-        self.set.clone().expect("it was just made")
-    }
-
-    fn describe(&self, key: FlowKey) -> DestSet {
-        let members = self.members.iter().map(|(&node, member)| DestMember {
-            node,
-            epoch: member.epoch,
-            tenure: member.tenure,
-            start: member.start,
-            owed: member.owed.clone(),
-        });
-        DestSet {
-            key,
-            version: self.version,
-            role: self.role.clone(),
-            mode: self.mode,
-            born: self.born,
-            members: members.collect(),
-            evicted: self.describe_evicted(),
-            large: self.large.as_ref().map(|large| LargeHead {
-                length: large.length,
-                oldest: large.oldest,
-            }),
-            sources: self.sources_in_order(),
-        }
-    }
-
-    fn sources_in_order(&self) -> Vec<FlowKey> {
-        let numbered = self.sources.iter();
-        let mut numbered: Vec<(u32, FlowKey)> = numbered.map(|(&key, &(n, _))| (n, key)).collect();
-        numbered.sort_unstable();
-        numbered.into_iter().map(|(_, key)| key).collect()
-    }
-
-    /// Names what a batch depends on that is about to be sent: of what its sender was given, everything if the destination set is not the one of the batch before, and else what changed.
-    pub(crate) fn depend_on(&mut self, given: Vec<(FlowKey, u64)>) -> Vec<Dep> {
-        let news = given.iter().any(|(key, _)| !self.sources.contains_key(key));
-        if news {
-            if self.sources.len() + given.len() > SOURCES_MAX {
-                self.sources.clear();
-            }
-            for &(key, _) in given.iter().take(SOURCES_MAX) {
-                let source = u32::try_from(self.sources.len()).expect("sources are few");
-                self.sources.entry(key).or_insert((source, 0));
-            }
-            self.on_set_changed();
-        }
-        let all = std::mem::replace(&mut self.told_version, self.version) != self.version;
-        let mut deps = Vec::new();
-        for (key, upto) in given {
-            if let Some((source, told)) = self.sources.get_mut(&key)
-                && (all || upto > *told)
-            {
-                *told = upto;
-                deps.push(Dep {
-                    source: *source,
-                    upto,
-                });
-            }
-        }
-        deps
-    }
-
     /// The first message that is meant for a member that has been delivered nothing before, and is from here on.
     pub(crate) fn begin_at(&mut self, node: NodeId) -> Option<u64> {
         let member = self.members.get_mut(&node)?;
         (!std::mem::replace(&mut member.begun, true)).then_some(member.start)
-    }
-
-    /// How far this node has delivered to itself what it sent to itself.
-    pub(crate) fn delivered_to_itself(&self) -> u64 {
-        let waiting = self.safety.as_ref().and_then(|own| own.waiting.front());
-        waiting.map_or(u64::MAX, |own| own.first - 1)
-    }
-
-    /// How far this node has delivered to itself anything that it sent in its present life.
-    pub(crate) fn given_to_itself(&self) -> Option<u64> {
-        let upto = self.delivered_to_itself().min(self.next - 1);
-        (upto >= self.first).then_some(upto)
-    }
-
-    /// A batch that was just numbered has to become safe before anybody delivers it, this node too.
-    pub(crate) fn await_safety(
-        &mut self,
-        key: FlowKey,
-        me: NodeId,
-        (first, last): (u64, u64),
-        batch: &Batch,
-    ) {
-        let (set, tenure) = (self.dest_set(key), self.tenure_of(me));
-        let Some(own) = &mut self.safety else { return };
-        own.safety.hold(first, last, set);
-        if let Some(tenure) = tenure {
-            let batch = batch.clone();
-            own.waiting.push_back(OwnBatch {
-                first,
-                last,
-                tenure,
-                batch,
-            });
-        }
-    }
-
-    /// The next batch that this node may deliver to itself, if it still holds the role as it did.
-    pub(crate) fn take_deliverable(&mut self, me: NodeId) -> Option<(u64, u64, Batch)> {
-        let tenure = self.any_tenure_of(me);
-        let own = self.safety.as_mut()?;
-        own.safety.done(own.safety.deliverable());
-        loop {
-            let next = own.waiting.front()?;
-            if next.last > own.safety.deliverable() {
-                return None;
-            }
-            let OwnBatch {
-                first,
-                last,
-                tenure: meant,
-                batch,
-            } = own.waiting.pop_front()?;
-            if tenure == Some(meant) {
-                return Some((first, last, batch));
-            }
-        }
-    }
-
-    /// Gives up what is not stable up to here; says from which message on, and what of it was meant for this node.
-    pub(crate) fn give_up(&mut self, upto: u64, me: NodeId) -> (u64, Option<(u64, u64)>) {
-        let tenure = self.any_tenure_of(me);
-        let Some(own) = &mut self.safety else {
-            return (upto, None);
-        };
-        let first = own.safety.deliverable() + 1;
-        own.safety.give_up(upto);
-        self.stable = self.stable.max(upto);
-        let mut missed: Option<(u64, u64)> = None;
-        while own.waiting.front().is_some_and(|own| own.last <= upto)
-            && let Some(batch) = own.waiting.pop_front()
-        {
-            if tenure == Some(batch.tenure) {
-                let first = missed.map_or(batch.first, |(first, _)| first);
-                missed = Some((first, batch.last));
-            }
-        }
-        (first, missed)
-    }
-
-    /// Gives up what is not stable because this node's life is over; says what that is.
-    pub(crate) fn abandon(&mut self) -> Option<(u64, u64)> {
-        let upto = self.next - 1;
-        let own = self.safety.as_mut()?;
-        let first = own.safety.deliverable() + 1;
-        own.safety.restart(self.next);
-        own.waiting.clear();
-        self.stable = upto;
-        (first <= upto).then_some((first, upto))
-    }
-
-    /// A member said how far it holds the flow, and what it knows.
-    pub(crate) fn on_said(&mut self, now: Time, from: (NodeId, Epoch), held: u64, claim: Claim) {
-        // Nobody can hold what was not sent.
-        let held = held.min(self.next - 1);
-        let safe = claim.safe.min(self.next - 1);
-        if let Some(own) = &mut self.safety {
-            own.safety.on_said(now, from, held, Claim { safe, ..claim });
-        }
-    }
-
-    /// A member passes on what others said.
-    pub(crate) fn on_heard(&mut self, heard: &[Heard]) {
-        if let Some(own) = &mut self.safety {
-            own.safety.on_heard(heard);
-        }
-    }
-
-    /// Another member has taken everything up to here.
-    pub(crate) fn on_taken_by_other(&mut self, upto: u64) {
-        self.arrived = self.arrived.max(upto.min(self.next - 1));
-    }
-
-    /// A member received everything up to here over this node's own session.
-    pub(crate) fn on_arrived(&mut self, now: Time, (node, epoch): (NodeId, Epoch), upto: u64) {
-        let member = self.members.get(&node).filter(|m| m.epoch == epoch);
-        let Some(member) = member.filter(|member| member.start <= upto) else {
-            return;
-        };
-        self.arrived = self.arrived.max(upto);
-        let claim = Claim {
-            from: member.start,
-            safe: 0,
-        };
-        if let Some(own) = &mut self.safety {
-            own.safety.on_said(now, (node, epoch), upto, claim);
-        }
-    }
-
-    /// How far the flow is held by enough members, and delivered whatever becomes of fewer of them and of this node, if that is news.
-    pub(crate) fn take_stable(&mut self) -> Option<u64> {
-        let own = self.safety.as_ref();
-        let stable = own.map_or(self.arrived, |own| own.safety.deliverable());
-        (stable > self.stable).then(|| {
-            self.stable = stable;
-            stable
-        })
     }
 
     /// The present members: node and life.

@@ -64,6 +64,7 @@ impl Engine {
             self.flow_in(key, set.mode, member, member.start)?;
         }
         let (born, mode) = (set.born, set.mode);
+        let given_up = self.given_up_unknown(key);
         let Some(flow) = self.flows_in.get_mut(&key) else {
             return Ok(());
         };
@@ -71,7 +72,7 @@ impl Engine {
             return Err("a flow that changes its mode");
         }
         let news = set.version > flow.newest_version();
-        let restarted = flow.learn(set, frame.clone(), self.me.id);
+        let restarted = flow.learn(set, frame.clone(), self.me.id, given_up);
         let Some(member) = own else {
             return Ok(());
         };
