@@ -191,11 +191,12 @@ impl Retained {
         }
     }
 
-    /// Another member has nothing of what is missing here, up to this message.
+    /// Another member has nothing of what is missing here, up to this message: somebody else may be asked at once.
     pub(crate) fn on_gone(&mut self, node: NodeId, upto: u64) {
         if let Some(told) = self.others.get_mut(&node) {
             told.gone_upto = told.gone_upto.max(upto);
         }
+        self.pulled = None;
     }
 
     /// How far a life of another member is, as far as it said.
@@ -609,6 +610,24 @@ mod tests {
             }
             assert_eq!(told.len(), members, "of {members} after {steps} steps");
         }
+    }
+
+    #[test]
+    fn whoever_has_nothing_of_it_keeps_nobody_from_being_asked() {
+        let mut retained = Retained::default();
+        for other in [2, 3] {
+            retained.on_told(node(other), Epoch(1), 9);
+        }
+        assert!(retained.may_have(node(2), 1, 4));
+        assert!(retained.begin_pull(Time::ZERO, 1));
+        assert!(!retained.begin_pull(Time::ZERO, 1), "it is on its way");
+        retained.on_gone(node(2), 4);
+        assert!(!retained.may_have(node(2), 1, 4) && retained.may_have(node(3), 1, 4));
+        assert!(
+            retained.may_have(node(2), 1, 5),
+            "of the rest it said nothing"
+        );
+        assert!(retained.begin_pull(Time::ZERO, 1));
     }
 
     #[test]

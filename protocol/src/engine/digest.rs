@@ -313,7 +313,9 @@ impl Engine {
         let last = flow.missing_upto(digest.aged);
         let missed = flow.missing_for(now).unwrap_or_default();
         let due = from_origin || missed >= patience(digest.key);
-        if first <= last && due && flow.retained.begin_pull(now, first) {
+        // Whoever said that it has nothing of it is not asked again, so that another one is.
+        let may_have = flow.retained.may_have(node, first, last);
+        if first <= last && due && may_have && flow.retained.begin_pull(now, first) {
             self.pull(node, digest.key, first, last);
         }
         self.weigh_interest(now, digest);
