@@ -1,9 +1,11 @@
 //! What the tests that cross crates have in common.
 
 pub mod command;
+pub mod logs;
 pub mod mesh;
 pub mod process;
 pub mod public;
+pub mod talk;
 pub mod workspace;
 
 use std::time::Duration;

@@ -1,7 +1,8 @@
-//! A `rolecast` process under test.
+//! A process under test: `rolecast`, or a program of this package.
 
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Read};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -14,8 +15,9 @@ use serde_json::Value;
 use crate::PATIENCE;
 use crate::command::rolecast;
 
-/// A running `rolecast`, whose output is read as it comes; killed when it is dropped.
+/// A running program, whose output is read as it comes; killed when it is dropped.
 pub struct Process {
+    program: PathBuf,
     child: Child,
     arguments: Vec<String>,
     stdout: Arc<Lines>,
@@ -38,7 +40,12 @@ struct Written {
 impl Process {
     /// Starts `rolecast` with these arguments.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(rolecast());
+        Process::start_program(rolecast(), arguments)
+    }
+
+    /// Starts another program.
+    pub fn start_program(program: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .env_remove("ROLECAST_SEED")
@@ -53,6 +60,7 @@ impl Process {
         let stderr = Lines::read(child.stderr.take().expect("it is piped"));
         let arguments = arguments.iter().map(|&text| text.to_owned()).collect();
         Process {
+            program: program.to_owned(),
             child,
             arguments,
             stdout,
@@ -92,6 +100,24 @@ impl Process {
         found.unwrap_or_else(|why| panic!("{text:?} on the standard error: {why}\n{self:?}"))
     }
 
+    /// Waits until it has written more than so many lines; gives those that follow them.
+    ///
+    /// # Panics
+    /// If it writes nothing more within [`PATIENCE`], or if the process ends before, with what it wrote last.
+    pub fn lines_after(&self, seen: usize) -> Vec<String> {
+        let more = self.stdout.wait(|lines| {
+            let more = lines.get(seen..).filter(|more| !more.is_empty())?;
+            Some(more.to_vec())
+        });
+        more.unwrap_or_else(|why| panic!("more than {seen} lines: {why}\n{self:?}"))
+    }
+
+    /// The lines that follow so many of them, without waiting.
+    #[must_use]
+    pub fn lines_so_far(&self, seen: usize) -> Vec<String> {
+        self.stdout.lock().lines[seen..].to_vec()
+    }
+
     /// The JSON objects written so far.
     #[must_use]
     pub fn objects(&self) -> Vec<Value> {
@@ -121,6 +147,8 @@ impl Process {
     pub fn kill(&mut self) {
         self.child.kill().expect("a child can be killed");
         self.child.wait().expect("a child can be waited for");
+        // What it had written is read to its end.
+        assert!(self.stdout.wait_for_end(PATIENCE), "a pipe ends\n{self:?}");
     }
 
     /// Waits until it has ended by itself.
@@ -148,7 +176,8 @@ impl Drop for Process {
 
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "rolecast {}", self.arguments.join(" "))?;
+        let program = self.program.file_name().unwrap_or_default().display();
+        writeln!(f, "{program} {}", self.arguments.join(" "))?;
         for (name, lines) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
             let written = lines.lock();
             let skipped = written.lines.len().saturating_sub(SHOWN_MAX);

@@ -2,6 +2,7 @@
 //!
 //! Every wait has a condition and a long deadline, ports are the system's choice, and processes are killed when a test ends however it ends.
 
+mod concurrent;
 mod crash;
 mod hostile;
 mod join;
@@ -10,3 +11,4 @@ mod restart;
 mod roles;
 mod senders;
 mod stopped;
+mod talkers;
