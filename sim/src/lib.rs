@@ -34,6 +34,7 @@ pub mod show;
 pub mod shrink;
 mod sim;
 mod statistics;
+pub mod swarm;
 mod sweep;
 mod trace;
 pub mod words;

@@ -8,7 +8,8 @@ use clap::{Args, ValueEnum};
 use rolecast_sim::{Family, Level, Scenario, Statistics, Sweep, bench_quic, run};
 use serde::Serialize;
 
-use crate::{code, guarantees};
+use crate::membership::Extent;
+use crate::{code, guarantees, membership};
 
 #[derive(Args)]
 pub(crate) struct BenchArgs {
@@ -28,6 +29,12 @@ pub(crate) struct ReportArgs {
     /// How many seeds each figure is drawn from.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     seeds: u64,
+    /// Of `membership`: measure small meshes only, in a few seconds.
+    #[arg(long)]
+    short: bool,
+    /// Of `membership`: print the tables whose name has this in it: crash, slow, role, idle, heal.
+    #[arg(long, value_name = "WORD")]
+    only: Option<String>,
     /// Print one JSON object a line instead of a table.
     #[arg(long)]
     json: bool,
@@ -43,6 +50,8 @@ enum Report {
     Idle,
     /// What each way of spreading costs and how fast it is, also when the sender dies in the middle.
     Guarantees,
+    /// How soon a mesh knows of a crash, of a role or of itself after a split, how often it is wrong, and what it costs, beside plain foca.
+    Membership,
 }
 
 /// One figure.
@@ -227,6 +236,10 @@ pub(crate) fn report(args: &ReportArgs) -> io::Result<ExitCode> {
         Report::Recovery => recovery(args.seeds, &mut printer)?,
         Report::Idle => idle(&mut printer)?,
         Report::Guarantees => guarantees::print(&mut printer)?,
+        Report::Membership => {
+            let extent = Extent { short: args.short };
+            membership::print(&mut printer, extent, args.only.as_deref())?;
+        }
     }
     Ok(printer.code())
 }

@@ -6,6 +6,7 @@ mod canaries;
 mod exhaust;
 mod figures;
 mod guarantees;
+mod membership;
 mod output;
 mod parse;
 mod run;
