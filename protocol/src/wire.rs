@@ -225,6 +225,8 @@ pub(crate) enum DataHead {
     },
     /// The sender was left out of a flow of the receiver, has taken all of it that it has, and wants to be meant again.
     Rejoin { flow: FlowId, tenure: Tenure },
+    /// The sender has given up what it missed up to here of a flow whose origin is dead: nobody who is alive has it.
+    GivenUp { key: FlowKey, upto: u64 },
 }
 
 /// How a call ended at its holder.

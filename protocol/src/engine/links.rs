@@ -346,6 +346,7 @@ impl Engine {
                 refused,
             } => self.on_finished(from, flow, tenure, refused),
             DataHead::Rejoin { flow, tenure } => self.on_rejoin(from, flow, tenure),
+            DataHead::GivenUp { key, upto } => self.on_given_up(now, from.node, key, upto),
         }
         Ok(())
     }
@@ -469,6 +470,7 @@ fn lane_of(head: &DataHead) -> Option<LaneName> {
         | DataHead::Answer { .. }
         | DataHead::Cancel { .. }
         | DataHead::Finished { .. }
-        | DataHead::Rejoin { .. } => Some(LaneName::Data),
+        | DataHead::Rejoin { .. }
+        | DataHead::GivenUp { .. } => Some(LaneName::Data),
     }
 }

@@ -265,6 +265,7 @@ impl Net {
             DataHead::Answer { answer, .. } => format!("answer {answer:?}"),
             DataHead::Cancel { .. } => "cancel".to_owned(),
             DataHead::Rejoin { .. } => "rejoin".to_owned(),
+            DataHead::GivenUp { key, upto } => format!("given up {} #{upto}", name(key.origin)),
             DataHead::Finished { refused: true, .. } => "refuses a large payload".to_owned(),
             DataHead::Finished { .. } => "has all of a large payload".to_owned(),
         }

@@ -169,6 +169,7 @@ pub(crate) fn data_head() -> impl Strategy<Value = DataHead> {
         1 => (flow(), number()).prop_map(|(flow, tenure)| {
             DataHead::Rejoin { flow, tenure: Tenure(tenure) }
         }),
+        1 => (key(), number()).prop_map(|(key, upto)| DataHead::GivenUp { key, upto }),
     ]
 }
 
