@@ -7,15 +7,18 @@ mod ceiling;
 mod ends;
 mod fleet;
 mod histogram;
+mod join;
 mod measure;
 mod mesh;
 mod part;
 mod payload;
+mod peer;
 mod plan;
 mod progress;
 mod publish;
 mod result;
 mod roundtrip;
+mod scale;
 mod stream;
 mod subscribe;
 mod table;
@@ -80,9 +83,45 @@ enum ScenarioArgs {
         /// Bytes of the payload, such as 100M or 1G
         #[arg(long, value_name = "BYTES", default_value = "1G", value_parser = parse_bytes)]
         size: u64,
-        /// Worker threads of each process; 0 keeps everything in the main thread
-        #[arg(long, value_name = "T", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=64))]
-        threads: u32,
+        #[command(flatten)]
+        threads: ThreadArgs,
+    },
+    /// Let all nodes send to all at once: how many deliveries a second
+    Mesh {
+        /// Processes
+        #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=256))]
+        nodes: u32,
+        /// Bytes of each message
+        #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = size(0))]
+        size: u32,
+        /// Seconds
+        #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        secs: u64,
+        #[command(flatten)]
+        promise: PromiseArgs,
+        #[command(flatten)]
+        threads: ThreadArgs,
+    },
+    /// Fan out to few and many subscribers, in small and large messages: what a delivery costs
+    Scale {
+        /// Numbers of subscribers
+        #[arg(long, value_name = "N,N", value_delimiter = ',', default_values_t = [2, 4, 8, 16, 32, 64], value_parser = clap::value_parser!(u32).range(1..=256))]
+        subs: Vec<u32>,
+        /// Bytes of a message
+        #[arg(long, value_name = "BYTES,BYTES", value_delimiter = ',', default_values_t = [64, 1_024, 65_536, 1_048_576], value_parser = size(0))]
+        sizes: Vec<u32>,
+        #[command(flatten)]
+        promise: PromiseArgs,
+        #[command(flatten)]
+        threads: ThreadArgs,
+    },
+    /// Start processes that find each other through the first: how long until all know all
+    Join {
+        /// Processes
+        #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=1_000))]
+        nodes: u32,
+        #[command(flatten)]
+        threads: ThreadArgs,
     },
     /// Send requests from one process to another: how long until the reply
     Reqrep {
@@ -108,6 +147,13 @@ struct GroupArgs {
     /// Subscriber processes
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
     subs: u32,
+    #[command(flatten)]
+    promise: PromiseArgs,
+}
+
+/// What is promised to the messages.
+#[derive(Clone, Copy, Debug, Args)]
+struct PromiseArgs {
     /// Let receivers tell each other what they have and fetch what they miss, so that all get a message or none, whatever happens to the sender (the default)
     #[arg(long)]
     digest: bool,
@@ -138,9 +184,21 @@ struct RunArgs {
     /// With --against: how many pairs of runs
     #[arg(long, value_name = "P", default_value_t = 3, requires = "against", value_parser = clap::value_parser!(u32).range(1..=100))]
     pairs: u32,
+    #[command(flatten)]
+    threads: ThreadArgs,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+struct ThreadArgs {
     /// Worker threads of each process; 0 keeps everything in the main thread
     #[arg(long, value_name = "T", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=64))]
     threads: u32,
+}
+
+impl ThreadArgs {
+    fn count(self) -> usize {
+        self.threads as usize
+    }
 }
 
 /// What can be measured against.
@@ -196,9 +254,41 @@ pub(crate) fn run(args: BenchArgs, output: &Output) -> Result<(), Failure> {
                 system: System::Rolecast,
                 scenario: Scenario::Stream { subs, promise },
                 size: usize::try_from(size).map_err(|_| Failure::usage("it is too large"))?,
-                threads: threads as usize,
+                threads: threads.count(),
             };
             return finish(plan, None, output);
+        }
+        ScenarioArgs::Mesh {
+            nodes,
+            size,
+            secs,
+            promise,
+            threads,
+        } => {
+            let plan = Plan {
+                system: System::Rolecast,
+                scenario: Scenario::Mesh {
+                    nodes: nodes as usize,
+                    secs,
+                    promise: promise.settle(),
+                },
+                size: size as usize,
+                threads: threads.count(),
+            };
+            return finish(plan, None, output);
+        }
+        ScenarioArgs::Scale {
+            subs,
+            sizes,
+            promise,
+            threads,
+        } => {
+            let how = (promise.settle(), threads.count());
+            return runtime()?.block_on(scale::run(&subs, &sizes, how, output));
+        }
+        ScenarioArgs::Join { nodes, threads } => {
+            let joining = join::run(nodes as usize, threads.count(), output);
+            return runtime()?.block_on(joining);
         }
         ScenarioArgs::Reqrep {
             size,
@@ -214,24 +304,34 @@ pub(crate) fn run(args: BenchArgs, output: &Output) -> Result<(), Failure> {
         system: run.system,
         scenario,
         size: size as usize,
-        threads: run.threads as usize,
+        threads: run.threads.count(),
     };
     finish(plan, Some(run), output)
 }
 
 /// Measures, and prints what came of it.
 fn finish(plan: Plan, run: Option<RunArgs>, output: &Output) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let pairs = run.and_then(|run| run.against.map(|_| run.pairs));
+    let measured = runtime()?.block_on(carry_out(plan, pairs))?;
+    show(&measured, output)
+}
+
+/// What the coordinator runs in.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::failed(format!("the runtime cannot be started: {error}")))?;
-    let pairs = run.and_then(|run| run.against.map(|_| run.pairs));
-    let measured = runtime.block_on(carry_out(plan, pairs))?;
-    show(&measured, output)
+        .map_err(|error| Failure::failed(format!("the runtime cannot be started: {error}")))
 }
 
 impl GroupArgs {
     fn settle(self) -> (usize, Promise) {
+        (self.subs as usize, self.promise.settle())
+    }
+}
+
+impl PromiseArgs {
+    fn settle(self) -> Promise {
         let dissemination = if self.best_effort {
             Dissemination::BestEffort
         } else if self.eager {
@@ -239,12 +339,10 @@ impl GroupArgs {
         } else {
             Dissemination::Digest
         };
-        let k_safe = self.k_safe;
-        let promise = Promise {
+        Promise {
             dissemination,
-            k_safe,
-        };
-        (self.subs as usize, promise)
+            k_safe: self.k_safe,
+        }
     }
 }
 

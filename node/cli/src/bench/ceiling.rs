@@ -47,6 +47,7 @@ pub(crate) async fn run(job: &Job, desk: &mut Desk) -> Result<(), Failure> {
             let connection = accept(&endpoint).await?;
             subscriber(&connection, job, desk).await
         }
+        Part::Peer | Part::Joiner => Err(Failure::failed("only nodes form a mesh")),
     }
 }
 

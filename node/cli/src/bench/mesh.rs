@@ -11,7 +11,7 @@ use crate::bench::part::Desk;
 use crate::bench::payload::Stray;
 use crate::bench::plan::{Plan, Scenario};
 use crate::bench::words::{Access, Job, Part, Word};
-use crate::bench::{publish, roundtrip, stream, subscribe};
+use crate::bench::{join, peer, publish, roundtrip, stream, subscribe};
 use crate::failure::Failure;
 
 /// Takes part as a node.
@@ -19,6 +19,26 @@ pub(crate) async fn run(job: &Job, desk: &mut Desk) -> Result<(), Failure> {
     let node = start(job).await?;
     match job.part {
         Part::Publisher => publisher(&node, &job.plan, desk).await,
+        Part::Peer => {
+            let mut end = hold_role(&node).await?;
+            desk.say(&Word::Listening(node.addr()))?;
+            let channel = find_all(&node, job.plan.subs()).await?;
+            let promise = job.plan.promise().unwrap_or_default();
+            let channel = channel.dissemination(promise.dissemination);
+            let channel = channel.k_safe(promise.k_safe);
+            peer::run(&channel, &mut end.inbox, &job.plan, desk).await?;
+            std::future::pending().await
+        }
+        Part::Joiner => {
+            let end = hold_role(&node).await?;
+            desk.say(&Word::Listening(node.addr()))?;
+            find_all(&node, job.plan.subs()).await?;
+            join::report(desk)?;
+            // The role is held as long as others look for it.
+            std::future::pending::<()>().await;
+            drop(end);
+            Ok(())
+        }
         Part::Subscriber => {
             let mut ends = hold_role(&node).await?;
             desk.say(&Word::Listening(node.addr()))?;
@@ -50,12 +70,18 @@ async fn start(job: &Job) -> Result<Node, Failure> {
         .map_err(|error| Failure::failed(error.to_string()))
 }
 
-async fn publisher(node: &Node, plan: &Plan, desk: &mut Desk) -> Result<(), Failure> {
+/// Waits until all who receive are found.
+async fn find_all(node: &Node, receivers: usize) -> Result<Channel, Failure> {
     let channel = node.channel(ROLE);
-    let found = channel.wait_for_holders(plan.subs()).timeout(FOUND_WITHIN);
+    let found = channel.wait_for_holders(receivers).timeout(FOUND_WITHIN);
     found
         .await
-        .map_err(|error| Failure::failed(format!("the subscribers were not found: {error}")))?;
+        .map_err(|error| Failure::failed(format!("the receivers were not found: {error}")))?;
+    Ok(channel)
+}
+
+async fn publisher(node: &Node, plan: &Plan, desk: &mut Desk) -> Result<(), Failure> {
+    let channel = find_all(node, plan.subs()).await?;
     if let Scenario::Reqrep { inflight, .. } = plan.scenario {
         let mut callers = vec![channel; inflight];
         return roundtrip::ask(&mut callers, plan, desk).await;

@@ -44,6 +44,12 @@ pub(crate) enum Scenario {
     },
     /// One publisher sends one payload to all subscribers, which read it as it comes.
     Stream { subs: usize, promise: Promise },
+    /// All nodes send to all, themselves included, as fast as these take it, for `secs` seconds.
+    Mesh {
+        nodes: usize,
+        secs: u64,
+        promise: Promise,
+    },
     /// One process sends `count` requests to another, with `inflight` of them on the way at once.
     Reqrep { count: u64, inflight: usize },
 }
@@ -72,6 +78,7 @@ impl Plan {
             Scenario::Fanout { .. } => "fanout",
             Scenario::Latency { .. } => "latency",
             Scenario::Stream { .. } => "stream",
+            Scenario::Mesh { .. } => "mesh",
             Scenario::Reqrep { .. } => "reqrep",
         }
     }
@@ -105,7 +112,8 @@ impl Plan {
         match self.scenario {
             Scenario::Fanout { promise, .. }
             | Scenario::Latency { promise, .. }
-            | Scenario::Stream { promise, .. } => Some(promise),
+            | Scenario::Stream { promise, .. }
+            | Scenario::Mesh { promise, .. } => Some(promise),
             Scenario::Reqrep { .. } => None,
         }
     }
@@ -116,16 +124,18 @@ impl Plan {
             Scenario::Fanout { subs, .. }
             | Scenario::Latency { subs, .. }
             | Scenario::Stream { subs, .. } => subs,
+            Scenario::Mesh { nodes, .. } => nodes,
             Scenario::Reqrep { .. } => 1,
         }
     }
 
-    /// How many messages or requests are sent and measured.
+    /// How many messages or requests are sent and measured; of those of a mesh, nobody knows before.
     pub(crate) fn count(&self) -> u64 {
         match self.scenario {
             Scenario::Fanout { count, .. } | Scenario::Reqrep { count, .. } => count,
             Scenario::Latency { rate, secs, .. } => rate * secs,
             Scenario::Stream { .. } => 1,
+            Scenario::Mesh { .. } => 0,
         }
     }
 
@@ -135,6 +145,7 @@ impl Plan {
             Scenario::Fanout { count, .. } => count / 10,
             Scenario::Latency { rate, .. } => rate / 2,
             Scenario::Stream { .. } => 1,
+            Scenario::Mesh { .. } => WARM_UP_OF_EACH,
             Scenario::Reqrep { .. } => WARM_UP_REQUESTS,
         };
         let by_bytes = WARM_UP_BYTES_MAX / (self.size as u64 + 1);
@@ -156,4 +167,5 @@ impl Plan {
 }
 
 const WARM_UP_REQUESTS: u64 = 1_000;
+const WARM_UP_OF_EACH: u64 = 10_000;
 const WARM_UP_BYTES_MAX: u64 = 64 << 20;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::bench::histogram::Histogram;
 use crate::bench::plan::{Plan, Scenario};
+use crate::bench::usage::Traffic;
 use crate::bench::words::Tally;
 
 /// One line of JSON.
@@ -29,6 +30,8 @@ pub(crate) struct Measured {
     pub(crate) cpu_s: f64,
     pub(crate) cpu_us_per_delivery: f64,
     pub(crate) peak_rss_kb: u64,
+    #[serde(flatten)]
+    pub(crate) wire: Option<PerDelivery>,
     /// The same of each process, the publisher last, if that is what was to be measured.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) peak_rss_kb_each: Vec<u64>,
@@ -43,6 +46,14 @@ pub(crate) enum Pace {
     Rate { rate: u64, secs: u64 },
     Inflight { inflight: usize },
     Beside { rate: u64, secs: u64, beside: u64 },
+    Secs { secs: u64 },
+}
+
+/// What went over the loopback device for each delivery, whoever sent it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct PerDelivery {
+    pub(crate) loopback_bytes_per_delivery: f64,
+    pub(crate) loopback_packets_per_delivery: f64,
 }
 
 /// How many deliveries, or answered requests, there were in a second.
@@ -124,8 +135,19 @@ impl Measured {
                 Scenario::Stream { .. } => all().map(|tally| tally.usage.peak_rss_kb).collect(),
                 _ => Vec::new(),
             },
+            wire: None,
             comparison: None,
         }
+    }
+
+    /// Adds what went over the wire meanwhile.
+    pub(crate) fn over(self, traffic: Option<Traffic>) -> Self {
+        let each = |all: u64| rounded(all as f64 / self.delivered.max(1) as f64, 4);
+        let wire = traffic.map(|traffic| PerDelivery {
+            loopback_bytes_per_delivery: each(traffic.bytes),
+            loopback_packets_per_delivery: each(traffic.packets),
+        });
+        Measured { wire, ..self }
     }
 
     /// The figure by which a scenario is compared, and its name.
@@ -174,7 +196,7 @@ pub(crate) fn compare(mut pairs: Vec<(Measured, Measured)>) -> Option<Measured> 
     })
 }
 
-fn median(mut numbers: Vec<f64>) -> f64 {
+pub(crate) fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     let (low, high) = ((numbers.len() - 1) / 2, numbers.len() / 2);
     rounded((numbers[low] + numbers[high]) / 2.0, 3)
@@ -192,11 +214,12 @@ fn pace(scenario: Scenario) -> Option<Pace> {
         Scenario::Latency {
             rate, secs, beside, ..
         } => Some(Pace::Beside { rate, secs, beside }),
+        Scenario::Mesh { secs, .. } => Some(Pace::Secs { secs }),
         Scenario::Reqrep { inflight, .. } => Some(Pace::Inflight { inflight }),
     }
 }
 
-fn rounded(number: f64, digits: i32) -> f64 {
+pub(crate) fn rounded(number: f64, digits: i32) -> f64 {
     let scale = 10f64.powi(digits);
     (number * scale).round() / scale
 }

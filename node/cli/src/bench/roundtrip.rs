@@ -37,6 +37,7 @@ pub(crate) async fn ask<C: Caller>(
         lost: plan.count() - run.answered.get(),
         times: run.times.into_inner(),
         usage: Usage::of_this_process()?.since(before),
+        ..Tally::default()
     })))
 }
 

@@ -48,6 +48,7 @@ pub(crate) async fn run(
         lost: lost_before + plan.count().saturating_sub(delivered),
         times: arrivals.times.unwrap_or_default(),
         usage: Usage::of_this_process()?.since(before),
+        ..Tally::default()
     })))
 }
 

@@ -41,6 +41,10 @@ fn title(measured: &Measured) -> String {
             measured.size,
             grouped(beside as f64, 0)
         ),
+        Some(Pace::Secs { secs }) => format!(
+            "each sends messages of {} bytes for {secs} s, {count} in all,",
+            measured.size
+        ),
         Some(Pace::Inflight { inflight }) => format!(
             "{count} requests of {} bytes, {inflight} at once",
             measured.size
@@ -85,6 +89,16 @@ fn rows(measured: &Measured) -> Vec<(&'static str, String)> {
             grouped(measured.peak_rss_kb as f64 * 1_024.0 / 1e6, 1),
         ),
     ]);
+    if let Some(wire) = measured.wire {
+        rows.push((
+            "loopback bytes each",
+            grouped(wire.loopback_bytes_per_delivery, 1),
+        ));
+        rows.push((
+            "loopback packets each",
+            grouped(wire.loopback_packets_per_delivery, 4),
+        ));
+    }
     if let Some((publisher, subscribers)) = measured.peak_rss_kb_each.split_last() {
         let megabytes = |kb: &u64| grouped(*kb as f64 * 1_024.0 / 1e6, 1);
         rows.push(("publisher's memory, MB", megabytes(publisher)));
@@ -102,7 +116,7 @@ fn rows(measured: &Measured) -> Vec<(&'static str, String)> {
 }
 
 /// A number with its thousands apart.
-fn grouped(number: f64, digits: usize) -> String {
+pub(crate) fn grouped(number: f64, digits: usize) -> String {
     let plain = format!("{number:.digits$}");
     let (whole, fraction) = plain.split_at(plain.find('.').unwrap_or(plain.len()));
     let mut text = String::new();

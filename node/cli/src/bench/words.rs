@@ -17,6 +17,8 @@ pub(crate) enum Order {
     Begin,
     /// Everything has been sent: what does not arrive soon is lost.
     End,
+    /// So many messages were sent by all together.
+    Expect(u64),
 }
 
 /// What a process is to be.
@@ -36,6 +38,10 @@ pub(crate) enum Part {
     Publisher,
     /// Receives, and answers if it is asked.
     Subscriber,
+    /// Sends to all and receives from all.
+    Peer,
+    /// Finds all others.
+    Joiner,
 }
 
 /// What lets the processes talk to each other and nobody else to them.
@@ -64,6 +70,8 @@ pub(crate) enum Word {
     Begun,
     /// So much of what it has to send is sent.
     Progress(u64),
+    /// It has sent so much, and nothing follows.
+    Sent(u64),
     /// It is through.
     Done(Box<Tally>),
     /// It cannot go on.
@@ -84,4 +92,6 @@ pub(crate) struct Tally {
     pub(crate) times: Histogram,
     /// What it used during the measurement.
     pub(crate) usage: Usage,
+    /// How many sockets it has open, if that was counted.
+    pub(crate) sockets: u64,
 }
