@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_core::Stream;
 use rolecast_membership::{NodeId, RoleName, RoleNameError};
-use rolecast_protocol::{Dissemination, Mode, Order, Pick};
+use rolecast_protocol::{Dissemination, Mode, Order, Pick, SlowMembers};
 use tokio::io::AsyncRead;
 
 use crate::multicast::Multicast;
@@ -14,7 +14,7 @@ use crate::multicast_stream::MulticastStream;
 use crate::outbox::Outbox;
 use crate::request::{Anycast, Request, RequestAll};
 use crate::shared::Shared;
-use crate::slow::{Policy, SlowReceivers};
+use crate::slow::SlowReceivers;
 use crate::wait_for_holders::WaitForHolders;
 
 /// A sender's handle on a role: whatever is sent over it goes to whoever holds the role at that moment.
@@ -53,7 +53,7 @@ pub struct Channel {
 
 impl Channel {
     pub(crate) fn new(shared: Arc<Shared>, role: Result<RoleName, RoleNameError>) -> Self {
-        let outbox = role.map(|role| shared.outbox(role, Mode::default(), Policy::Wait));
+        let outbox = role.map(|role| shared.outbox(role, Mode::default(), SlowMembers::Wait));
         Channel {
             shared,
             outbox,
@@ -174,7 +174,7 @@ impl Channel {
 
     /// The same channel with another answer to a holder that does not take what was sent to it.
     ///
-    /// Channels that evict have a sequence of multicasts of their own; those that wait share one, however long each waits.
+    /// Channels that evict, or keep only the last of each key, have a sequence of multicasts of their own; those that wait share one, however long each waits.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -297,6 +297,18 @@ impl Driver {
                 after,
                 upto,
             } => self.flows.evicted(flow, node, after, upto),
+            Event::Lags {
+                flow,
+                node,
+                after,
+                upto,
+            } => self.flows.lags(flow, node, after, upto),
+            Event::Superseded {
+                flow,
+                node,
+                first,
+                last,
+            } => self.flows.superseded(flow, node, first, last),
             Event::Readmitted { flow, node, start } => self.flows.readmitted(flow, node, start),
             Event::Stable { flow, upto } => self.flows.stable(flow, upto),
             Event::Unstable { flow, first, upto } => self.flows.unstable(flow, first, upto),

@@ -109,7 +109,8 @@ pub use rolecast_membership::{
     Service,
 };
 pub use rolecast_protocol::{
-    Dissemination, FlowId, Gap, Lagged, Limits, Order, Origin, Pick, Refusal, Seq, Started,
+    Dissemination, FlowId, Gap, LagReason, Lagged, Limits, Order, Origin, Pick, Refusal, Seq,
+    Started,
 };
 pub use rolecast_transport::{BindError, DialError, MeshSecret, ParseSecretError, TrustError};
 pub use slow::{SlowReceivers, TrySendError};

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rolecast_protocol::SlowMembers;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
@@ -44,6 +45,7 @@ use crate::shared::Shared;
 pub struct Multicast<'a> {
     channel: &'a Channel,
     payload: Bytes,
+    key: Bytes,
     timeout: Option<Duration>,
 }
 
@@ -52,7 +54,36 @@ impl<'a> Multicast<'a> {
         Multicast {
             channel,
             payload,
+            key: Bytes::new(),
             timeout: None,
+        }
+    }
+
+    /// What the message is about, for a channel that keeps only the last of each key for slow holders ([`SlowReceivers::KeepLast`](crate::SlowReceivers::KeepLast)): at most 256 bytes.
+    ///
+    /// Other channels keep everything, whatever its key.
+    /// The key stays with the sender, and is no part of the message.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use rolecast::{NotSent, SendError, SlowReceivers};
+    ///
+    /// let _inbox = node.register("weather").await?;
+    /// let weather = node.channel("weather").slow_receivers(SlowReceivers::KeepLast);
+    /// weather.multicast("Oslo 7").key("Oslo").await?;
+    /// weather.multicast("Oslo 8").key("Oslo").await?;
+    /// let error = weather.multicast("7").key("x".repeat(257)).await.unwrap_err();
+    /// assert_eq!(error, SendError::NotSent(NotSent::KeyTooLong { bytes: 257, max: 256 }));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn key(self, key: impl Into<Bytes>) -> Self {
+        Multicast {
+            key: key.into(),
+            ..self
         }
     }
 
@@ -82,6 +113,11 @@ impl<'a> Multicast<'a> {
             timeout: Some(timeout),
             ..self
         }
+    }
+
+    /// What it takes up until the engine has taken it.
+    fn room_bytes(&self) -> usize {
+        self.payload.len() + self.key.len()
     }
 }
 
@@ -140,17 +176,26 @@ impl Future for Multicasting<'_> {
             Err(error) => return Poll::Ready(Err(NotSent::from(error.clone()).into())),
         };
         let shared = &channel.shared;
-        if self.multicast.payload.len() > shared.whole_bytes_max() {
+        let (bytes, max) = (self.multicast.key.len(), KEY_BYTES_MAX);
+        if bytes > max {
+            return Poll::Ready(Err(NotSent::KeyTooLong { bytes, max }.into()));
+        }
+        let (bytes, max) = (self.multicast.payload.len(), shared.whole_bytes_max());
+        if bytes > max && outbox.policy == SlowMembers::KeepLast {
+            return Poll::Ready(Err(NotSent::TooLarge { bytes, max }.into()));
+        }
+        if bytes > max {
             return self.poll_large(cx);
         }
         let room = match &mut self.room {
             Some(room) => ready!(room.as_mut().poll(cx))?,
-            None => match reserve_at_once(shared, outbox, self.multicast.payload.len())? {
+            None => match reserve_at_once(shared, outbox, self.multicast.room_bytes())? {
                 Some(room) => room,
                 None => ready!(self.poll_wait(cx, outbox))?,
             },
         };
-        let seq = outbox.push(shared, &self.multicast.payload, room)?;
+        let Multicast { payload, key, .. } = &self.multicast;
+        let seq = outbox.push(shared, (payload, key), room)?;
         Poll::Ready(Ok(Receipt::new(shared, outbox, seq)))
     }
 }
@@ -162,6 +207,7 @@ impl<'a> Multicasting<'a> {
             channel,
             payload,
             timeout,
+            ..
         } = &self.multicast;
         let (channel, timeout) = (*channel, *timeout);
         let begin = || -> SendLarge<'a> {
@@ -178,12 +224,11 @@ impl<'a> Multicasting<'a> {
         outbox: &'a Arc<Outbox>,
     ) -> Poll<Result<SemaphorePermit<'a>, NotSent>> {
         let Multicast {
-            channel,
-            payload,
-            timeout,
+            channel, timeout, ..
         } = &self.multicast;
         let deadline = timeout.or(channel.slow.deadline()).map(deadline_in);
-        let wait = reserve(&channel.shared, outbox, payload.len(), deadline);
+        let bytes = self.multicast.room_bytes();
+        let wait = reserve(&channel.shared, outbox, bytes, deadline);
         self.room.insert(Box::pin(wait)).as_mut().poll(cx)
     }
 }
@@ -268,3 +313,6 @@ pub(crate) fn check_holders(outbox: &Outbox) -> Result<(), NotSent> {
         _ => Ok(()),
     }
 }
+
+/// The longest key.
+const KEY_BYTES_MAX: usize = 256;

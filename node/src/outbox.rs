@@ -12,6 +12,7 @@ use bytes::Bytes;
 use rolecast_membership::NodeId;
 use rolecast_protocol::{
     BATCH_BYTES_FULL, Batch, BatchBuilder, FlowId, LARGE_OPEN_MAX, Mode, SINGLE_BYTES_MIN, Seq,
+    SlowMembers,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -21,13 +22,12 @@ use crate::error::{ClosedReason, NotSent};
 use crate::role::Role;
 use crate::settlement::Settlement;
 use crate::shared::Shared;
-use crate::slow::Policy;
 use crate::upload::{Announcement, Upload};
 
 pub(crate) struct Outbox {
     pub(crate) role: Arc<Role>,
     pub(crate) mode: Mode,
-    pub(crate) policy: Policy,
+    pub(crate) policy: SlowMembers,
     pub(crate) settlement: Settlement,
     room: Semaphore,
     /// One permit for each large payload that may be on its way.
@@ -78,7 +78,7 @@ struct Gathered {
 }
 
 impl Outbox {
-    pub(crate) fn new(role: Arc<Role>, mode: Mode, policy: Policy) -> Self {
+    pub(crate) fn new(role: Arc<Role>, mode: Mode, policy: SlowMembers) -> Self {
         Outbox {
             role,
             mode,
@@ -142,22 +142,28 @@ impl Outbox {
     pub(crate) fn push(
         self: &Arc<Self>,
         shared: &Shared,
-        payload: &Bytes,
+        (payload, key): (&Bytes, &Bytes),
         room: SemaphorePermit<'_>,
     ) -> Result<Seq, NotSent> {
+        let keeps_last = self.policy == SlowMembers::KeepLast;
+        let key = if keeps_last {
+            key.clone()
+        } else {
+            Bytes::new()
+        };
         let mut gathered = self.lock();
         if let Some(why) = &gathered.refused {
             return Err(why.clone());
         }
         if payload.len() >= SINGLE_BYTES_MIN {
             gathered.seal();
-            let content = Content::Batch(Batch::single(payload.clone(), None));
+            let content = Content::Batch(Batch::single(payload.clone(), None).keyed(key));
             gathered.parcels.push_back(Parcel {
                 content,
                 cost: room.num_permits(),
             });
         } else {
-            gathered.builder.push(payload, None);
+            gathered.builder.push_keyed(payload, key);
             gathered.builder_cost += room.num_permits();
             if gathered.builder.len_bytes() >= BATCH_BYTES_FULL {
                 gathered.seal();

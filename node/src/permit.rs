@@ -75,7 +75,7 @@ impl Permit<'_> {
         let outbox = outbox
             .as_ref()
             .expect("nothing is reserved where the name is invalid");
-        let seq = outbox.push(shared, &payload, self.room)?;
+        let seq = outbox.push(shared, (&payload, &Bytes::new()), self.room)?;
         Ok(Receipt::new(shared, outbox, seq))
     }
 }
@@ -177,7 +177,7 @@ impl Channel {
                 payload,
             });
         };
-        match outbox.push(&self.shared, &payload, room) {
+        match outbox.push(&self.shared, (&payload, &Bytes::new()), room) {
             Ok(seq) => Ok(Receipt::new(&self.shared, outbox, seq)),
             Err(why) => Err(not_sent(why)),
         }

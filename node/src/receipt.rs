@@ -130,7 +130,7 @@ impl Receipt {
         self.outbox.role.holders().unwrap_or(0)
     }
 
-    /// Waits until every holder has taken the message, was lost or was evicted, and says which.
+    /// Waits until every holder has taken the message, was lost or evicted or got a later one instead, and says which.
     ///
     /// A holder has taken a message when its program has got it from its inbox, and a large one when its program has read all of it, or dropped it.
     /// Cancel safe: it only waits.
@@ -167,16 +167,17 @@ impl Receipt {
                 acknowledged: 0,
                 lost: Vec::new(),
                 evicted: Vec::new(),
+                superseded: Vec::new(),
                 refused: true,
                 too_large: Vec::new(),
             }),
-            Waited::Done | Waited::GivenUp | Waited::Evicted => {
+            Waited::Done | Waited::GivenUp | Waited::Evicted | Waited::Superseded => {
                 let ends = self.outbox.settlement.outcome(self.seq);
-                let missing = ends.lost.len() + ends.evicted.len();
                 Ok(Outcome {
-                    acknowledged: ends.members.saturating_sub(missing),
+                    acknowledged: ends.members.all.saturating_sub(ends.missing()),
                     lost: ends.lost,
                     evicted: ends.evicted,
+                    superseded: ends.superseded,
                     refused: false,
                     too_large: Vec::new(),
                 })
@@ -195,6 +196,7 @@ impl Receipt {
             acknowledged: ends.members.saturating_sub(missing),
             lost: ends.lost,
             evicted: Vec::new(),
+            superseded: Vec::new(),
             refused: false,
             too_large: ends.refused,
         })
@@ -234,6 +236,7 @@ impl Receipt {
             Waited::Refused => Err(NotStable::TooFewHolders),
             Waited::GivenUp => Err(NotStable::GivenUp),
             Waited::Evicted => Err(NotStable::Evicted),
+            Waited::Superseded => Err(NotStable::Superseded),
             Waited::Closed => Err(NotStable::Closed(self.outbox.closed_reason())),
         }
     }
@@ -283,6 +286,8 @@ pub struct Outcome {
     pub lost: Vec<NodeId>,
     /// The holders that this node went on without before they acknowledged it, because they were too slow ([`SlowReceivers::Evict`](crate::SlowReceivers::Evict)): each gets it yet, or is told that it lags.
     pub evicted: Vec<NodeId>,
+    /// The holders that lagged and got a later message with the same key instead ([`SlowReceivers::KeepLast`](crate::SlowReceivers::KeepLast)), which they were told.
+    pub superseded: Vec<NodeId>,
     /// Whether the message was sent to nobody after all, because fewer nodes held the role when its turn came than the channel's [`k_safe`](crate::Channel::k_safe) asks for.
     pub refused: bool,
     /// The holders that take no payload of this length, and have not got this one.
@@ -308,6 +313,7 @@ impl Outcome {
     pub fn is_complete(&self) -> bool {
         self.lost.is_empty()
             && self.evicted.is_empty()
+            && self.superseded.is_empty()
             && self.too_large.is_empty()
             && !self.refused
     }

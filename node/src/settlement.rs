@@ -1,6 +1,6 @@
 //! Which multicasts of one flow every holder has taken, and which holders were lost on the way.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -22,14 +22,24 @@ pub(crate) struct Settlement {
 #[derive(Default)]
 struct History {
     /// From which message on how many members there are; one entry per change.
-    members: VecDeque<(Seq, usize)>,
+    members: VecDeque<(Seq, Members)>,
     /// Who was lost, and for which messages: above the first and up to the second.
     lost: VecDeque<(NodeId, Seq, Seq)>,
     /// Who was left out because it was too slow, and what it had not taken: above the first and up to the second.
     evicted: VecDeque<(NodeId, Seq, Seq)>,
+    /// Which messages each holder does not get because later ones took their place: from the first to the second, in order.
+    superseded: BTreeMap<NodeId, VecDeque<(Seq, Seq)>>,
     /// Which messages were refused, or given up before enough members held them: from the first to the second.
     refused: VecDeque<(Seq, Seq)>,
     unstable: VecDeque<(Seq, Seq)>,
+}
+
+/// How many members a message went to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Members {
+    pub(crate) all: usize,
+    /// Without this node.
+    pub(crate) others: usize,
 }
 
 /// How a wait ended.
@@ -43,6 +53,8 @@ pub(crate) enum Waited {
     GivenUp,
     /// Nobody is left to wait for who was not left out.
     Evicted,
+    /// Everybody else got a later message instead.
+    Superseded,
     /// That will never be known.
     Closed,
 }
@@ -51,16 +63,25 @@ pub(crate) enum Waited {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ends {
     /// How many members it went to.
-    pub(crate) members: usize,
+    pub(crate) members: Members,
     /// Those that were lost before they took it.
     pub(crate) lost: Vec<NodeId>,
     /// Those that were left out before they took it.
     pub(crate) evicted: Vec<NodeId>,
+    /// Those that got a later one instead.
+    pub(crate) superseded: Vec<NodeId>,
+}
+
+impl Ends {
+    /// How many members did not take it.
+    pub(crate) fn missing(&self) -> usize {
+        self.lost.len() + self.evicted.len() + self.superseded.len()
+    }
 }
 
 impl Settlement {
     /// Messages from `first` on went to so many members.
-    pub(crate) fn sent(&self, first: Seq, members: usize) {
+    pub(crate) fn sent(&self, first: Seq, members: Members) {
         let mut history = self.history();
         if history
             .members
@@ -79,6 +100,16 @@ impl Settlement {
     /// A member was left out before it took the messages above `after` and up to `upto`.
     pub(crate) fn evicted(&self, node: NodeId, after: Seq, upto: Seq) {
         push_bounded(&mut self.history().evicted, (node, after, upto));
+    }
+
+    /// A member does not get these messages, because later ones took their place.
+    pub(crate) fn superseded(&self, node: NodeId, first: Seq, last: Seq) {
+        let mut history = self.history();
+        let ranges = history.superseded.entry(node).or_default();
+        if ranges.len() == SUPERSEDED_MAX {
+            ranges.pop_front();
+        }
+        ranges.push_back((first, last));
     }
 
     /// Everything up to `upto` is taken, or lost.
@@ -137,14 +168,18 @@ impl Settlement {
         if is_in(&self.history().unstable, seq) {
             return Some(Waited::GivenUp);
         }
-        if stable {
-            return Some(Waited::Done);
-        }
-        if k_safe > 1 || settled.is_none() {
+        if (k_safe > 1 || settled.is_none()) && !stable {
             return None;
         }
         let ends = self.outcome(seq);
-        Some(match ends.members > ends.lost.len() + ends.evicted.len() {
+        // What came later may have arrived in the place of this one.
+        if !ends.superseded.is_empty() && ends.missing() >= ends.members.others {
+            return Some(Waited::Superseded);
+        }
+        if stable {
+            return Some(Waited::Done);
+        }
+        Some(match ends.members.all > ends.missing() {
             true => Waited::Done,
             false if ends.evicted.is_empty() => Waited::GivenUp,
             false => Waited::Evicted,
@@ -180,10 +215,16 @@ impl Settlement {
             let named = named.filter(|&&(_, after, upto)| after < seq && seq <= upto);
             named.map(|&(node, ..)| node).collect()
         };
+        let superseded = history.superseded.iter();
+        let superseded = superseded.filter(|(_, ranges)| {
+            let next = ranges.partition_point(|&(first, _)| first <= seq);
+            next > 0 && seq <= ranges[next - 1].1
+        });
         Ends {
-            members: members.map_or(0, |&(_, members)| members),
+            members: members.map_or(Members::default(), |&(_, members)| members),
             lost: named(&history.lost),
             evicted: named(&history.evicted),
+            superseded: superseded.map(|(&node, _)| node).collect(),
         }
     }
 
@@ -208,6 +249,8 @@ fn push_bounded<T>(list: &mut VecDeque<T>, item: T) {
 
 /// How many changes are remembered: receipts that are looked at later than that many changes show the newest.
 const HISTORY_MAX: usize = 1_024;
+/// How many runs of superseded messages are remembered of each holder, as many as there may be keys: receipts that are looked at later count it among those that took the message.
+const SUPERSEDED_MAX: usize = 65_536;
 
 #[cfg(test)]
 mod tests {
@@ -217,24 +260,49 @@ mod tests {
     fn outcomes_name_the_members_of_the_time_and_the_lost() {
         let node = |byte| NodeId::from_bytes([byte; 32]);
         let settlement = Settlement::default();
-        settlement.sent(Seq(1), 3);
-        settlement.sent(Seq(5), 3);
-        settlement.sent(Seq(9), 2);
+        let members = |all| Members { all, others: all };
+        settlement.sent(Seq(1), members(3));
+        settlement.sent(Seq(5), members(3));
+        settlement.sent(Seq(9), members(2));
         settlement.lost(node(7), Seq(4), Seq(8));
-        for (seq, members, lost) in [
+        for (seq, all, lost) in [
             (1, 3, vec![]),
             (4, 3, vec![]),
             (5, 3, vec![node(7)]),
             (8, 3, vec![node(7)]),
             (9, 2, vec![]),
         ] {
-            let evicted = Vec::new();
             let ends = Ends {
-                members,
+                members: members(all),
                 lost,
-                evicted,
+                evicted: Vec::new(),
+                superseded: Vec::new(),
             };
             assert_eq!(settlement.outcome(Seq(seq)), ends, "message {seq}");
         }
+    }
+
+    #[test]
+    fn what_was_superseded_everywhere_else_is_not_stable_however_far_the_others_are() {
+        let node = |byte| NodeId::from_bytes([byte; 32]);
+        let settlement = Settlement::default();
+        settlement.sent(Seq(1), Members { all: 3, others: 2 });
+        settlement.superseded(node(7), Seq(2), Seq(4));
+        settlement.superseded(node(7), Seq(6), Seq(7));
+        settlement.superseded(node(8), Seq(4), Seq(4));
+        settlement.stable(Seq(8));
+        let superseded = |seq| settlement.outcome(Seq(seq)).superseded;
+        assert_eq!(superseded(1), []);
+        assert_eq!(superseded(4), [node(7), node(8)]);
+        assert_eq!(superseded(5), []);
+        assert_eq!(superseded(7), [node(7)]);
+        for (seq, waited) in [
+            (2, Waited::Done),
+            (4, Waited::Superseded),
+            (8, Waited::Done),
+        ] {
+            assert_eq!(settlement.stability_of(Seq(seq), 1), Some(waited), "{seq}");
+        }
+        assert_eq!(settlement.stability_of(Seq(9), 1), None);
     }
 }

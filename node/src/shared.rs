@@ -9,14 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use rolecast_membership::{Epoch, Identity, NodeId, RoleName};
-use rolecast_protocol::{Limits, Mode, Ticket};
+use rolecast_protocol::{Limits, Mode, SlowMembers, Ticket};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::command::Command;
 use crate::error::{ClosedReason, NotSent};
 use crate::outbox::Outbox;
 use crate::role::Role;
-use crate::slow::Policy;
 use crate::upload::Upload;
 
 pub(crate) struct Shared {
@@ -56,7 +55,7 @@ struct Gate {
 #[derive(Default)]
 struct Names {
     roles: BTreeMap<RoleName, Weak<Role>>,
-    outboxes: BTreeMap<(RoleName, Mode, Policy), Arc<Outbox>>,
+    outboxes: BTreeMap<(RoleName, Mode, SlowMembers), Arc<Outbox>>,
     /// Why no outbox takes anything any more, if so.
     closing: Option<ClosedReason>,
     /// When there are more than this, those that nobody uses are removed.
@@ -245,7 +244,7 @@ impl Shared {
     }
 
     /// The one outbox for this role, mode and policy.
-    pub(crate) fn outbox(&self, name: RoleName, mode: Mode, policy: Policy) -> Arc<Outbox> {
+    pub(crate) fn outbox(&self, name: RoleName, mode: Mode, policy: SlowMembers) -> Arc<Outbox> {
         let mut names = self.names();
         names.prune();
         let role = names.role(&name);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rolecast_membership::NodeId;
+use rolecast_protocol::SlowMembers;
 
 use crate::error::NotSent;
 
@@ -48,6 +49,44 @@ pub enum SlowReceivers {
         /// How long the window may be shut, while there is something to send.
         after: Duration,
     },
+    /// The sender never waits: of what a holder that keeps the window shut has not been sent, only the last message of each key is kept for it.
+    ///
+    /// [`Multicast::key`](crate::Multicast::key) says what belongs together; messages without a key are as one key.
+    /// When such a holder has taken what it has, it gets what was kept, in order, and where messages are missing, [`InboxItem::Lagged`](crate::InboxItem::Lagged) with [`LagReason::Superseded`](crate::LagReason::Superseded); receipts name it in [`Outcome::superseded`](crate::Outcome::superseded).
+    /// Up to 65,536 keys and 64 MiB ([`Limits::session_bytes_max`](crate::Limits::session_bytes_max)) are kept for each sequence of multicasts, however many holders lag; beyond that the oldest makes way.
+    ///
+    /// It goes with [`Order::Fifo`](crate::Order::Fifo) only, and neither with gossip nor with [`k_safe`](crate::Channel::k_safe); nothing that is large or asked of all is sent so ([`NotSent::NotKeepLast`]).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{Limits, MeshSecret, Node};
+    /// use rolecast::{InboxItem, LagReason, SlowReceivers};
+    ///
+    /// # let limits = Limits { flow_window_bytes: 1 << 10, ..Limits::default() };
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").limits(limits).start().await?;
+    /// let mut display = node.register("weather").await?;
+    /// let weather = node.channel("weather").slow_receivers(SlowReceivers::KeepLast);
+    /// for degrees in 0..100 {
+    ///     for city in ["Oslo", "Rome"] {
+    ///         weather.multicast(format!("{city} {degrees}")).key(city).await?;
+    ///     }
+    ///     // Nobody reads meanwhile.
+    ///     tokio::task::yield_now().await;
+    /// }
+    /// let mut last = Vec::new();
+    /// while last != ["Oslo 99", "Rome 99"] {
+    ///     match display.next().await {
+    ///         Some(InboxItem::Message(message)) => last.push(message.payload().clone()),
+    ///         Some(InboxItem::Lagged(lagged)) => assert_eq!(lagged.reason, LagReason::Superseded),
+    ///         other => panic!("nothing else is sent here: {other:?}"),
+    ///     }
+    ///     last.drain(..last.len().saturating_sub(2));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    KeepLast,
 }
 
 impl SlowReceivers {
@@ -55,32 +94,16 @@ impl SlowReceivers {
     pub(crate) fn deadline(self) -> Option<Duration> {
         match self {
             SlowReceivers::Wait { deadline } => deadline,
-            SlowReceivers::Evict { .. } => None,
+            SlowReceivers::Evict { .. } | SlowReceivers::KeepLast => None,
         }
     }
 
     /// What makes a flow of its own.
-    pub(crate) fn policy(self) -> Policy {
+    pub(crate) fn policy(self) -> SlowMembers {
         match self {
-            SlowReceivers::Wait { .. } => Policy::Wait,
-            SlowReceivers::Evict { after } => Policy::Evict(after),
-        }
-    }
-}
-
-/// What all channels that share an outbox do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Policy {
-    Wait,
-    Evict(Duration),
-}
-
-impl Policy {
-    /// How long the window may be shut before somebody is evicted.
-    pub(crate) fn evict_after(self) -> Option<Duration> {
-        match self {
-            Policy::Wait => None,
-            Policy::Evict(after) => Some(after),
+            SlowReceivers::Wait { .. } => SlowMembers::Wait,
+            SlowReceivers::Evict { after } => SlowMembers::Evict { after },
+            SlowReceivers::KeepLast => SlowMembers::KeepLast,
         }
     }
 }

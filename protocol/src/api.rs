@@ -462,7 +462,7 @@ pub enum Event {
     },
     /// A flow that refused a batch for want of room takes batches again.
     Writable(FlowId),
-    /// Every member of the destination set has taken all messages up to `upto`, or was named in [`Event::Lost`].
+    /// Every member of the destination set has taken all messages up to `upto`, or was named in [`Event::Lost`], [`Event::Evicted`] or [`Event::Superseded`].
     Settled {
         /// Which flow.
         flow: FlowId,
@@ -510,7 +510,29 @@ pub enum Event {
         /// The last message that was sent to it.
         upto: Seq,
     },
-    /// A member that was evicted has taken what it had, and is meant again.
+    /// A member keeps the window shut: the flow goes on without it, and keeps the last message of each key for it.
+    Lags {
+        /// Which flow.
+        flow: FlowId,
+        /// Which member.
+        node: NodeId,
+        /// The last message that it acknowledged.
+        after: Seq,
+        /// The last message that was sent to it.
+        upto: Seq,
+    },
+    /// A member that lags does not get these messages: later ones have the same keys.
+    Superseded {
+        /// Which flow.
+        flow: FlowId,
+        /// Which member.
+        node: NodeId,
+        /// The first message.
+        first: Seq,
+        /// The last message.
+        last: Seq,
+    },
+    /// A member that was evicted or lagged has taken what it had, and is sent again what follows.
     Readmitted {
         /// Which flow.
         flow: FlowId,

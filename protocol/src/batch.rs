@@ -4,8 +4,9 @@
 //! Inside, each message is a varint `length << 1 | is_request`, for a request a varint call number, and the payload.
 //! No call has the number 0: what bears it is a note from engine to engine, alone in its batch.
 
-use bytes::{Buf, Bytes, BytesMut};
+use std::sync::Arc;
 
+use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{CallId, FlowId};
@@ -23,6 +24,8 @@ pub struct Batch {
     body: Bytes,
     /// What its only message says, if that is a note.
     note: Option<Note>,
+    /// The messages' keys, if there are any; they stay with the sender.
+    keys: Option<Arc<[Bytes]>>,
 }
 
 /// What one engine tells another in the place of a message.
@@ -49,6 +52,8 @@ pub struct BatchBuilder {
     count: u32,
     asks: bool,
     body: BytesMut,
+    /// The keys of the messages, from the first one on that has one.
+    keys: Vec<Bytes>,
     /// The length of the batch before: what the next one is likely to need.
     expected: usize,
 }
@@ -83,7 +88,23 @@ impl Batch {
             head: Bytes::copy_from_slice(prefix.as_slice()),
             body: payload,
             note: None,
+            keys: None,
         }
+    }
+
+    /// The same with a key for its only message.
+    #[must_use]
+    pub fn keyed(self, key: Bytes) -> Self {
+        debug_assert_eq!(self.count, 1, "each message has a key of its own");
+        let keys = (!key.is_empty()).then(|| [key].into());
+        Batch { keys, ..self }
+    }
+
+    /// The keys of the messages, in order; the last ones may be missing, which have none.
+    /// A batch that came from a peer has none.
+    #[must_use]
+    pub fn keys(&self) -> &[Bytes] {
+        self.keys.as_deref().unwrap_or_default()
     }
 
     /// A batch of one note.
@@ -96,6 +117,7 @@ impl Batch {
             head: Bytes::copy_from_slice(prefix.as_slice()),
             body: said.into(),
             note: Some(note),
+            keys: None,
         }
     }
 
@@ -138,6 +160,7 @@ impl Batch {
             head: Bytes::new(),
             body,
             note,
+            keys: None,
         })
     }
 
@@ -183,6 +206,7 @@ impl Batch {
         }
         debug_assert!(count < self.count, "a batch holds at least one message");
         let (left, asks) = (self.count - count, self.asks);
+        let keys = self.keys().get(count as usize..).map(Into::into);
         let mut messages = self.into_messages();
         messages.by_ref().take(count as usize).for_each(drop);
         Batch {
@@ -191,6 +215,7 @@ impl Batch {
             head: messages.head,
             body: messages.body,
             note: None,
+            keys,
         }
     }
 
@@ -220,6 +245,16 @@ impl BatchBuilder {
         self.asks |= call.is_some();
     }
 
+    /// The same with a key, which is empty if the message has none.
+    pub fn push_keyed(&mut self, payload: &[u8], key: Bytes) {
+        if !key.is_empty() {
+            // Those before it without a key have an empty one.
+            self.keys.resize(self.count as usize, Bytes::new());
+            self.keys.push(key);
+        }
+        self.push(payload, None);
+    }
+
     /// How many messages there are.
     #[must_use]
     pub fn count(&self) -> u32 {
@@ -236,6 +271,7 @@ impl BatchBuilder {
     pub fn take(&mut self) -> Option<Batch> {
         let count = std::mem::take(&mut self.count);
         let asks = std::mem::take(&mut self.asks);
+        let keys = std::mem::take(&mut self.keys);
         (count > 0).then(|| {
             self.expected = self.body.len();
             Batch {
@@ -244,6 +280,7 @@ impl BatchBuilder {
                 head: Bytes::new(),
                 body: self.body.split().freeze(),
                 note: None,
+                keys: (!keys.is_empty()).then(|| keys.into()),
             }
         })
     }

@@ -91,6 +91,16 @@ mod list {
         EvictedTooSoon,
         /// What an inbox did not get because it was evicted is not reported.
         LaggedUnreported,
+        /// A flow that keeps the last of each key waits for its slow members.
+        KeepLastWaits,
+        /// Of each key the first message is kept for a member that lags, and not the last.
+        FirstKept,
+        /// Of what was kept for a member that lags, it gets only the end.
+        KeptUnsent,
+        /// A sender is not told what a member that lags does not get.
+        SupersededUntold,
+        /// An inbox is not told what it does not get because later messages have the same keys.
+        SupersededUnreported,
 
         // Receiving.
         /// A relayed message is delivered again.

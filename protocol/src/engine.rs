@@ -8,6 +8,7 @@ mod call;
 mod causal;
 mod digest;
 mod evict;
+mod keep_last;
 mod large_in;
 mod large_out;
 mod links;
@@ -49,6 +50,7 @@ use crate::large::Finished;
 use crate::mode::Mode;
 use crate::peers::Peers;
 use crate::questions::Questions;
+use crate::slow::SlowMembers;
 use crate::spread;
 use crate::wire::FlowKey;
 use causal::Causality;
@@ -78,7 +80,7 @@ pub struct Engine {
     /// Who holds what among the live members and this node.
     holders: BTreeMap<RoleName, BTreeMap<NodeId, (Epoch, Tenure)>>,
     flows_out: BTreeMap<FlowId, FlowOut>,
-    flows_by_role: BTreeMap<(RoleName, Mode, Option<Duration>), FlowId>,
+    flows_by_role: BTreeMap<(RoleName, Mode, SlowMembers), FlowId>,
     flows_in: BTreeMap<FlowKey, FlowIn>,
     forgotten: Forgotten,
     /// The number of the large payload sent last.
@@ -297,26 +299,26 @@ impl Engine {
         role: RoleName,
         mode: impl Into<Mode>,
     ) -> Result<FlowId, OpenFlowError> {
-        self.open_evicting_flow(now, role, mode, None)
+        self.open_flow_for(now, role, mode, SlowMembers::Wait)
     }
 
-    /// The same, of a flow that goes on without members that keep its window shut for so long; such a flow is another one than those that wait.
+    /// The same, of a flow that does this with members that keep its window shut; flows that do not do the same are not the same.
     ///
     /// # Errors
     /// [`OpenFlowError`]: no flow was opened.
-    pub fn open_evicting_flow(
+    pub fn open_flow_for(
         &mut self,
         now: Time,
         role: RoleName,
         mode: impl Into<Mode>,
-        evict_after: Option<Duration>,
+        slow: SlowMembers,
     ) -> Result<FlowId, OpenFlowError> {
         let mode: Mode = mode.into();
         let mode = Mode {
             k_safe: mode.k_safe.max(1),
             ..mode
         };
-        let key = (role, mode, evict_after);
+        let key = (role, mode, slow);
         if let Some(&flow) = self.flows_by_role.get(&key) {
             return Ok(flow);
         }
@@ -332,10 +334,13 @@ impl Engine {
                 false => OpenFlowError::NotKept,
             });
         }
+        if !slow.goes_with(mode) {
+            return Err(OpenFlowError::NotKeepLast);
+        }
         let number = u32::try_from(self.flows_by_role.len()).expect("flows are few") + 1;
         let id = FlowId(number);
         let mut flow = FlowOut::new(id, key.0.clone(), mode, (self.me.id, self.me.epoch));
-        flow.evict_after(evict_after);
+        flow.treat_slow(slow);
         self.flows_out.insert(id, flow);
         self.refresh_flow(id);
         self.flows_by_role.insert(key, id);

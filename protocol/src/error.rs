@@ -38,6 +38,11 @@ pub enum OpenFlowError {
     /// What spreads by gossip cannot be in causal order.
     #[error("what spreads by gossip cannot be in causal order")]
     NotCausal,
+    /// Something may be left out only where the origin sends everything to everybody itself, in the usual order and waiting for nobody.
+    #[error(
+        "only the last of each key can be kept in the usual order, without k_safe and without gossip"
+    )]
+    NotKeepLast,
 }
 
 /// Why a batch was not taken.
@@ -64,6 +69,9 @@ pub enum MulticastError {
     /// This life of the node has sent all the large payloads that it has numbers for, 2³¹ of them.
     #[error("this node has no numbers left for large payloads: restart it")]
     Exhausted,
+    /// A flow that keeps only the last of each key takes neither large payloads nor questions to all.
+    #[error("where only the last of each key is kept, nothing large is sent and nothing asked")]
+    NotKeepLast,
     /// Nobody holds the role, as far as this node knows (questions to all only).
     #[error("no node holds the role, as far as this node knows")]
     NoHolder,

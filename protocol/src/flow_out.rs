@@ -2,6 +2,7 @@
 
 mod destination;
 mod evicted;
+mod lagging;
 mod own_safety;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -45,8 +46,10 @@ pub(crate) struct FlowOut {
     /// Batches that some member has not acknowledged: last message and bytes.
     in_flight: VecDeque<(u64, usize)>,
     in_flight_bytes: usize,
-    /// Every member has acknowledged up to here, or was given up.
+    /// Every member has acknowledged up to here, or was given up, or lags behind.
     settled: u64,
+    /// Those that lag have too.
+    taken: u64,
     /// Who holds what, if messages wait for that.
     pub(crate) safety: Option<Box<OwnSafety>>,
     /// As many members as the mode asks for hold everything up to here, and the program was told so.
@@ -158,6 +161,7 @@ impl FlowOut {
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             settled: 0,
+            taken: 0,
             safety: (mode.k_safe > 1).then_some(()).map(own).map(Box::new),
             stable: 0,
             arrived: 0,
@@ -175,10 +179,10 @@ impl FlowOut {
         let same = |holder: &Holder, member: &MemberOut| {
             (holder.epoch, holder.tenure) == (member.epoch, member.tenure)
         };
-        let forgot = self.forget_evicted(holders);
+        let forgotten = self.forget_evicted(holders);
         let holders = holders.iter().filter(|holder| !self.is_evicted(holder));
         let holders: Vec<Holder> = holders.copied().collect();
-        let unchanged = !forgot
+        let unchanged = forgotten.is_none()
             && holders.len() == self.members.len()
             && holders.iter().all(|h| {
                 self.members
@@ -227,14 +231,13 @@ impl FlowOut {
         while self.gone.len() > GONE_MAX {
             self.gone.pop_first();
         }
-        before
-            .into_iter()
-            .map(|(node, member)| LostMember {
-                node,
-                after: member.acked,
-                upto,
-            })
-            .collect()
+        let mut lost = forgotten.unwrap_or_default();
+        lost.extend(before.into_iter().map(|(node, member)| LostMember {
+            node,
+            after: member.acked,
+            upto,
+        }));
+        lost
     }
 
     /// Whether it is the flow of a large payload of which more is to come.
@@ -275,7 +278,10 @@ impl FlowOut {
         self.retained = Retained::default();
         let mut lost = Vec::new();
         let begun = self.is_under_way();
-        let evicted: Vec<NodeId> = self.renew_evicted();
+        let mut evicted: Vec<NodeId> = self.renew_evicted();
+        if self.keeps_last() {
+            evicted.clear();
+        }
         for (&node, member) in &mut self.members {
             if node == own.0 {
                 member.epoch = own.1;
@@ -329,7 +335,8 @@ impl FlowOut {
     ) -> bool {
         // Nobody can have taken what was not sent.
         let upto = (upto + u64::from(planted!(AckOneFar))).min(self.next - 1);
-        match self.members.get_mut(&node) {
+        let lagging = self.eviction.lagging_mut(node);
+        match self.members.get_mut(&node).or(lagging) {
             Some(member) if (member.epoch, member.tenure) == (epoch, tenure) => {
                 let news = upto > member.acked;
                 member.acked = member.acked.max(upto);
@@ -369,9 +376,12 @@ impl FlowOut {
             self.in_flight_bytes -= bytes;
         }
         self.retained.rise(floor);
-        (floor > self.settled).then(|| {
-            self.settled = floor;
-            floor
+        self.settled = self.settled.max(floor);
+        let taken = self.eviction.lagging().map(|member| member.acked);
+        let taken = taken.min().map_or(floor, |acked| acked.min(floor));
+        (taken > self.taken).then(|| {
+            self.taken = taken;
+            taken
         })
     }
 
@@ -403,9 +413,9 @@ impl FlowOut {
 
     /// How far a member is; everything, if it is none.
     pub(crate) fn acknowledged_by(&self, node: NodeId) -> u64 {
-        self.members
-            .get(&node)
-            .map_or(u64::MAX, |member| member.acked)
+        let lagging = || self.eviction.lagging_one(node);
+        let member = self.members.get(&node).or_else(lagging);
+        member.map_or(u64::MAX, |member| member.acked)
     }
 
     /// The number of the next message.
@@ -440,7 +450,7 @@ impl FlowOut {
         self.tenure_of(node).or_else(|| self.evicted_tenure(node))
     }
 
-    /// Every member has acknowledged everything up to here.
+    /// Every member that does not lag has acknowledged everything up to here.
     pub(crate) fn settled(&self) -> u64 {
         self.settled
     }

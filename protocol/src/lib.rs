@@ -19,6 +19,7 @@ mod forgotten;
 mod fuzz;
 #[cfg(test)]
 mod hostile;
+mod kept;
 mod lane;
 mod large;
 mod mode;
@@ -28,6 +29,7 @@ mod questions;
 mod retained;
 mod safety;
 mod session;
+mod slow;
 mod spread;
 #[cfg(test)]
 mod traces;
@@ -45,5 +47,6 @@ pub use engine::{Accepted, Engine, LARGE_OPEN_MAX, Usage};
 pub use error::{CallError, ChunkError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
 pub use explain::explain;
 pub use mode::{Dissemination, Mode, Order};
-pub use notice::{Lagged, Started};
+pub use notice::{LagReason, Lagged, Started};
 pub use rolecast_membership as membership;
+pub use slow::SlowMembers;

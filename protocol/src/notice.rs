@@ -28,17 +28,20 @@ pub struct Started {
 
 /// Messages that an inbox does not get because its program did not take what was sent before, so that the sender went on without it.
 ///
-/// What the inbox had by then comes before, and [`Started`] after, with the next message that is meant for it.
+/// What the inbox had by then comes before.
+/// If it was evicted, [`Started`] comes after, with the next message that is meant for it; what was superseded is followed by what came in its place.
 ///
 /// ```
 /// # use rolecast_membership::{Epoch, NodeId};
-/// # use rolecast_protocol::{FlowId, Lagged, Origin, Seq};
+/// # use rolecast_protocol::{FlowId, LagReason, Lagged, Origin, Seq};
 /// /// How many messages are missing.
 /// fn missing(lagged: Lagged) -> u64 {
 ///     lagged.last.0 - lagged.first.0 + 1
 /// }
 /// # let origin = Origin { node: NodeId::from_bytes([7; 32]), epoch: Epoch(1) };
-/// assert_eq!(missing(Lagged { origin, flow: FlowId(1), first: Seq(57), last: Seq(60) }), 4);
+/// let (first, last) = (Seq(57), Seq(60));
+/// let lagged = Lagged { origin, flow: FlowId(1), first, last, reason: LagReason::Superseded };
+/// assert_eq!(missing(lagged), 4);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lagged {
@@ -50,4 +53,27 @@ pub struct Lagged {
     pub first: Seq,
     /// The last message that does not come.
     pub last: Seq,
+    /// Why they do not.
+    pub reason: LagReason,
+}
+
+/// Why an inbox that lagged does not get something.
+///
+/// ```
+/// # use rolecast_protocol::LagReason;
+/// /// Whether a program that shows the latest state of things has missed anything.
+/// fn misses_state(reason: LagReason) -> bool {
+///     match reason {
+///         LagReason::Evicted => true,
+///         LagReason::Superseded => false,
+///     }
+/// }
+/// assert!(!misses_state(LagReason::Superseded));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LagReason {
+    /// The sender went on without it.
+    Evicted,
+    /// The sender kept only the last message of each key for it, and sent later ones with the same keys; or there were more keys than are kept, and these messages were the oldest.
+    Superseded,
 }

@@ -120,6 +120,11 @@ fn evicted() {
 }
 
 #[test]
+fn keep_last() {
+    check("keep-last");
+}
+
+#[test]
 fn causal() {
     check("causal");
 }

@@ -224,9 +224,19 @@ pub(crate) enum DataHead {
         refused: bool,
     },
     /// The sender was left out of a flow of the receiver, has taken all of it that it has, and wants to be meant again.
-    Rejoin { flow: FlowId, tenure: Tenure },
-    /// The sender has given up what it missed up to here of a flow whose origin is dead: nobody who is alive has it.
-    GivenUp { key: FlowKey, upto: u64 },
+    Rejoin {
+        flow: FlowId,
+        tenure: Tenure,
+        /// The last message that it has.
+        upto: u64,
+    },
+    /// The receiver lags behind a flow of the sender: of the messages up to `upto` nothing more comes, because later ones have the same keys.
+    /// In the session, so that it comes in its place before what follows.
+    LeftOut {
+        flow: FlowId,
+        tenure: Tenure,
+        upto: u64,
+    },
 }
 
 /// How a call ended at its holder.
@@ -330,6 +340,8 @@ pub(crate) struct DestEvicted {
     pub(crate) start: u64,
     /// The last message that was meant for it.
     pub(crate) upto: u64,
+    /// If the origin keeps what follows for it, as far as it is the last of its key, messages up to here exist.
+    pub(crate) lags: Option<u64>,
 }
 
 /// Messages of one life of an origin that a member has not acknowledged.
@@ -361,7 +373,8 @@ impl DestSet {
     fn are_evicted_well_formed(&self) -> bool {
         let possible = |evicted: &DestEvicted| {
             let (start, upto) = (evicted.start, evicted.upto);
-            start >= 1 && upto <= SEQ_MAX && start <= upto + 1
+            let known = evicted.lags.unwrap_or(upto);
+            start >= 1 && upto <= known && known <= SEQ_MAX && start <= upto + 1
         };
         self.evicted.len() <= DEST_MEMBERS_MAX
             && self.evicted.is_sorted_by(|a, b| a.node < b.node)

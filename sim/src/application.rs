@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use rolecast_membership::{RoleName, Time};
 use rolecast_protocol::{
-    Batch, BatchBuilder, CallId, FlowId, InboxId, Mode, Origin, Refusal, ReplyTo, Ticket,
+    Batch, BatchBuilder, CallId, FlowId, InboxId, Mode, Origin, Refusal, ReplyTo, SlowMembers,
+    Ticket,
 };
 
 use crate::check::Holder;
@@ -20,7 +21,7 @@ pub(crate) struct Application {
     /// How fast it takes what comes.
     pace: Pace,
     pub(crate) inboxes: BTreeMap<InboxId, AppInbox>,
-    pub(crate) flows: BTreeMap<(RoleName, Mode, Option<Duration>), FlowId>,
+    pub(crate) flows: BTreeMap<(RoleName, Mode, SlowMembers), FlowId>,
     pub(crate) senders: BTreeMap<FlowId, Sender>,
     /// The large payloads that it is sending.
     pub(crate) larges: BTreeMap<FlowId, LargeSender>,
@@ -65,6 +66,8 @@ pub(crate) struct Item {
 pub(crate) struct Sender {
     pub(crate) role: RoleName,
     pub(crate) mode: Mode,
+    /// What it does when a holder is slow.
+    pub(crate) slow: SlowMembers,
     /// Batches that wait for room.
     pub(crate) waiting: VecDeque<Batch>,
     /// Those that it goes on without.
@@ -257,14 +260,19 @@ pub(crate) fn end(complete: bool) -> Batch {
     Batch::single(Bytes::copy_from_slice(&[u8::from(complete)]), None)
 }
 
-/// So many messages of this length, each unlike any other of the run.
-pub(crate) fn batch(mark: u64, count: u8, bytes: u32) -> Batch {
+/// So many messages of this length, each unlike any other of the run, with one of so many keys; the first key is to have none.
+pub(crate) fn batch(mark: u64, count: u8, bytes: u32, keys: u8) -> Batch {
+    let key = |number: u8| match (mark + u64::from(number)).checked_rem(keys.into()) {
+        None | Some(0) => Bytes::new(),
+        Some(key) => Bytes::copy_from_slice(&key.to_be_bytes()),
+    };
     if count <= 1 {
-        return Batch::single(payload(mark << 8, bytes), None);
+        return Batch::single(payload(mark << 8, bytes), None).keyed(key(0));
     }
     let mut builder = BatchBuilder::new();
     for number in 0..count {
-        builder.push(&payload(mark << 8 | u64::from(number), bytes), None);
+        let payload = payload(mark << 8 | u64::from(number), bytes);
+        builder.push_keyed(&payload, key(number));
     }
     builder.take().expect("at least two messages were pushed")
 }
@@ -278,7 +286,7 @@ mod tests {
         assert_eq!(payload(7, 20).len(), 20);
         assert_ne!(payload(7, 20), payload(8, 20));
         assert_eq!(payload(7, 0).len(), 8);
-        let messages: Vec<_> = batch(1, 5, 100).into_messages().collect();
+        let messages: Vec<_> = batch(1, 5, 100, 0).into_messages().collect();
         assert_eq!(messages.len(), 5);
         assert!(
             messages

@@ -128,6 +128,11 @@ pub enum Observation {
         /// How long its window may be shut.
         after: Duration,
     },
+    /// The application opened a flow that keeps the last message of each key for slow members, and never waits for them.
+    KeepsLast {
+        /// Which flow.
+        flow: FlowId,
+    },
     /// An inbox was told what it does not get because its program was too slow.
     Lagged {
         /// Which inbox.
@@ -322,6 +327,7 @@ impl Ghost {
             }
             Observation::Gapped { inbox, gap } => self.flows.gap(lives, process, inbox, gap)?,
             Observation::Evicts { flow, after } => self.flows.evicts(process, flow, after),
+            Observation::KeepsLast { flow } => self.flows.keeps_last(process, flow),
             Observation::Lagged { inbox, lagged } => {
                 self.flows.lag(lives, process, inbox, lagged)?;
             }
@@ -421,8 +427,23 @@ impl Ghost {
                 let range = (after, upto);
                 self.flows.evicted(lives, (now, own), flow, node, range)
             }
-            Event::Readmitted { flow, node, .. } => {
-                self.flows.readmitted(lives, (process, flow), node)
+            Event::Lags {
+                flow,
+                node,
+                after,
+                upto,
+            } => self.flows.lags(lives, (process, flow), node, (after, upto)),
+            Event::Superseded {
+                flow,
+                node,
+                first,
+                last,
+            } => {
+                let range = (first, last);
+                self.flows.superseded(lives, (process, flow), node, range)
+            }
+            Event::Readmitted { flow, node, start } => {
+                self.flows.readmitted(lives, (process, flow), node, start)
             }
             Event::LargeRefused { flow, node } => {
                 self.flows.large_refused(lives, process, flow, node)

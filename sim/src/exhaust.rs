@@ -157,6 +157,7 @@ impl Exhaust {
             held: vec![vec![0]; usize::from(self.nodes)],
             operations: operations.collect(),
             evict_after_us: Vec::new(),
+            keep_last_keys: Vec::new(),
         }
     }
 }

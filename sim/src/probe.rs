@@ -43,6 +43,9 @@ probes! {
     Evicted: "a sender went on without a member that was too slow",
     Readmitted: "a sender took a member back that had been too slow",
     Lagged: "an inbox was told what it was too slow for",
+    LeftBehind: "a sender that keeps the last of each key went on without a member that was slow",
+    CaughtUp: "a member that lagged got what was kept for it and keeps up again",
+    Superseded: "an inbox was told that what it does not get was superseded",
     Lost: "a sender was told that a member lost messages",
     Full: "a batch was refused because the window was full",
     TooFewHolders: "a batch was refused because fewer held the role than should hold it",
@@ -92,7 +95,15 @@ impl Probe {
             RelayFirst | RelayAfterDeath | RelayAroundCut | DeliveredAfterHeal | LinkCut
         );
         // Their programs wait for slow receivers.
-        let of_evictions = matches!(self, Probe::Evicted | Probe::Readmitted | Probe::Lagged);
+        let of_evictions = matches!(
+            self,
+            Probe::Evicted
+                | Probe::Readmitted
+                | Probe::Lagged
+                | Probe::LeftBehind
+                | Probe::CaughtUp
+                | Probe::Superseded
+        );
         level == Level::Engine
             || !(of_frames || of_evictions || matches!(self, DialsCrossed | Backlog))
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rolecast_membership::Time;
-use rolecast_protocol::{Dissemination, Mode, Order};
+use rolecast_protocol::{Dissemination, Mode, Order, SlowMembers};
 use serde::{Deserialize, Serialize};
 
 mod mode;
@@ -23,6 +23,9 @@ pub struct Workload {
     /// For each node, after how long, in microseconds, its multicasts go on without a holder that keeps the window shut; they wait, if not given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evict_after_us: Vec<Option<u64>>,
+    /// For each node, how many keys its multicasts bear in turn, of each of which only the last is kept for a slow holder; everything is, if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keep_last_keys: Vec<u8>,
 }
 
 /// One of the run's roles.
@@ -215,14 +218,23 @@ impl Workload {
             held,
             operations,
             evict_after_us: (0..nodes).map(|node| evict_after_us(seed, node)).collect(),
+            keep_last_keys: (0..nodes).map(|node| keep_last_keys(seed, node)).collect(),
         }
     }
 
-    /// How long the windows of a node's multicasts may be shut before somebody is evicted.
+    /// What a node's multicasts with this mode do when a holder is slow, and how many keys they bear.
     #[must_use]
-    pub fn patience(&self, node: Slot) -> Option<Duration> {
+    pub fn slow_holders(&self, node: Slot, mode: Mode) -> (SlowMembers, u8) {
+        let keys = self.keep_last_keys.get(usize::from(node)).copied();
+        let keys = keys.unwrap_or(0);
+        let gossip = matches!(mode.dissemination, Dissemination::Gossip { .. });
+        if keys > 0 && !gossip && mode.order == Order::Fifo && mode.k_safe <= 1 {
+            return (SlowMembers::KeepLast, keys);
+        }
         let after_us = self.evict_after_us.get(usize::from(node)).copied();
-        after_us.flatten().map(Duration::from_micros)
+        let after = after_us.flatten().map(Duration::from_micros);
+        let evict = |after| SlowMembers::Evict { after };
+        (after.map_or(SlowMembers::Wait, evict), 0)
     }
 
     /// When the last thing is asked for.
@@ -240,6 +252,16 @@ fn evict_after_us(seed: u64, node: Slot) -> Option<u64> {
     let mut stream = Stream::new(seed, Purpose::Workload, place);
     let impatient = stream.percent(40);
     impatient.then(|| stream.magnitude(50_000, 3_000_000))
+}
+
+/// Some nodes keep only the last of each of a few keys for slow holders.
+fn keep_last_keys(seed: u64, node: Slot) -> u8 {
+    // With dice of their own, so that the rest is what it would be without them.
+    let place = 3_000_000 + u64::from(node);
+    let mut stream = Stream::new(seed, Purpose::Workload, place);
+    let keeps = stream.percent(25);
+    let keys = if keeps { stream.between(1, 6) } else { 0 };
+    u8::try_from(keys).expect("at most six")
 }
 
 struct Draw {

@@ -133,6 +133,15 @@ impl Tally {
         }
     }
 
+    /// The one message that was counted stands for so many, of which it was the last: none is acknowledged before those before it.
+    pub(crate) fn standing_for(self, sent: u64) -> Self {
+        Tally {
+            settled: if self.settled > 0 { sent } else { 0 },
+            sent,
+            ..self
+        }
+    }
+
     /// So many nodes without the one that sends.
     fn others(&self, nodes: usize) -> usize {
         nodes.saturating_sub(usize::from(self.itself.is_some()))

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use futures_util::stream::{BoxStream, SelectAll, StreamExt as _, select_all, unfold};
-use rolecast::{Gap, Inbox, InboxItem, Lagged, Message, NodeId, Responder, RoleName, Started};
+use rolecast::{
+    Gap, Inbox, InboxItem, LagReason, Lagged, Message, NodeId, Responder, RoleName, Started,
+};
 use serde::Serialize;
 
 use crate::answerer::Answerer;
@@ -189,23 +191,32 @@ impl<'a> Arrivals<'a> {
             origin,
             first,
             last,
+            reason,
             ..
         } = lagged;
+        let superseded = reason == LagReason::Superseded;
         if self.output.is_json() {
             let line = serde_json::json!({
                 "event": "lagged", "role": role.as_str(),
                 "origin": origin.node.to_hex(), "epoch": origin.epoch.0,
-                "first": first.0, "last": last.0, "unix_ms": unix_ms,
+                "first": first.0, "last": last.0, "superseded": superseded, "unix_ms": unix_ms,
             });
             self.text.push_str(&to_json(&line)?);
             self.text.push('\n');
             return Ok(());
         }
-        self.write_start(unix_ms, "lagged", BAD, role);
+        let (style, what) = match superseded {
+            true => (
+                DIM,
+                "kept only the last of each key for this node, which was slow",
+            ),
+            false => (BAD, "went on without this node, which was too slow"),
+        };
+        self.write_start(unix_ms, "lagged", style, role);
         // Writing to a string cannot fail.
         let _ = writeln!(
             self.text,
-            "{NAME}{}{NAME:#}  went on without this node, which was too slow: #{} to #{} are missing",
+            "{NAME}{}{NAME:#}  {what}: #{} to #{} are missing",
             origin.node, first.0, last.0
         );
         Ok(())

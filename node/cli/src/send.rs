@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use rolecast::{Channel, Order, RoleName};
+use rolecast::{Bytes, Channel, Order, RoleName, SlowReceivers};
 
 use crate::acknowledgements::Acknowledgements;
 use crate::duration::parse_duration;
@@ -45,6 +45,9 @@ pub(crate) struct SendArgs {
     /// Let nobody get a message before K holders have received it, so that it survives whatever happens to fewer
     #[arg(long, value_name = "K", default_value_t = 1, conflicts_with_all = ["anycast", "to"], value_parser = clap::value_parser!(u8).range(1..))]
     k_safe: u8,
+    /// Never wait for slow holders: of the lines that begin with the same word, keep only the last for them
+    #[arg(long, conflicts_with_all = ["anycast", "to", "file", "unordered", "causal", "k_safe"])]
+    keep_last: bool,
     #[command(flatten)]
     patience: SendPatience,
     #[command(flatten)]
@@ -82,6 +85,7 @@ struct Sending {
     mode: Mode,
     order: Order,
     k_safe: u8,
+    keep_last: bool,
     patience: SendPatience,
 }
 
@@ -113,6 +117,7 @@ pub(crate) fn run(args: SendArgs, output: &Output) -> Result<(), Failure> {
             (false, false) => Order::default(),
         },
         k_safe: args.k_safe,
+        keep_last: args.keep_last,
         patience: args.patience,
     };
     sending.run(&args.node, "send", output)
@@ -127,6 +132,7 @@ pub(crate) fn run_broadcast(args: BroadcastArgs, output: &Output) -> Result<(), 
         mode: Mode::Multicast,
         order: Order::default(),
         k_safe: 1,
+        keep_last: false,
         patience: args.patience,
     };
     sending.run(&args.node, "broadcast", output)
@@ -154,6 +160,10 @@ impl Sending {
             let messages = Messages::new(self.message, self.role.clone());
             let channel = node.channel(role).order(self.order).k_safe(self.k_safe);
             match self.mode {
+                Mode::Multicast if self.keep_last => {
+                    let channel = channel.slow_receivers(SlowReceivers::KeepLast);
+                    keep_last(&channel, messages, acknowledgements, timeout, output).await
+                }
                 Mode::Multicast => {
                     multicast(&channel, messages, acknowledgements, timeout, output).await
                 }
@@ -230,6 +240,41 @@ async fn multicast_all(
     Ok(())
 }
 
+/// Sends every message to every holder as its first word's latest, and reports who acknowledged the last one.
+async fn keep_last(
+    channel: &Channel,
+    mut messages: Messages,
+    acknowledgements: Acknowledgements,
+    patience: Duration,
+    output: &Output,
+) -> Result<(), Failure> {
+    let start = Instant::now();
+    let (mut last, mut sent) = (None, 0);
+    let problem = loop {
+        let Some(payload) = messages.next().await? else {
+            break None;
+        };
+        let key = first_word(&payload);
+        match channel.multicast(payload).key(key).timeout(patience).await {
+            Ok(receipt) => (last, sent) = (Some(receipt), sent + 1),
+            Err(error) => break Some(messages.failure(&error)),
+        }
+    };
+    if let Some(receipt) = last {
+        acknowledgements.expect(receipt, patience).await?;
+    }
+    let tally = acknowledgements.finish(patience).await.standing_for(sent);
+    tally.report(start.elapsed(), output)?;
+    problem.map_or(Ok(()), Err)?;
+    tally.verdict(patience)
+}
+
+/// What a line is about, as far as a key may be long.
+fn first_word(line: &Bytes) -> Bytes {
+    let end = line.iter().position(u8::is_ascii_whitespace);
+    line.slice(..end.unwrap_or(line.len()).min(KEY_BYTES_MAX))
+}
+
 fn parse_prefix(text: &str) -> Result<String, String> {
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if text.is_empty() || text.len() > NODE_ID_DIGITS || !is_hex {
@@ -241,6 +286,9 @@ fn parse_prefix(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// The longest key of a message.
+const KEY_BYTES_MAX: usize = 256;
+
 /// A whole node id.
 const NODE_ID_DIGITS: usize = 64;
 
@@ -249,6 +297,8 @@ const SEND_EXAMPLES: &str = "Examples:
       sends one message to every holder, and says who acknowledged it
   tail -f app.log | rolecast send logs ...
       sends every line, as fast as the slowest holder takes them
+  sensors | rolecast send readings --keep-last ...
+      sends every line; a slow holder gets the last line of each sensor, if that is its first word
   rolecast send films --file holiday.mp4 ...
       sends a file of any length, without reading it into memory
   rolecast send jobs 'resize 17' --anycast ...

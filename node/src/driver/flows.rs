@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rolecast_membership::NodeId;
-use rolecast_protocol::{Accepted, Batch, FlowId, MulticastError, OpenFlowError, Seq};
+use rolecast_protocol::{Accepted, Batch, Engine, FlowId, MulticastError, OpenFlowError, Seq};
 use tokio::sync::oneshot;
 
 use super::Driver;
 use crate::error::NotSent;
 use crate::outbox::{Content, Gather, Outbox, Parcel};
+use crate::settlement::Members;
 use crate::simulation::Sight;
 use crate::upload::Announcement;
 
@@ -68,10 +69,25 @@ impl Flows {
         }
     }
 
+    pub(super) fn lags(&self, id: FlowId, node: NodeId, after: Seq, upto: Seq) {
+        if let Some(flow) = self.flows.get(&id) {
+            let (after, upto) = (flow.skipped.outer(after), flow.skipped.outer(upto));
+            tracing::debug!(role = %flow.outbox.role.name, %node, ?after, ?upto, "a holder lags behind");
+        }
+    }
+
+    pub(super) fn superseded(&self, id: FlowId, node: NodeId, first: Seq, last: Seq) {
+        if let Some(flow) = self.flows.get(&id) {
+            let (first, last) = (flow.skipped.outer(first), flow.skipped.outer(last));
+            tracing::debug!(role = %flow.outbox.role.name, %node, ?first, ?last, "a holder gets later messages instead");
+            flow.outbox.settlement.superseded(node, first, last);
+        }
+    }
+
     pub(super) fn readmitted(&self, id: FlowId, node: NodeId, start: Seq) {
         if let Some(flow) = self.flows.get(&id) {
             let start = flow.skipped.outer(start);
-            tracing::info!(role = %flow.outbox.role.name, %node, ?start, "a holder that was left out is back");
+            tracing::info!(role = %flow.outbox.role.name, %node, ?start, "a holder that was too slow is back");
         }
     }
 
@@ -132,11 +148,16 @@ impl Skipped {
 
 impl Flow {
     /// The engine has taken a parcel.
-    fn taken(&mut self, cost: usize, accepted: &Accepted) {
+    fn taken(&mut self, cost: usize, accepted: &Accepted, engine: &Engine) {
         self.outbox.release(cost);
         self.last = accepted.last;
         let first = self.skipped.outer(accepted.first);
-        self.outbox.settlement.sent(first, accepted.members);
+        let own = engine.record().roles.contains_key(&self.outbox.role.name);
+        let members = Members {
+            all: accepted.members,
+            others: accepted.members.saturating_sub(usize::from(own)),
+        };
+        self.outbox.settlement.sent(first, members);
     }
 
     /// What a witness sees of a batch that the engine has taken.
@@ -170,11 +191,10 @@ impl Driver {
     /// Opens the flow of an outbox, and says so.
     pub(super) fn open_flow(&mut self, outbox: &Arc<Outbox>, done: oneshot::Sender<()>) {
         let role = &outbox.role;
-        let evict_after = outbox.policy.evict_after();
         let name = role.name.clone();
         match self
             .engine
-            .open_evicting_flow(self.now, name, outbox.mode, evict_after)
+            .open_flow_for(self.now, name, outbox.mode, outbox.policy)
         {
             Ok(id) => {
                 self.flows.flows.entry(id).or_insert_with(|| Flow {
@@ -190,6 +210,7 @@ impl Driver {
             Err(OpenFlowError::NotKept) => outbox.refuse(NotSent::NotKept),
             Err(OpenFlowError::NoFanout) => outbox.refuse(NotSent::NoFanout),
             Err(OpenFlowError::NotCausal) => outbox.refuse(NotSent::NotCausal),
+            Err(OpenFlowError::NotKeepLast) => outbox.refuse(NotSent::NotKeepLast),
             Err(_) => outbox.refuse(NotSent::Closed(self.closing_reason())),
         }
         // Whoever asked may have gone; the flow stays open.
@@ -259,7 +280,7 @@ impl Driver {
         self.witnessed.saw(&self.engine, || Sight::Asks);
         match self.engine.multicast(self.now, id, batch.clone()) {
             Ok(accepted) => {
-                flow.taken(cost, &accepted);
+                flow.taken(cost, &accepted, &self.engine);
                 let sight = || flow.accepted(id, &accepted, &batch);
                 self.witnessed.saw(&self.engine, sight);
                 self.counters
@@ -296,7 +317,7 @@ impl Driver {
         self.witnessed.saw(&self.engine, || Sight::Asks);
         match self.engine.open_large(self.now, id, upload.length) {
             Ok((large, accepted)) => {
-                flow.taken(cost, &accepted);
+                flow.taken(cost, &accepted, &self.engine);
                 let sight = || Sight::Announced {
                     flow: id,
                     role: &flow.outbox.role.name,
@@ -338,7 +359,7 @@ impl Driver {
         self.witnessed.saw(&self.engine, || Sight::Asks);
         match self.engine.gather(self.now, id, payload.clone(), until) {
             Ok((call, accepted)) => {
-                flow.taken(cost, &accepted);
+                flow.taken(cost, &accepted, &self.engine);
                 if self.witnessed.is_watched() {
                     let gathers = || Sight::Gathers {
                         call,

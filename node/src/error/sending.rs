@@ -135,6 +135,19 @@ pub enum NotSent {
     /// The channel spreads by [`Dissemination::Gossip`](crate::Dissemination::Gossip), which [`Order::Causal`](crate::Order::Causal) does not allow.
     #[error("what spreads by gossip cannot be in causal order")]
     NotCausal,
+    /// The channel keeps only the last of each key ([`SlowReceivers::KeepLast`](crate::SlowReceivers::KeepLast)), which goes neither with another order than [`Order::Fifo`](crate::Order::Fifo), nor with `k_safe`, gossip, large payloads or questions to all.
+    #[error(
+        "only the last of each key can be kept of what is sent in the usual order, without k_safe and gossip, and is neither large nor asked of all"
+    )]
+    NotKeepLast,
+    /// The message's key is too long.
+    #[error("a key has at most {max} bytes, and this one has {bytes}")]
+    KeyTooLong {
+        /// Its length in bytes.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
     /// No link to the holder came about.
     #[error("there is no link to the holder")]
     NoLink,
@@ -180,6 +193,7 @@ impl NotSent {
             MulticastError::TooLarge { bytes, max } => NotSent::TooLarge { bytes, max },
             MulticastError::TooManyCalls { max } => NotSent::TooManyCalls { max },
             MulticastError::Full => NotSent::Full,
+            MulticastError::NotKeepLast => NotSent::NotKeepLast,
             _ => NotSent::Closed(ClosedReason::Shutdown),
         }
     }
@@ -314,6 +328,9 @@ pub enum NotStable {
     /// Every holder that was alive was too slow, and this node went on without it ([`SlowReceivers::Evict`](crate::SlowReceivers::Evict)).
     #[error("every holder was too slow, and the sender went on without it")]
     Evicted,
+    /// Every holder other than this node lagged, and a later message with the same key took the place of this one ([`SlowReceivers::KeepLast`](crate::SlowReceivers::KeepLast)).
+    #[error("every holder was slow, and a later message took the place of this one")]
+    Superseded,
     /// It was sent to nobody, because too few nodes held the role when its turn came.
     #[error("the message was not sent: too few nodes hold the role")]
     TooFewHolders,

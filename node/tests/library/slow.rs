@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use rolecast::{
-    Channel, CutShort, Inbox, InboxItem, Limits, MeshSecret, Node, NotSent, PayloadError,
-    SendError, SlowReceivers, TrySendError,
+    Channel, CutShort, Dissemination, Inbox, InboxItem, LagReason, Limits, MeshSecret, Node,
+    NotSent, NotStable, Order, PayloadError, SendError, SlowReceivers, TrySendError,
 };
 
 use crate::mesh::{mesh_of, message, register_on, within};
@@ -309,6 +309,142 @@ async fn a_holder_that_is_too_slow_is_left_out_told_so_and_comes_back() {
             receipt.stable().await.expect("the other one has it");
         }
         reading.await.expect("no panic");
+    })
+    .await;
+}
+
+/// What a display of three values saw: the last value of each, the places that came, and those that were superseded.
+#[derive(Default)]
+struct Display {
+    values: [u64; 3],
+    came: Vec<u64>,
+    superseded: Vec<u64>,
+}
+
+impl Display {
+    async fn show_until(&mut self, inbox: &mut Inbox, last: u64) {
+        while self.came.last() != Some(&last) {
+            match inbox.next().await.expect("the node is not closed") {
+                InboxItem::Message(message) => {
+                    let text = String::from_utf8(message.payload().to_vec()).expect("it is text");
+                    let (of, value) = text.trim().split_once(' ').expect("of what, and how much");
+                    let of: usize = of.parse().expect("one of three");
+                    self.values[of] = value.parse().expect("a number");
+                    self.came.push(message.seq().expect("a multicast").0);
+                }
+                InboxItem::Lagged(lagged) => {
+                    assert_eq!(lagged.reason, LagReason::Superseded);
+                    self.superseded.extend(lagged.first.0..=lagged.last.0);
+                }
+                other => panic!("nothing is lost here: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_slow_holder_gets_the_last_of_each_key_and_holds_nobody_up() {
+    const MESSAGES: u64 = 3_000;
+    within(async {
+        let mesh = narrow(3).await;
+        let mut inboxes = register_on(&mesh, &[0, 1, 2], "state").await;
+        let channel = mesh[0].channel("state");
+        let channel = channel.slow_receivers(SlowReceivers::KeepLast);
+        let mut own = inboxes.remove(0);
+        let mut reads = inboxes.remove(0);
+        let reading = tokio::spawn(async move {
+            let mut display = Display::default();
+            display.show_until(&mut reads, MESSAGES + 1).await;
+            // Whoever drops its inbox at once may not have said that it has taken the last message.
+            (display, reads)
+        });
+        let mut receipts = Vec::new();
+        for number in 1..=MESSAGES {
+            let of = number % 3;
+            let reading = channel.multicast(format!("{of} {number:<900}"));
+            receipts.push(reading.key(of.to_string()).await.expect("it never waits"));
+        }
+        // Neither the program here nor the one at the third node has read anything so far.
+        for inbox in [&mut own, &mut inboxes[0]] {
+            let mut slow = Display::default();
+            slow.show_until(inbox, MESSAGES).await;
+            assert_eq!(slow.values, [MESSAGES, MESSAGES - 2, MESSAGES - 1]);
+            assert!(slow.superseded.len() > slow.came.len());
+            let mut all = [slow.came, slow.superseded].concat();
+            all.sort_unstable();
+            assert!(
+                all.into_iter().eq(1..=MESSAGES),
+                "each once, or said not to come"
+            );
+        }
+        let last = channel
+            .multicast("0 0")
+            .key("0")
+            .await
+            .expect("there are holders");
+        for inbox in [&mut own, &mut inboxes[0]] {
+            Display::default().show_until(inbox, MESSAGES + 1).await;
+        }
+        let outcome = last.acked().await.expect("not closed");
+        assert_eq!((outcome.acknowledged, outcome.is_complete()), (3, true));
+        let (display, _reads) = reading.await.expect("no panic");
+        let (mut superseded, mut unstable) = (0, 0);
+        for receipt in receipts {
+            let outcome = receipt.acked().await.expect("not closed");
+            assert_eq!(
+                outcome.acknowledged + outcome.superseded.len(),
+                3,
+                "{outcome:?}"
+            );
+            superseded += u32::from(outcome.superseded.contains(&mesh[2].id()));
+            let came = display.came.contains(&receipt.seq().0);
+            assert_eq!(outcome.superseded.contains(&mesh[1].id()), !came);
+            match receipt.stable().await {
+                Ok(()) => {}
+                Err(NotStable::Superseded) => unstable += 1,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert!(superseded > 1_000, "{superseded} of {MESSAGES}");
+        assert!(unstable <= superseded);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_left_out_is_refused() {
+    within(async {
+        let mesh = narrow(1).await;
+        let _inbox = register_on(&mesh, &[0], "state").await;
+        let keeps = || {
+            let channel = mesh[0].channel("state");
+            channel.slow_receivers(SlowReceivers::KeepLast)
+        };
+        for channel in [
+            keeps().order(Order::Causal),
+            keeps().order(Order::Unordered),
+            keeps().k_safe(2),
+            keeps().dissemination(Dissemination::gossip()),
+        ] {
+            let error = channel.multicast("x").await.expect_err("it makes no sense");
+            assert_eq!(error, SendError::NotSent(NotSent::NotKeepLast));
+        }
+        let error = keeps()
+            .multicast(vec![0; 1 << 20])
+            .await
+            .expect_err("it is large");
+        assert!(
+            matches!(error, SendError::NotSent(NotSent::TooLarge { .. })),
+            "{error}"
+        );
+        let error = keeps()
+            .multicast_reader(&[0; 9][..])
+            .await
+            .expect_err("it is large");
+        assert_eq!(error, SendError::NotSent(NotSent::NotKeepLast));
+        let error = keeps().request_all("x").await.err().expect("it asks all");
+        assert_eq!(error, SendError::NotSent(NotSent::NotKeepLast));
+        keeps().multicast("x").key("k").await.expect("this goes");
     })
     .await;
 }

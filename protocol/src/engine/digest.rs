@@ -185,7 +185,11 @@ impl Engine {
         // Whoever is left out may miss yet what was sent before.
         digests.extend(evicted.into_iter().map(|evicted| {
             let digest = digest.clone().since(evicted.start);
-            (evicted.node, digest.upto(evicted.upto))
+            let upto = digest.upto;
+            let digest = digest.upto(evicted.upto);
+            // What comes later it may know of, though it cannot have it from here.
+            let upto = evicted.lags.map_or(digest.upto, |_| upto);
+            (evicted.node, FlowDigest { upto, ..digest })
         }));
     }
 

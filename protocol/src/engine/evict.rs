@@ -13,7 +13,7 @@ use super::Engine;
 use crate::api::{Delivery, Event, FlowId, InboxId, Origin, Seq};
 use crate::canary::planted;
 use crate::flow_in::FlowIn;
-use crate::notice::Lagged;
+use crate::notice::{LagReason, Lagged};
 use crate::session::Cargo;
 use crate::wire::{DataHead, FlowKey};
 
@@ -70,7 +70,7 @@ impl Engine {
     }
 
     /// The members without which a flow would have room.
-    fn blockers(&mut self, id: FlowId) -> Vec<NodeId> {
+    pub(super) fn blockers(&mut self, id: FlowId) -> Vec<NodeId> {
         let window = self.window_of(id);
         let Some(flow) = self.flows_out.get(&id) else {
             return Vec::new();
@@ -85,7 +85,7 @@ impl Engine {
         blockers
     }
 
-    fn evict(&mut self, id: FlowId, node: NodeId) {
+    pub(super) fn evict(&mut self, id: FlowId, node: NodeId) {
         let key = self.own_key(id);
         let Some(flow) = self.flows_out.get_mut(&id) else {
             return;
@@ -95,11 +95,20 @@ impl Engine {
             return;
         };
         let (version, announcement) = flow.announcement(key);
-        self.event(Event::Evicted {
-            flow: id,
-            node,
-            after: Seq(lost.after),
-            upto: Seq(lost.upto),
+        let (flow, after, upto) = (id, Seq(lost.after), Seq(lost.upto));
+        self.event(match self.flows_out[&id].keeps_last() {
+            true => Event::Lags {
+                flow,
+                node,
+                after,
+                upto,
+            },
+            false => Event::Evicted {
+                flow,
+                node,
+                after,
+                upto,
+            },
         });
         if node != self.me.id && !planted!(EvictedUntold) {
             self.announce((node, epoch), key, version, &announcement);
@@ -107,12 +116,16 @@ impl Engine {
     }
 
     /// A member that was evicted has taken what it had, and asks to be taken back.
-    pub(super) fn on_rejoin(&mut self, from: Origin, id: FlowId, tenure: Tenure) {
+    pub(super) fn on_rejoin(&mut self, from: Origin, (id, tenure): (FlowId, Tenure), upto: u64) {
         let member = (from.node, from.epoch);
         let key = self.own_key(id);
         let Some(flow) = self.flows_out.get_mut(&id) else {
             return;
         };
+        if flow.keeps_last() {
+            self.catch_up(id, member, tenure, upto);
+            return;
+        }
         if flow.readmit(member, tenure).is_none() {
             return;
         }
@@ -135,6 +148,11 @@ impl Engine {
             return;
         };
         let tenure = flow.any_tenure_of(node);
+        if let Some(tenure) = tenure.filter(|_| flow.keeps_last()) {
+            let upto = flow.evicted_upto(node).unwrap_or(0);
+            self.catch_up(id, (node, epoch), tenure, upto);
+            return;
+        }
         let Some(upto) = tenure.and_then(|tenure| flow.readmit((node, epoch), tenure)) else {
             return;
         };
@@ -153,9 +171,9 @@ impl Engine {
     }
 
     /// The origin of a flow goes on without this node.
-    pub(super) fn on_evicted(&mut self, now: Time, key: FlowKey, upto: u64) {
+    pub(super) fn on_evicted(&mut self, now: Time, key: FlowKey, (upto, lags): (u64, Option<u64>)) {
         if let Some(flow) = self.flows_in.get_mut(&key) {
-            flow.on_evicted(now, upto);
+            flow.on_evicted(now, upto, lags);
             self.rejoin_if_done(key);
         }
     }
@@ -165,12 +183,16 @@ impl Engine {
         let Some(flow) = self.flows_in.get_mut(&key) else {
             return;
         };
-        if !flow.take_rejoin() || flow.own_epoch() != self.me.epoch {
+        let Some(upto) = flow.take_rejoin() else {
+            return;
+        };
+        if flow.own_epoch() != self.me.epoch {
             return;
         }
         let head = DataHead::Rejoin {
             flow: key.flow,
             tenure: flow.tenure(),
+            upto,
         };
         let to = (key.origin, key.epoch);
         self.push(to, &head, bytes::Bytes::new(), Cargo::Plain);
@@ -201,6 +223,7 @@ impl Engine {
             flow: key.flow,
             first: Seq(first),
             last: Seq(last),
+            reason: LagReason::Evicted,
         };
         self.deliver(inbox, Delivery::Lagged(lagged));
         self.report_start(inbox, key, last + 1);
@@ -217,6 +240,7 @@ impl Engine {
                 flow,
                 first,
                 last,
+                reason: LagReason::Evicted,
             }),
             false => Delivery::Gap(crate::api::Gap::Range {
                 origin,
@@ -239,6 +263,7 @@ mod tests {
     use crate::config::{Config, Limits};
     use crate::error::MulticastError;
     use crate::mode::Mode;
+    use crate::slow::SlowMembers;
     use crate::wire::strategies::{addr, id};
 
     /// A node that sends to a role of its own, and its inbox that nobody reads.
@@ -270,7 +295,8 @@ mod tests {
             let mut engine = Engine::new(config, 1, at(0));
             let role: rolecast_membership::RoleName = "r".parse().expect("a role");
             engine.take_up(at(0), role.clone()).expect("it is free");
-            let flow = engine.open_evicting_flow(at(0), role, Mode::default(), Some(AFTER));
+            let slow = SlowMembers::Evict { after: AFTER };
+            let flow = engine.open_flow_for(at(0), role, Mode::default(), slow);
             Alone {
                 engine,
                 flow: flow.expect("few flows"),

@@ -27,6 +27,9 @@ impl Engine {
         let flow = self.flows_out.get_mut(&parent);
         let flow = flow.filter(|flow| flow.large.is_none());
         let flow = flow.ok_or(MulticastError::UnknownFlow)?;
+        if flow.keeps_last() {
+            return Err(MulticastError::NotKeepLast);
+        }
         if open >= LARGE_OPEN_MAX {
             flow.refused = true;
             return Err(MulticastError::Full);

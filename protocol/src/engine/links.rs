@@ -345,8 +345,12 @@ impl Engine {
                 tenure,
                 refused,
             } => self.on_finished(from, flow, tenure, refused),
-            DataHead::Rejoin { flow, tenure } => self.on_rejoin(from, flow, tenure),
-            DataHead::GivenUp { key, upto } => self.on_given_up(now, from.node, key, upto),
+            DataHead::Rejoin { flow, tenure, upto } => {
+                self.on_rejoin(from, (flow, tenure), upto);
+            }
+            DataHead::LeftOut { flow, tenure, upto } => {
+                self.on_left_out(now, from, (flow, tenure), upto)?;
+            }
         }
         Ok(())
     }
@@ -471,6 +475,6 @@ fn lane_of(head: &DataHead) -> Option<LaneName> {
         | DataHead::Cancel { .. }
         | DataHead::Finished { .. }
         | DataHead::Rejoin { .. }
-        | DataHead::GivenUp { .. } => Some(LaneName::Data),
+        | DataHead::LeftOut { .. } => Some(LaneName::Data),
     }
 }

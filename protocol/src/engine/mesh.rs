@@ -14,6 +14,7 @@ use crate::canary::planted;
 use crate::flow_out::Holder;
 use crate::mode::Mode;
 use crate::session::Cargo;
+use crate::slow::SlowMembers;
 use crate::wire::Control;
 
 /// How long the node with the greater id leaves the dialling to the other.
@@ -235,7 +236,7 @@ impl Engine {
     fn on_holders_changed(&mut self, role: &RoleName) {
         let flows = self
             .flows_by_role
-            .range((role.clone(), Mode::FIRST, None)..);
+            .range((role.clone(), Mode::FIRST, SlowMembers::Wait)..);
         let flows = flows.take_while(|((to, ..), _)| to == role);
         let flows: Vec<FlowId> = flows.map(|(_, &flow)| flow).collect();
         for flow in flows {

@@ -92,7 +92,9 @@ impl Engine {
             self.report_start(inbox, key_of_first, first);
         }
         match evicted {
-            Some(DestEvicted { upto, .. }) if news && mine => self.on_evicted(now, key, upto),
+            Some(DestEvicted { upto, lags, .. }) if news && mine => {
+                self.on_evicted(now, key, (upto, lags));
+            }
             None if news && mine => self.on_readmitted(now, key, member.start),
             _ => {}
         }

@@ -87,6 +87,9 @@ impl Engine {
         }
         let flow = &self.flows_out[&id];
         let (members, is_own) = (flow.member_count(), flow.tenure_of(self.me.id).is_some());
+        let flow = self.flows_out.get_mut(&id).expect("it was just found");
+        flow.keep_last(first, &batch, self.limits.session_bytes_max);
+        let meant = flow.meant_count();
         let waits = self.await_safety(now, id, (first, last), &batch);
         let large = self.flows_out.get(&id).and_then(|flow| flow.large.as_ref());
         let refused = large.is_some_and(|large| large.refused_here);
@@ -98,7 +101,7 @@ impl Engine {
         Accepted {
             first: Seq(first),
             last: Seq(last),
-            members,
+            members: meant,
         }
     }
 
@@ -197,7 +200,7 @@ impl Engine {
         if bytes > batch_bytes_max {
             return Err(MulticastError::TooLarge { bytes, max });
         }
-        if self.has_room(id) {
+        if self.has_room(id) || self.leave_behind(id) {
             let flow = self.flows_out.get_mut(&id).expect("it was just found");
             flow.reopen();
             return Ok(());
@@ -340,7 +343,7 @@ impl Engine {
         let (node, epoch) = (self.me.id, self.me.epoch);
         if let Some(flow) = self.flows_out.get_mut(&id)
             && let upto = flow.with_end(upto)
-            && let Some(tenure) = flow.tenure_of(node)
+            && let Some(tenure) = flow.any_tenure_of(node)
             && flow.acknowledge(node, epoch, tenure, upto)
         {
             self.settle_flow(id);
@@ -370,6 +373,9 @@ impl Engine {
             return Err(MulticastError::TooLarge { bytes, max });
         }
         let flow = self.flows_out.get(&id).ok_or(MulticastError::UnknownFlow)?;
+        if flow.keeps_last() {
+            return Err(MulticastError::NotKeepLast);
+        }
         if flow.member_count() == 0 {
             return Err(MulticastError::NoHolder);
         }

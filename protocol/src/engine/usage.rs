@@ -19,6 +19,8 @@ pub struct Usage {
     /// Bytes that the application was handed and has not taken, of the flow of which most are.
     /// Peers that mind the window keep it at [`Limits::flow_window_bytes`] and a batch; at four times that, no more is taken in.
     pub untaken_bytes_max: usize,
+    /// Bytes kept for members that lag, of the flow of which most are; bounded by [`Limits::session_bytes_max`], or one message.
+    pub kept_bytes_max: usize,
     /// Calls outstanding; bounded by [`Limits::calls_max`].
     pub calls: usize,
     /// Requests delivered and not answered; bounded by what the application holds.
@@ -48,6 +50,9 @@ impl Engine {
             usage.early_bytes_max = usage.early_bytes_max.max(flow.early_bytes());
             usage.retained_bytes_max = usage.retained_bytes_max.max(flow.retained.bytes());
             usage.untaken_bytes_max = usage.untaken_bytes_max.max(flow.untaken_bytes());
+        }
+        for flow in self.flows_out.values() {
+            usage.kept_bytes_max = usage.kept_bytes_max.max(flow.kept_bytes());
         }
         for inbox in self.inboxes.values() {
             usage.inbox_bytes_max = usage.inbox_bytes_max.max(inbox.call_bytes);

@@ -14,49 +14,71 @@ pub(super) struct EvictedIn {
     since: Time,
     /// Whether the origin was asked to take this node back.
     asked: bool,
+    /// Whether the origin keeps for this node what is the last of its key.
+    lags: bool,
 }
 
 impl FlowIn {
-    /// Nothing above `upto` is meant for this node.
-    pub(crate) fn on_evicted(&mut self, now: Time, upto: u64) {
-        if self.evicted.is_none() {
+    /// Nothing above `upto` is meant for this node; if it lags, it gets later what is kept for it of the messages that are known to exist, and of what follows.
+    pub(crate) fn on_evicted(&mut self, now: Time, upto: u64, lags: Option<u64>) {
+        let further = self.evicted.as_ref().is_some_and(|e| e.upto < upto);
+        if self.evicted.is_none() || lags.is_some() && further {
             self.evicted = Some(EvictedIn {
                 upto,
                 since: now,
                 asked: false,
+                lags: lags.is_some(),
             });
-            self.know_upto(now, upto);
+            self.know_upto(now, lags.unwrap_or(upto));
         }
     }
 
-    /// Whether the origin goes on without this node.
+    /// Whether the origin goes on without this node, for good.
     pub(crate) fn is_evicted(&self) -> bool {
-        self.evicted.is_some()
+        self.evicted.as_ref().is_some_and(|evicted| !evicted.lags)
+    }
+
+    /// Of the messages up to `upto` nothing more comes; gives what of them is missing before the next batch that is there, if anything is.
+    pub(crate) fn leave_out(&mut self, now: Time, upto: u64) -> Option<(u64, u64)> {
+        let early = self.early.first();
+        let upto = early.map_or(upto, |(first, _)| upto.min(first - 1));
+        let first = self.watermark + 1;
+        if upto < first {
+            return None;
+        }
+        self.watermark = upto;
+        self.missing_since = None;
+        self.know_upto(now, upto);
+        Some((first, upto))
     }
 
     /// When missing messages are given up of a flow whose origin goes on without this node: what it had sent before has come, or was dropped on the way.
     pub(super) fn evicted_gives_up_at(&self, gap_after: Duration) -> Option<Time> {
-        let evicted = self.evicted.as_ref()?;
+        let evicted = self.evicted.as_ref().filter(|evicted| !evicted.lags)?;
         Some(self.missing_since?.max(evicted.since) + gap_after)
     }
 
-    /// Whether the application has taken everything that it will get, and the origin was not asked yet to take this node back; notes that it is.
-    pub(crate) fn take_rejoin(&mut self) -> bool {
+    /// If the application has taken everything that it will get, and the origin was not asked yet to take this node back, gives the last message of that; notes that it is asked.
+    pub(crate) fn take_rejoin(&mut self) -> Option<u64> {
         let taken = self.untaken.is_empty() && self.inbox.is_some();
-        let Some(evicted) = &mut self.evicted else {
-            return false;
-        };
+        let evicted = self.evicted.as_mut()?;
         let done = taken && self.watermark >= evicted.upto && !evicted.asked;
         evicted.asked |= done;
-        done
+        done.then_some(evicted.upto)
     }
 
     /// The origin takes this node back from message `start` on; gives what it will not get, from the first to the last, if it had gone on without it.
     pub(crate) fn on_readmitted(&mut self, start: u64) -> Option<(u64, u64)> {
-        if start <= self.evicted.as_ref()?.upto {
+        let evicted = self.evicted.as_ref()?;
+        if start <= evicted.upto {
             return None;
         }
+        let lags = evicted.lags;
         self.evicted = None;
+        if lags {
+            // What it gets before that comes from the origin itself, and what it does not get is said in its place.
+            return None;
+        }
         let first = self.watermark + 1;
         self.watermark = self.watermark.max(start - 1);
         self.early.clear();

@@ -3,46 +3,55 @@
 //! What was sent to them before stays theirs; what is sent while they are left out is not meant for them.
 //! They come back when they have taken what they have.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rolecast_membership::{Epoch, NodeId, Tenure, Time};
 
 use super::{FlowOut, Holder, LostMember, MemberOut};
 use crate::canary::planted;
+use crate::kept::KeptLast;
+use crate::slow::SlowMembers;
 use crate::wire::DestEvicted;
 
 /// When members are evicted, and which ones are.
 #[derive(Debug, Default)]
 pub(super) struct Eviction {
-    /// How long the window may be shut; for ever, if not given.
-    after: Option<Duration>,
+    pub(super) slow: SlowMembers,
     /// When those that keep it shut are evicted, while it is shut.
     at: Option<Time>,
-    members: std::collections::BTreeMap<NodeId, EvictedOut>,
+    pub(super) members: BTreeMap<NodeId, EvictedOut>,
+    /// What is kept for those that get it later.
+    pub(super) kept: KeptLast,
 }
 
 /// A member that is left out.
 #[derive(Clone, Debug)]
-struct EvictedOut {
-    member: MemberOut,
+pub(super) struct EvictedOut {
+    pub(super) member: MemberOut,
     /// The last message that was sent to it.
-    upto: u64,
+    pub(super) upto: u64,
+    /// If it gets later what is kept, messages up to here are known to exist.
+    pub(super) lags: Option<u64>,
 }
 
 impl FlowOut {
-    /// Evicts members that keep the window shut for so long.
-    pub(crate) fn evict_after(&mut self, after: Option<Duration>) {
-        self.eviction.after = after;
+    /// What is done with members that keep the window shut.
+    pub(crate) fn treat_slow(&mut self, slow: SlowMembers) {
+        self.eviction.slow = slow;
     }
 
-    /// How long the window may be shut.
+    /// How long the window may be shut before somebody is evicted; for ever, if not given.
     pub(crate) fn patience(&self) -> Option<Duration> {
-        self.eviction.after
+        match self.eviction.slow {
+            SlowMembers::Evict { after } => Some(after),
+            SlowMembers::Wait | SlowMembers::KeepLast => None,
+        }
     }
 
     /// There is no room; gives when whoever is to blame is evicted, if that is news.
     pub(crate) fn shut(&mut self, now: Time) -> Option<Time> {
-        let after = self.eviction.after?;
+        let after = self.patience()?;
         if self.eviction.at.is_some() {
             return None;
         }
@@ -89,9 +98,10 @@ impl FlowOut {
         let upto = self.next - 1;
         let member = self.members.remove(&node)?;
         let after = member.acked;
-        self.eviction
-            .members
-            .insert(node, EvictedOut { member, upto });
+        // It is left out because there is something to send, which follows at once.
+        let lags = self.keeps_last().then_some(upto + 1);
+        let evicted = EvictedOut { member, upto, lags };
+        self.eviction.members.insert(node, evicted);
         self.on_set_changed();
         Some(LostMember { node, after, upto })
     }
@@ -110,7 +120,7 @@ impl FlowOut {
         if !self.is_evicted(&holder) {
             return None;
         }
-        let EvictedOut { member, upto } = self.eviction.members.remove(&node)?;
+        let EvictedOut { member, upto, .. } = self.eviction.members.remove(&node)?;
         // What it is owed of former lives it is owed yet.
         self.gone.insert(node, member);
         Some(upto)
@@ -147,8 +157,10 @@ impl FlowOut {
         evicted.is_some_and(|e| (e.member.epoch, e.member.tenure) == (holder.epoch, holder.tenure))
     }
 
-    /// Forgets those that do not hold the role any longer; says whether there were any.
-    pub(super) fn forget_evicted(&mut self, holders: &[Holder]) -> bool {
+    /// Forgets those that do not hold the role any longer, if there are any; of those that lag, gives what they had not acknowledged.
+    pub(super) fn forget_evicted(&mut self, holders: &[Holder]) -> Option<Vec<LostMember>> {
+        let upto = self.next - 1;
+        let mut lost = Vec::new();
         let mut members = std::mem::take(&mut self.eviction.members);
         let before = members.len();
         let stays = |node: &NodeId, evicted: &EvictedOut| {
@@ -163,19 +175,28 @@ impl FlowOut {
             .map(|(&node, _)| node)
             .collect();
         for node in left {
-            if let Some(EvictedOut { mut member, .. }) = members.remove(&node) {
-                member.owe(self.epoch, self.next - 1);
+            if let Some(EvictedOut {
+                mut member, lags, ..
+            }) = members.remove(&node)
+            {
+                let after = member.acked;
+                if lags.is_some() && after < upto {
+                    lost.push(LostMember { node, after, upto });
+                }
+                member.owe(self.epoch, upto);
                 self.gone.insert(node, member);
             }
         }
         self.eviction.members = members;
-        self.eviction.members.len() < before
+        self.forget_kept();
+        (self.eviction.members.len() < before).then_some(lost)
     }
 
     /// In another life of this node all are members again, and what they missed is owed to them; gives which ones were left out.
     pub(super) fn renew_evicted(&mut self) -> Vec<NodeId> {
         self.eviction.at = None;
         let evicted = std::mem::take(&mut self.eviction.members);
+        self.eviction.kept = KeptLast::default();
         let nodes = evicted.keys().copied().collect();
         let members = evicted.into_iter();
         self.members
@@ -187,12 +208,13 @@ impl FlowOut {
     pub(super) fn describe_evicted(&self) -> Vec<DestEvicted> {
         let evicted = self.eviction.members.iter();
         evicted
-            .map(|(&node, EvictedOut { member, upto })| DestEvicted {
+            .map(|(&node, evicted)| DestEvicted {
                 node,
-                epoch: member.epoch,
-                tenure: member.tenure,
-                start: member.start,
-                upto: *upto,
+                epoch: evicted.member.epoch,
+                tenure: evicted.member.tenure,
+                start: evicted.member.start,
+                upto: evicted.upto,
+                lags: evicted.lags,
             })
             .collect()
     }

@@ -11,6 +11,7 @@ use crate::api::{CallId, CallKind, Class, FlowId, Input, Pick, Refusal, Target};
 use crate::batch::{Batch, BatchBuilder};
 use crate::engine::Engine;
 use crate::mode::{Dissemination, Mode, Order};
+use crate::slow::SlowMembers;
 
 /// One line of a script.
 struct Words<'a>(Vec<&'a str>);
@@ -95,6 +96,7 @@ impl Net {
                 }
             }
             "evicting" => self.multicast_evicting(&words),
+            "keep-last" => self.multicast_keep_last(&words),
             "eager" => self.multicast(&words, Dissemination::Eager),
             "digest" => self.multicast(&words, Dissemination::Digest),
             "gossip" => {
@@ -192,12 +194,29 @@ impl Net {
 
     /// Sends over a flow that goes on without members that are too slow.
     fn multicast_evicting(&mut self, words: &Words<'_>) {
-        let after = Some(words.millis(1));
+        let slow = SlowMembers::Evict {
+            after: words.millis(1),
+        };
         let (node, role) = (words.node(2), words.role(3));
         let flow = self.act(node, |engine, now| {
-            engine.open_evicting_flow(now, role, Mode::default(), after)
+            engine.open_flow_for(now, role, Mode::default(), slow)
         });
         self.send(node, flow.expect("few flows"), batch(&words.0[4..]));
+    }
+
+    /// Sends over a flow that keeps the last of each key for members that lag: what stands before the colon is the key.
+    fn multicast_keep_last(&mut self, words: &Words<'_>) {
+        let (node, role) = (words.node(1), words.role(2));
+        let flow = self.act(node, |engine, now| {
+            engine.open_flow_for(now, role, Mode::default(), SlowMembers::KeepLast)
+        });
+        let mut builder = BatchBuilder::new();
+        for text in &words.0[3..] {
+            let key = text.split_once(':').map_or("", |(key, _)| key);
+            builder.push_keyed(text.as_bytes(), Bytes::copy_from_slice(key.as_bytes()));
+        }
+        let batch = builder.take().expect("there are messages");
+        self.send(node, flow.expect("few flows"), batch);
     }
 
     /// Begins a large payload, which is the one that later lines speak of.

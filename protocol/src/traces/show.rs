@@ -8,7 +8,7 @@ use rolecast_membership::{Event as MembershipEvent, NodeId};
 
 use super::net::{Due, Net};
 use crate::api::{Class, Delivery, Event, Gap, InboxId, Input, ReplyTo};
-use crate::notice::{Lagged, Started};
+use crate::notice::{LagReason, Lagged, Started};
 use crate::wire::{
     Claim, Control, DataHead, DestMember, DestSet, FlowDigest, Pull, decode_control, decode_data,
 };
@@ -99,11 +99,16 @@ impl Net {
                 origin,
                 first,
                 last,
+                reason,
                 ..
             }) => {
                 let from = name(origin.node);
+                let by = match reason {
+                    LagReason::Evicted => "",
+                    LagReason::Superseded => ", superseded",
+                };
                 let line = format!(
-                    "{node} lags behind {from}@{} by #{}..{}",
+                    "{node} lags behind {from}@{} by #{}..{}{by}",
                     origin.epoch, first.0, last.0
                 );
                 (line, None)
@@ -161,6 +166,27 @@ impl Net {
             } => {
                 let evicted = name(*evicted);
                 format!("{node} evicts {evicted} after #{} of #{}", after.0, upto.0)
+            }
+            Event::Lags {
+                node: slow,
+                after,
+                upto,
+                ..
+            } => {
+                let slow = name(*slow);
+                format!(
+                    "{node} leaves {slow} behind after #{} of #{}",
+                    after.0, upto.0
+                )
+            }
+            Event::Superseded {
+                node: slow,
+                first,
+                last,
+                ..
+            } => {
+                let slow = name(*slow);
+                format!("{node} leaves #{}..{} out for {slow}", first.0, last.0)
             }
             Event::Readmitted {
                 node: back, start, ..
@@ -226,9 +252,13 @@ impl Net {
                 ..
             }) => {
                 let members = members.iter().map(member_text);
-                let evicted = evicted
-                    .iter()
-                    .map(|e| format!("{}@{} not after #{}", name(e.node), e.epoch, e.upto));
+                let evicted = evicted.iter().map(|e| {
+                    let lags = e
+                        .lags
+                        .map(|upto| format!(" of #{upto}"))
+                        .unwrap_or_default();
+                    format!("{}@{} not after #{}{lags}", name(e.node), e.epoch, e.upto)
+                });
                 let members: Vec<String> = members.chain(evicted).collect();
                 let sources = (0..).zip(sources);
                 let sources: String = sources
@@ -265,7 +295,7 @@ impl Net {
             DataHead::Answer { answer, .. } => format!("answer {answer:?}"),
             DataHead::Cancel { .. } => "cancel".to_owned(),
             DataHead::Rejoin { .. } => "rejoin".to_owned(),
-            DataHead::GivenUp { key, upto } => format!("given up {} #{upto}", name(key.origin)),
+            DataHead::LeftOut { upto, .. } => format!("left out up to #{upto}"),
             DataHead::Finished { refused: true, .. } => "refuses a large payload".to_owned(),
             DataHead::Finished { .. } => "has all of a large payload".to_owned(),
         }

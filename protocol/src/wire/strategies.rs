@@ -75,13 +75,15 @@ fn member() -> impl Strategy<Value = DestMember> {
 }
 
 fn evicted() -> impl Strategy<Value = DestEvicted> {
-    (node(), epoch(), number(), number(), number()).prop_map(
-        |(node, epoch, tenure, start, upto)| DestEvicted {
+    let lags = proptest::option::of(number());
+    (node(), epoch(), number(), number(), number(), lags).prop_map(
+        |(node, epoch, tenure, start, upto, lags)| DestEvicted {
             node,
             epoch,
             tenure: Tenure(tenure),
             start,
             upto,
+            lags,
         },
     )
 }
@@ -166,10 +168,12 @@ pub(crate) fn data_head() -> impl Strategy<Value = DataHead> {
         1 => (flow(), number(), any::<bool>()).prop_map(|(flow, tenure, refused)| {
             DataHead::Finished { flow, tenure: Tenure(tenure), refused }
         }),
-        1 => (flow(), number()).prop_map(|(flow, tenure)| {
-            DataHead::Rejoin { flow, tenure: Tenure(tenure) }
+        1 => (flow(), number(), number()).prop_map(|(flow, tenure, upto)| {
+            DataHead::Rejoin { flow, tenure: Tenure(tenure), upto }
         }),
-        1 => (key(), number()).prop_map(|(key, upto)| DataHead::GivenUp { key, upto }),
+        1 => (flow(), number(), number()).prop_map(|(flow, tenure, upto)| {
+            DataHead::LeftOut { flow, tenure: Tenure(tenure), upto }
+        }),
     ]
 }
 

@@ -8,6 +8,7 @@
 mod begin;
 mod causal;
 mod evicted;
+mod keep_last;
 mod larges;
 mod owed;
 mod receipts;
@@ -24,6 +25,7 @@ use super::lives::{Holder, LifeId, Lives, ProcessId, SeatId};
 use super::violation::{Broken, MessageName};
 use evicted::Evicted;
 pub(crate) use evicted::OwnTime;
+use keep_last::Lag;
 use larges::Large;
 use receipts::Receipt;
 
@@ -70,6 +72,10 @@ struct Sent {
     /// Whom it is promised to was settled then: when it was sent, or, of a large payload, when that was announced.
     meant_at: Time,
     messages: Vec<(Bytes, Option<CallId>)>,
+    /// The keys that they bear; the last ones may have none.
+    keys: Vec<Bytes>,
+    /// How much of a window they use up.
+    cost_bytes: usize,
     /// In ascending order.
     members: Arc<[SeatId]>,
     /// In causal order, how far the sender had been given the other flows to the role.
@@ -92,6 +98,10 @@ struct Flow {
     cursors: BTreeMap<SeatId, Cursor>,
     /// Who was evicted.
     evicted: Vec<Evicted>,
+    /// Who lagged.
+    lags: Vec<Lag>,
+    /// What the sender was told that somebody does not get, from the first to the last.
+    left_out: Vec<(SeatId, u64, u64)>,
     /// Up to where the sender was told that enough members hold what it sent, and what of it was given up.
     stable: u64,
     unstable: Vec<(u64, u64)>,
@@ -108,6 +118,8 @@ struct Cursor {
     came: BTreeSet<u64>,
     /// What was given up.
     gaps: Vec<(u64, u64)>,
+    /// What of that was superseded.
+    superseded: Vec<(u64, u64)>,
     /// The application has taken everything up to here, or of a flow without order the batches that end here.
     consumed: u64,
     /// When it took something last.
@@ -124,6 +136,8 @@ pub(crate) struct Flows {
     receipts: BTreeMap<(ProcessId, FlowId), Receipt>,
     /// The flows that evict members, and how long their windows may be shut.
     patience: BTreeMap<(ProcessId, FlowId), Duration>,
+    /// The flows that keep the last message of each key for slow members.
+    keeping: BTreeSet<(ProcessId, FlowId)>,
     /// The flows from which somebody was just evicted.
     opening: BTreeSet<(ProcessId, FlowId)>,
     /// Whether nothing breaks.
@@ -175,6 +189,8 @@ impl Flows {
                 holders: Arc::new([]),
                 cursors: BTreeMap::new(),
                 evicted: Vec::new(),
+                lags: Vec::new(),
+                left_out: Vec::new(),
                 stable: 0,
                 unstable: Vec::new(),
                 large: self.announced.remove(&(origin, sending.flow)),
@@ -191,7 +207,9 @@ impl Flows {
             });
         }
         receipt.last = last;
-        let window = self.window_bytes.filter(|_| !flow.is_ending());
+        let keeps_last = self.keeping.contains(&(process, sending.flow));
+        let window = self.window_bytes;
+        let window = window.filter(|_| !flow.is_ending() && !keeps_last);
         receipt.pass(last, sending.batch.len_bytes(), window)?;
         if receipt.lives.last() != Some(&origin) {
             receipt.lives.push(origin);
@@ -204,6 +222,7 @@ impl Flows {
             });
         }
         let members = flow.seats(lives, &sending.holders)?;
+        let (keys, cost_bytes) = (sending.batch.keys().to_vec(), sending.batch.cost_bytes());
         let messages = sending
             .batch
             .into_messages()
@@ -215,6 +234,8 @@ impl Flows {
             at: now,
             meant_at,
             messages,
+            keys,
+            cost_bytes,
             members,
             after,
         });
@@ -393,6 +414,10 @@ impl Flow {
         }
         self.check_chunk(lives, seat, seq)?;
         self.check_lag(lives, seat, seq)?;
+        if self.was_left_out(seat, seq) {
+            let message = self.name(lives, seq);
+            return Err(Broken::SupersededCame { message });
+        }
         let cursor = self.cursors.get(&seat);
         let passed = cursor.map_or(0, |cursor| cursor.passed);
         let came = cursor.is_some_and(|cursor| cursor.came.contains(&seq));

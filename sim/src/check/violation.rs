@@ -228,6 +228,18 @@ pub enum Broken {
         /// What it was told.
         lagged: Lagged,
     },
+    /// A message of which the sender was told that an inbox does not get it, and that came.
+    #[error("slow receivers: {message} was delivered, though the sender heard that it is left out")]
+    SupersededCame {
+        /// Which.
+        message: MessageName,
+    },
+    /// A message that was left out for an inbox, and of which the sender does not know that.
+    #[error("slow receivers: {lagged:?} names messages of which the sender does not know that")]
+    SupersededUntold {
+        /// What the inbox was told.
+        lagged: Lagged,
+    },
     /// An inbox that lags and was not told so.
     #[error(
         "slow receivers: {message} was delivered to one that was left out of {missing}, and was not told so"

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rolecast_membership::{RoleName, Time};
 use rolecast_protocol::{
     Accepted, Batch, CallError, CallKind, FlowId, InboxId, Input, Mode, MulticastError, Pick,
-    TakeUpError, Target,
+    SlowMembers, TakeUpError, Target,
 };
 
 use super::{Happening, World};
@@ -41,9 +41,9 @@ impl World<'_> {
                 count,
                 bytes,
             } => {
-                let patience = scenario.workload.patience(operation.node);
-                let flow = self.flow(now, process, role, (mode, patience))?;
-                let batch = batch(mark, count, bytes);
+                let (slow, keys) = scenario.workload.slow_holders(operation.node, mode);
+                let flow = self.flow(now, process, role, (mode, slow))?;
+                let batch = batch(mark, count, bytes, keys);
                 let app = &mut self.processes[process.0 as usize].app;
                 match app.queue(flow, batch) {
                     Some(batch) => self.send(now, process, flow, batch),
@@ -57,7 +57,7 @@ impl World<'_> {
                 bytes,
                 within_us,
             } => {
-                let flow = self.flow(now, process, role, (mode, None))?;
+                let flow = self.flow(now, process, role, (mode, SlowMembers::Wait))?;
                 let deadline = self.clock(process).at(now) + Duration::from_micros(within_us);
                 self.gather(now, process, flow, payload(mark << 8, bytes), deadline)
             }
@@ -265,31 +265,35 @@ impl World<'_> {
         now: Time,
         process: ProcessId,
         role: RoleIndex,
-        (mode, patience): (Mode, Option<Duration>),
+        (mode, slow): (Mode, SlowMembers),
     ) -> Result<FlowId, Violation> {
         let role = self.role(role);
         let entry = &mut self.processes[process.0 as usize];
-        let key = (role.clone(), mode, patience);
+        let key = (role.clone(), mode, slow);
         if let Some(&flow) = entry.app.flows.get(&key) {
             return Ok(flow);
         }
         let shown = entry.clock.at(now);
-        match entry
-            .engine
-            .open_evicting_flow(shown, role.clone(), mode, patience)
-        {
+        match entry.engine.open_flow_for(shown, role.clone(), mode, slow) {
             Ok(flow) => {
                 let sender = Sender {
                     role,
                     mode,
+                    slow,
                     waiting: Default::default(),
                     evicted: Vec::new(),
                     blocked: false,
                 };
                 entry.app.flows.insert(key, flow);
                 entry.app.senders.insert(flow, sender);
-                if let Some(after) = patience {
-                    self.observe(now, process, Observation::Evicts { flow, after })?;
+                match slow {
+                    SlowMembers::Wait => {}
+                    SlowMembers::Evict { after } => {
+                        self.observe(now, process, Observation::Evicts { flow, after })?;
+                    }
+                    SlowMembers::KeepLast => {
+                        self.observe(now, process, Observation::KeepsLast { flow })?;
+                    }
                 }
                 self.carry_out(now, process)?;
                 Ok(flow)
@@ -317,6 +321,10 @@ impl World<'_> {
             Ok(accepted) => {
                 let sending = self.sending(process, flow, &accepted, holders, batch);
                 self.observe(now, process, Observation::Sent(sending))?;
+            }
+            Err(MulticastError::Full) if entry.app.senders[&flow].slow == SlowMembers::KeepLast => {
+                let what = "a flow that keeps the last of each key has to wait".to_string();
+                return self.complain(now, process, what);
             }
             Err(MulticastError::Full) => {
                 self.statistics.refused_full += 1;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use rolecast_membership::Time;
 use rolecast_protocol::{
-    Batch, ChunkError, FlowId, InboxId, LargeEnd, Mode, MulticastError, Origin, Seq, Ticket,
+    Batch, ChunkError, FlowId, InboxId, LargeEnd, Mode, MulticastError, Origin, Seq, SlowMembers,
+    Ticket,
 };
 
 use super::{Happening, World};
@@ -35,7 +36,7 @@ impl World<'_> {
             return Ok(());
         };
         let mode = Mode::from(dissemination);
-        let flow = self.flow(now, process, role, (mode, None))?;
+        let flow = self.flow(now, process, role, (mode, SlowMembers::Wait))?;
         let role = self.role(role);
         let chunks = (0..chunks).map(|number| payload(mark << 8 | u64::from(number), bytes));
         let chunks: std::collections::VecDeque<Bytes> = chunks.collect();

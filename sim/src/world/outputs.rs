@@ -3,7 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use rolecast_membership::{Event as MembershipEvent, Time};
 use rolecast_protocol::{
-    Class, Delivery, Event, Gap, InboxId, Input, Lagged, Output, ReplyTo, Started,
+    Class, Delivery, Event, Gap, InboxId, Input, LagReason, Lagged, Output, ReplyTo, SlowMembers,
+    Started,
 };
 
 use super::{Happening, World};
@@ -179,7 +180,10 @@ impl World<'_> {
                 (item, Observation::Gapped { inbox, gap })
             }
             Delivery::Lagged(lagged) => {
-                sometimes!(self.reached, Lagged);
+                match lagged.reason {
+                    LagReason::Evicted => sometimes!(self.reached, Lagged),
+                    LagReason::Superseded => sometimes!(self.reached, Superseded),
+                }
                 let item = Item {
                     ticket: None,
                     upto: None,
@@ -242,8 +246,13 @@ impl World<'_> {
                 sometimes!(self.reached, Evicted);
                 entry.evicted(*flow, *node);
             }
+            Event::Lags { .. } => sometimes!(self.reached, LeftBehind),
             Event::Readmitted { flow, node, .. } => {
-                sometimes!(self.reached, Readmitted);
+                let sender = entry.app.senders.get(flow);
+                match sender.is_some_and(|sender| sender.slow == SlowMembers::KeepLast) {
+                    true => sometimes!(self.reached, CaughtUp),
+                    false => sometimes!(self.reached, Readmitted),
+                }
                 if let Some(sender) = entry.app.senders.get_mut(flow) {
                     sender.evicted.retain(|holder| holder.node != *node);
                 }

@@ -5,6 +5,7 @@
 mod calls;
 mod gaps;
 mod history;
+mod keep_last;
 mod messages;
 mod naive;
 mod random;

@@ -92,10 +92,14 @@ impl<'a> History<'a> {
             ),
             // No history that is drawn for the comparison has receivers that are too slow.
             Observation::Evicts { .. }
+            | Observation::KeepsLast { .. }
             | Observation::Lagged { .. }
-            | Observation::Told(Event::Evicted { .. } | Event::Readmitted { .. }) => {
-                BTreeSet::from(["slow receivers"])
-            }
+            | Observation::Told(
+                Event::Evicted { .. }
+                | Event::Lags { .. }
+                | Event::Superseded { .. }
+                | Event::Readmitted { .. },
+            ) => BTreeSet::from(["slow receivers"]),
             Observation::AtRest => self.rests(process),
             Observation::Started { .. }
             | Observation::Crashed

@@ -90,6 +90,7 @@ fn recorded() -> Vec<(String, Vec<Recorded>)> {
             let mut scenario = Scenario::draw_from(family, seed, Some(3));
             // Of large payloads the simple oracle knows nothing.
             scenario.workload.evict_after_us.clear();
+            scenario.workload.keep_last_keys.clear();
             let operations = &mut scenario.workload.operations;
             operations.retain(|operation| !matches!(operation.ask, Ask::Large { .. }));
             all.push((

@@ -202,6 +202,7 @@ fn scenario(holders: Slot, traffic: Option<Traffic>, plan: FaultPlan) -> Scenari
             held: held.collect(),
             operations,
             evict_after_us: Vec::new(),
+            keep_last_keys: Vec::new(),
         },
         core: None,
         ..Scenario::draw_from(calm, 1, Some(nodes))

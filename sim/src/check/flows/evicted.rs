@@ -7,6 +7,7 @@ use rolecast_protocol::{FlowId, InboxId, Lagged, Seq};
 
 use super::super::lives::{Lives, ProcessId, SeatId};
 use super::super::violation::{Broken, Violation};
+use super::keep_last::is_superseded;
 use super::{Flow, Flows};
 use crate::clock::Clock;
 
@@ -108,7 +109,11 @@ impl Flows {
         lives: &Lives,
         (process, id): (ProcessId, FlowId),
         node: NodeId,
+        start: Seq,
     ) -> Result<(), Broken> {
+        if self.caught_up(lives, (process, id), node, start) {
+            return Ok(());
+        }
         let name = (lives.life_of(process), id);
         let flow = self.flows.get_mut(&name);
         let evicted = flow.and_then(|flow| {
@@ -144,6 +149,13 @@ impl Flows {
             return Err(wrong);
         };
         let (first, last) = (lagged.first.0, lagged.last.0);
+        if is_superseded(lagged) {
+            Flows::check_superseded(flow, seat, lagged)?;
+            flow.give_up(lives, seat, (first, last))?;
+            let cursor = flow.cursors.entry(seat).or_default();
+            cursor.superseded.push((first, last));
+            return Ok(());
+        }
         let told = flow.was_told_of(seat, first, last) || first > last || last > flow.last;
         let mut evictions = flow.evicted.iter().filter(|e| e.seat == seat);
         let justified = evictions.any(|e| e.after < first)
@@ -160,16 +172,20 @@ impl Flows {
     pub(crate) fn never_readmitted(&self, lives: &Lives, now: Time) -> Option<Violation> {
         let mut flows = self.flows.values();
         flows.find_map(|flow| {
-            let waits = flow.evicted.iter().find(|evicted| {
-                let seat = lives.seat(evicted.seat);
+            let evicted = flow.evicted.iter().filter(|evicted| !evicted.back);
+            let evicted = evicted.map(|evicted| (evicted.seat, evicted.upto));
+            let lags = flow.lags.iter().filter(|lag| lag.back.is_none());
+            let mut out = evicted.chain(lags.map(|lag| (lag.seat, lag.upto)));
+            let (seat, upto) = out.find(|&(seat, _)| {
+                let seat = lives.seat(seat);
                 let sound = |life| lives.is_due(life, Time::ZERO);
-                !evicted.back && seat.open && sound(seat.life) && sound(flow.origin)
+                seat.open && sound(seat.life) && sound(flow.origin)
             })?;
             Some(Violation {
                 at: now,
-                node: lives.name_of_seat(waits.seat),
+                node: lives.name_of_seat(seat),
                 broken: Broken::NeverReadmitted {
-                    message: flow.name(lives, waits.upto),
+                    message: flow.name(lives, upto),
                 },
             })
         })

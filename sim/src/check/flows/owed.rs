@@ -71,8 +71,9 @@ impl Flow {
         let life = lives.seat(seat).life;
         given_up.chain(missing).find_map(|(seq, how)| {
             let meant_at = self.meant_at(seq);
-            let evicted = how == Instead::Gapped && self.was_evicted(seat, seq);
-            if evicted || !lives.is_due(life, meant_at) {
+            let told = how == Instead::Gapped;
+            let slow = self.was_evicted(seat, seq) || self.was_superseded(seat, seq);
+            if told && slow || !lives.is_due(life, meant_at) {
                 return None;
             }
             let origin = lives.life(self.origin);
@@ -90,8 +91,27 @@ impl Flow {
                     _ => Broken::Validity { message, how },
                 });
             }
+            if self.lagged(seat, seq) {
+                return self.lost_to_lagging(lives, seat, seq, how);
+            }
             self.disagreement(lives, seq, how)
         })
+    }
+
+    /// What was kept for a member that lags is lost with the sender; that member is told so, if another one can.
+    fn lost_to_lagging(
+        &self,
+        lives: &Lives,
+        seat: SeatId,
+        seq: u64,
+        how: Instead,
+    ) -> Option<Broken> {
+        let silent = how == Instead::Missing && !self.ends_with_gap(seat);
+        let digests = self.mode.dissemination == Dissemination::Digest;
+        if silent && digests {
+            return self.disagreement(lives, seq, how);
+        }
+        None
     }
 
     /// Another member that knows more of a message than one that did not deliver it: it delivered it, or at least heard that it is lost.
@@ -146,6 +166,7 @@ impl Flow {
             lives.is_due(lives.seat(other).life, sent.meant_at)
                 && self.was_given_up(other, seq)
                 && !self.was_evicted(other, seq)
+                && !self.lagged(other, seq)
         })?;
         let (message, told) = (self.name(lives, seq), lives.name_of_seat(*told));
         Some(Broken::Untold { message, told })

@@ -350,6 +350,7 @@ fn change(observation: &mut Observation, stream: &mut Stream) {
         | Observation::Started { .. }
         | Observation::Resumed
         | Observation::Evicts { .. }
+        | Observation::KeepsLast { .. }
         | Observation::Lagged { .. }
         | Observation::Announced { .. }
         | Observation::Ended { .. }
