@@ -17,13 +17,14 @@ pub(crate) struct BulkWindow {
     shortest: Option<(Duration, Time)>,
 }
 
-/// Two chunks of the usual size, so that the link is not idle while one is acknowledged.
-const WINDOW_BYTES_MIN: usize = 256 << 10;
+/// A chunk of the usual size: what is small waits behind one at most at each end, for every link.
+const WINDOW_BYTES_MIN: usize = 64 << 10;
 /// What the other end's QUIC takes in advance.
 const WINDOW_BYTES_MAX: usize = 8 << 20;
-/// By how much the window grows for each acknowledgement that is soon enough.
-const STEP_BYTES: usize = 64 << 10;
-/// By how much later than the soonest an acknowledgement may come: what a small message may have to wait.
+/// By which part of itself the window grows for each acknowledgement that is soon enough.
+const STEP: usize = 16;
+/// By how much later than the soonest an acknowledgement may come at most: what a small message may have to wait.
+/// Over a short way it is as much as the soonest took, so that nothing takes more than twice as long as it would alone.
 const DELAY_MAX: Duration = Duration::from_millis(3);
 /// After so long the soonest is looked for anew, since ways change.
 const SHORTEST_FOR: Duration = Duration::from_secs(10);
@@ -64,8 +65,8 @@ impl BulkWindow {
                 took
             }
         };
-        self.bytes = if took <= shortest + DELAY_MAX {
-            (self.bytes + STEP_BYTES).min(WINDOW_BYTES_MAX)
+        self.bytes = if took <= shortest + shortest.min(DELAY_MAX) {
+            (self.bytes + self.bytes / STEP).min(WINDOW_BYTES_MAX)
         } else {
             (self.bytes / 2).max(WINDOW_BYTES_MIN)
         };
@@ -76,35 +77,57 @@ impl BulkWindow {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_window_grows_while_nothing_waits_and_yields_when_something_does() {
-        let mut window = BulkWindow::default();
+    /// A window, and a round in which a frame goes out and is acknowledged after so many microseconds.
+    fn rounds() -> (BulkWindow, impl FnMut(&mut BulkWindow, u64)) {
         let mut now = Time::ZERO;
         let mut number = 0;
-        let mut round = |window: &mut BulkWindow, took_ms| {
+        let round = move |window: &mut BulkWindow, took_us| {
             number += 1;
             window.on_sent(now, number);
-            now = now + Duration::from_millis(took_ms);
+            now = now + Duration::from_micros(took_us);
             window.on_acknowledged(now, number - 1);
             window.on_acknowledged(now, number);
         };
-        for _ in 0..10 {
-            round(&mut window, 50);
+        (BulkWindow::default(), round)
+    }
+
+    #[test]
+    fn the_window_grows_while_nothing_waits_and_yields_when_something_does() {
+        let (mut window, mut round) = rounds();
+        for _ in 0..12 {
+            round(&mut window, 50_000);
         }
-        let grown = WINDOW_BYTES_MIN + 10 * STEP_BYTES;
-        assert_eq!(window.bytes(), grown, "however long the way is");
-        round(&mut window, 60);
+        let grown = window.bytes();
+        assert!(grown > 2 * WINDOW_BYTES_MIN, "however long the way is");
+        round(&mut window, 53_000);
+        assert!(window.bytes() > grown, "a little later is soon enough");
+        let grown = window.bytes();
+        round(&mut window, 60_000);
         assert_eq!(window.bytes(), grown / 2);
         for _ in 0..10 {
-            round(&mut window, 60);
+            round(&mut window, 60_000);
         }
         assert_eq!(window.bytes(), WINDOW_BYTES_MIN);
         for _ in 0..1_000 {
-            round(&mut window, 60);
+            round(&mut window, 60_000);
         }
         assert!(
             window.bytes() > WINDOW_BYTES_MIN,
             "the way has become longer"
         );
+    }
+
+    #[test]
+    fn over_a_short_way_little_is_late() {
+        let (mut window, mut round) = rounds();
+        for _ in 0..20 {
+            round(&mut window, 200);
+        }
+        let grown = window.bytes();
+        round(&mut window, 400);
+        assert!(window.bytes() > grown);
+        let grown = window.bytes();
+        round(&mut window, 500);
+        assert_eq!(window.bytes(), grown / 2);
     }
 }
