@@ -37,6 +37,8 @@ pub(crate) struct Safety {
     /// What is held and not done with, in order and without holes.
     pending: VecDeque<Pending>,
     said: BTreeMap<NodeId, Said>,
+    /// Whether anything was ever sent to so few that they wait for each other's word.
+    to_few: bool,
     /// What was last told to others: how far this node is, and how far the flow is safe.
     told: (u64, u64),
     told_at: Option<Time>,
@@ -88,6 +90,7 @@ impl Safety {
             deliverable: from - 1,
             pending: VecDeque::new(),
             said: BTreeMap::new(),
+            to_few: false,
             told: (0, 0),
             told_at: None,
         }
@@ -131,6 +134,7 @@ impl Safety {
     /// A batch that follows what is held is held too.
     pub(crate) fn hold(&mut self, first: u64, last: u64, set: Arc<DestSet>) {
         self.held = last;
+        self.to_few |= self.is_few(&set);
         self.pending.push_back(Pending {
             first,
             last,
@@ -207,8 +211,18 @@ impl Safety {
     }
 
     /// What others said, to be passed on to those who cannot hear them.
+    ///
+    /// Where it is enough to know that a message is safe, whoever says that it is need not say who holds it.
     pub(crate) fn hearsay(&self) -> Vec<Heard> {
-        let said = self.said.iter().map(|(&node, said)| Heard {
+        let own_word_is_enough = |said: &Said| {
+            let same_start = said.claim.from == self.from;
+            !self.to_few && same_start && said.held <= self.safe
+        };
+        let said = self
+            .said
+            .iter()
+            .filter(|(_, said)| !own_word_is_enough(said));
+        let said = said.map(|(&node, said)| Heard {
             node,
             epoch: said.epoch,
             held: said.held,
@@ -268,9 +282,14 @@ impl Safety {
             || self.said.values().any(|said| said.knows(pending))
     }
 
+    /// Whether too few are left after k − 1 crashes to count k holders again.
+    fn is_few(&self, set: &DestSet) -> bool {
+        set.members.len() + 1 < 2 * self.k
+    }
+
     fn is_deliverable(&self, pending: &Pending, is_alive: impl Fn(NodeId, Epoch) -> bool) -> bool {
         let members = &pending.set.members;
-        if members.len() + 1 >= 2 * self.k || planted!(SafetyUnknown) {
+        if !self.is_few(&pending.set) || planted!(SafetyUnknown) {
             return true;
         }
         let knows = |member: &&DestMember| {
@@ -370,5 +389,70 @@ impl Safety {
     /// Those who are meant by the first batch that is pending.
     pub(crate) fn first_set(&self) -> Option<&Arc<DestSet>> {
         self.pending.front().map(|pending| &pending.set)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rolecast_membership::{RoleName, Tenure};
+
+    use super::*;
+    use crate::api::FlowId;
+    use crate::mode::Mode;
+
+    fn node(number: u8) -> NodeId {
+        NodeId::from_bytes([number; 32])
+    }
+
+    /// What node 2 knows of a flow of node 1 to so many members, of which it holds one message, as do those who said so.
+    fn safety(k_safe: u8, members: u8, said: &[(u8, u64)]) -> Safety {
+        let mut safety = Safety::new(k_safe, node(2), node(1), 1);
+        let members = (1..=members).map(|number| DestMember {
+            node: node(number),
+            epoch: Epoch(1),
+            tenure: Tenure(1),
+            start: 1,
+            owed: Vec::new(),
+        });
+        let set = DestSet {
+            key: FlowKey {
+                origin: node(1),
+                epoch: Epoch(1),
+                flow: FlowId(1),
+            },
+            version: 1,
+            role: RoleName::everyone(),
+            mode: Mode::default(),
+            born: Epoch(1),
+            members: members.collect(),
+            evicted: Vec::new(),
+            large: None,
+            sources: Vec::new(),
+        };
+        safety.hold(1, 1, Arc::new(set));
+        for &(number, from) in said {
+            let claim = Claim { from, safe: 0 };
+            safety.on_said(Time::ZERO, (node(number), Epoch(1)), 1, claim);
+        }
+        safety.advance(|_, _| true);
+        safety
+    }
+
+    #[track_caller]
+    fn check(safety: &Safety, safe: u64, passed_on: &[u8]) {
+        assert_eq!(safety.safe, safe);
+        let heard = safety.hearsay().into_iter().map(|heard| heard.node);
+        let expected: Vec<NodeId> = passed_on.iter().map(|&number| node(number)).collect();
+        assert_eq!(heard.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn whoever_knows_that_a_message_is_safe_need_not_say_who_holds_it() {
+        check(&safety(4, 7, &[(3, 1)]), 0, &[3]);
+        check(&safety(4, 7, &[(3, 1), (4, 1)]), 1, &[]);
+        // Who began later says something else.
+        check(&safety(4, 7, &[(3, 1), (4, 1), (5, 2)]), 1, &[5]);
+        // Among few, each has to know who knows.
+        check(&safety(4, 6, &[(3, 1), (4, 1)]), 1, &[3, 4]);
     }
 }
