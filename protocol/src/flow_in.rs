@@ -149,14 +149,14 @@ impl FlowIn {
         }
     }
 
-    /// Learns a version of the destination set.
-    /// If it names a later holding or life of this node, what belonged to the earlier one is dropped; says whether that is so.
+    /// Learns a version of the destination set, in which `own` is this node's entry, be it left out or not.
+    /// If that names a later holding or life of this node, what belonged to the earlier one is dropped; says whether that is so.
     /// Messages up to `given_up` were given up before anything of the flow came.
     pub(crate) fn learn(
         &mut self,
         set: DestSet,
         encoded: Bytes,
-        me: NodeId,
+        own: Option<&DestMember>,
         given_up: u64,
     ) -> bool {
         let mut restarted = false;
@@ -168,7 +168,7 @@ impl FlowIn {
             if let Some(safety) = &mut self.safety {
                 safety.retain_said(is_member);
             }
-            if let Some(member) = set.member(me)
+            if let Some(member) = own
                 && (member.epoch, member.tenure) > (self.own_epoch, self.tenure)
             {
                 let start = member.start.max(given_up + 1);

@@ -72,7 +72,7 @@ impl Engine {
             return Err("a flow that changes its mode");
         }
         let news = set.version > flow.newest_version();
-        let restarted = flow.learn(set, frame.clone(), self.me.id, given_up);
+        let restarted = flow.learn(set, frame.clone(), own.as_ref(), given_up);
         let Some(member) = own else {
             return Ok(());
         };
