@@ -6,13 +6,13 @@ mod acknowledged;
 mod dest_sets;
 mod early;
 mod evicted;
+mod missing;
 mod untaken;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
-use rolecast_membership::{Epoch, NodeId, Tenure, Time};
+use rolecast_membership::{Epoch, Tenure, Time};
 
 use self::dest_sets::DestSets;
 pub(crate) use self::dest_sets::KnownDestSet;
@@ -58,6 +58,8 @@ pub(crate) struct FlowIn {
     known_upto: u64,
     /// Since when the first missing message has been missed.
     missing_since: Option<Time>,
+    /// Other members gave up what they missed up to here.
+    given_up_by_others: u64,
     untaken: Untaken,
     /// Batches that were passed on and not acknowledged by every peer, by their last message.
     relays: BTreeMap<u64, RelayedBatch>,
@@ -136,6 +138,7 @@ impl FlowIn {
             },
             known_upto: 0,
             missing_since: None,
+            given_up_by_others: 0,
             untaken: Untaken::default(),
             relays: BTreeMap::new(),
             retained: Retained::default(),
@@ -403,36 +406,6 @@ impl FlowIn {
         self.dead_since = self.dead_since.map(|since| since.max(now));
     }
 
-    /// How long the first missing message has been missed without any progress; `None` if none is known to be missing.
-    pub(crate) fn missing_for(&self, now: Time) -> Option<Duration> {
-        self.missing_since.map(|since| now.since(since))
-    }
-
-    /// Whether another member said that it has something of what is missed first.
-    pub(crate) fn is_told_by(&self, node: NodeId) -> bool {
-        let last = self.missing_upto(self.known_upto);
-        self.retained.may_have(node, self.held() + 1, last)
-    }
-
-    /// The last message of the first run of missing ones, of those up to `upto`.
-    pub(crate) fn missing_upto(&self, upto: u64) -> u64 {
-        let early = self.early.first_from(self.held() + 1);
-        early.map_or(upto, |first| upto.min(first - 1))
-    }
-
-    /// When the missing messages are given up, if some are missing and the origin's life is over.
-    /// As long as it lives, its session brings everything in the end.
-    pub(crate) fn gives_up_at(&self, gap_after: Duration) -> Option<Time> {
-        let Some(dead_since) = self.dead_since else {
-            return self.evicted_gives_up_at(gap_after);
-        };
-        let since = self.missing_since?.max(dead_since);
-        if planted!(GivenUpTooSoon) {
-            return Some(since);
-        }
-        Some(since + gap_after)
-    }
-
     /// Gives up what is missing before the next batch that is there; says what that was.
     /// What is held back before it has to be delivered or given up first.
     pub(crate) fn give_up(&mut self, now: Time) -> Option<(u64, u64)> {
@@ -551,6 +524,10 @@ impl FlowIn {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rolecast_membership::NodeId;
+
     use super::*;
     use crate::api::FlowId;
 

@@ -36,6 +36,8 @@ pub(crate) struct Peer {
     pub(crate) window_bytes: Option<usize>,
     /// The latest of its lives that is over.
     pub(crate) dead_epoch: Option<Epoch>,
+    /// When a life of it was last found to be over.
+    ended_at: Option<Time>,
     /// Datagrams that wait for a link, with since when; only the latest few.
     waiting: VecDeque<(Time, Bytes)>,
     /// When its link came up last.
@@ -153,6 +155,14 @@ impl Peers {
         self.get(node)
             .and_then(|peer| peer.link.as_ref())
             .is_some_and(|link| link.hello.is_some())
+    }
+
+    /// When a link came up last, or a life was found to be over, of all peers but this one.
+    pub(crate) fn changed_at(&self, but: NodeId) -> Option<Time> {
+        let others = self.iter().filter(|&(node, _)| node != but);
+        others
+            .filter_map(|(_, peer)| peer.linked_at.max(peer.ended_at))
+            .max()
     }
 
     /// A link is up; gives the link that it replaces.
@@ -305,7 +315,10 @@ impl Peers {
     /// This life of a peer, and all before it, are over; gives what its session had not delivered.
     pub(crate) fn end_life(&mut self, node: NodeId, epoch: Epoch) -> Vec<(Cargo, bool)> {
         let peer = self.by_node.entry(node).or_default();
-        peer.dead_epoch = peer.dead_epoch.max(Some(epoch));
+        if peer.dead_epoch < Some(epoch) {
+            peer.dead_epoch = Some(epoch);
+            peer.ended_at = Some(self.now);
+        }
         let over =
             |session: &mut Session| session.peer_epoch <= epoch && !planted!(DeadSessionKept);
         match peer.session.take_if(over) {

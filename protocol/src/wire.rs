@@ -237,6 +237,8 @@ pub(crate) enum DataHead {
         tenure: Tenure,
         upto: u64,
     },
+    /// The sender has given up what it missed up to here of a flow whose origin is dead: nobody who is alive has it.
+    GivenUp { key: FlowKey, upto: u64 },
 }
 
 /// How a call ended at its holder.

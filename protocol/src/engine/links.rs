@@ -351,6 +351,7 @@ impl Engine {
             DataHead::LeftOut { flow, tenure, upto } => {
                 self.on_left_out(now, from, (flow, tenure), upto)?;
             }
+            DataHead::GivenUp { key, upto } => self.on_given_up(now, from.node, key, upto),
         }
         Ok(())
     }
@@ -475,6 +476,7 @@ fn lane_of(head: &DataHead) -> Option<LaneName> {
         | DataHead::Cancel { .. }
         | DataHead::Finished { .. }
         | DataHead::Rejoin { .. }
-        | DataHead::LeftOut { .. } => Some(LaneName::Data),
+        | DataHead::LeftOut { .. }
+        | DataHead::GivenUp { .. } => Some(LaneName::Data),
     }
 }

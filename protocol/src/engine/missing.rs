@@ -5,56 +5,126 @@ use rolecast_membership::{Epoch, Identity, NodeId, Time};
 
 use super::{Engine, TICK};
 use crate::canary::planted;
-use crate::flow_in::FlowIn;
+use crate::flow_in::{FlowIn, KnownDestSet};
 use crate::session::Cargo;
 use crate::spread::{self, ROUND_MAX};
-use crate::wire::{DataHead, DestMember, FlowKey};
+use crate::wire::{DataHead, DestMember, FlowKey, SEQ_MAX};
+
+/// Why messages are given up.
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    /// Nobody who is alive has them, as far as this node could find out.
+    NobodyHasIt,
+    /// Somebody may have them, and there is no time left to wait.
+    OutOfTime,
+}
+
+/// A destination set, and those members of it whom something concerns.
+type Concerned<'a> = (&'a KnownDestSet, Vec<&'a DestMember>);
 
 impl Engine {
-    /// Whether a live member that is out of reach may hold what is missing of a dead origin's flow, and there is time to wait for it.
+    /// Whether there is no time left to wait for what is missing of a dead origin's flow.
+    fn is_out_of_time(&self, now: Time, flow: &FlowIn) -> bool {
+        let since = flow.dead_since;
+        since.is_none_or(|since| since + self.limits.forget_after <= now + 2 * TICK)
+    }
+
+    /// Whether a live node may yet pass on what is missing of a dead origin's flow, and there is time to wait for it.
     pub(super) fn may_come_yet(&self, now: Time, flow: &FlowIn) -> bool {
-        let forgotten_soon = flow
-            .dead_since
-            .is_none_or(|since| since + self.limits.forget_after <= now + 2 * TICK);
-        if forgotten_soon || planted!(GivenUpTooSoon) {
+        !self.is_out_of_time(now, flow) && self.may_come(now, flow)
+    }
+
+    /// Whether a live node may yet pass on what is missing of a dead origin's flow.
+    fn may_come(&self, now: Time, flow: &FlowIn) -> bool {
+        if planted!(GivenUpTooSoon) {
             return false;
         }
+        if flow.is_given_up_by_others() {
+            // They asked whoever they could, and who comes back from the dead with it comes too late for them.
+            let concerned = self.concerned_by(flow);
+            let mut members = concerned.into_iter().flat_map(|(_, members)| members);
+            return members.any(|member| self.is_alive(member) && flow.is_told_by_member(member));
+        }
+        // The origin's next life has nothing of this one.
+        let origin = flow.key.origin;
         let mut alive = self.membership.members().map(|alive| alive.record.identity);
-        alive.any(|Identity { id, .. }| {
+        let is_awaited = alive.any(|Identity { id, .. }| {
             // Who was meant by the last messages is not always known here, so that it may be anybody.
             let out_of_reach = !self.peers.is_linked(id);
             // Whoever says that it has them is waited for: over a link that is up, what one asks for may still take long.
-            // The origin's next life has nothing of this one.
-            id != flow.key.origin && (out_of_reach || flow.is_told_by(id))
-        })
+            id != origin && (out_of_reach || flow.is_told_by(id))
+        });
+        // Whoever has just come, alive again or for the first time, has not had the time to say what it has; and whoever was lost may have passed it on just before, to somebody who has not had that time.
+        let since = |at: Time| now < at + self.limits.gap_after;
+        is_awaited || self.peers.changed_at(origin).is_some_and(since)
+    }
+
+    /// The other members whom a flow concerns, and the destination set that says so: its own, or, of what was sent in a life of the origin from which none came, that in which a later life says what it owes.
+    fn concerned_by<'a>(&'a self, flow: &'a FlowIn) -> Option<Concerned<'a>> {
+        let (key, upto) = (flow.key, flow.known_upto());
+        let own = flow.newest_dest_set();
+        let later = self.flows_in.range(key..);
+        let later = later.take_while(|(other, _)| other.origin == key.origin);
+        let mut later = later.filter(|(other, _)| other.flow == key.flow);
+        let known = own.or_else(|| later.find_map(|(_, later)| later.newest_dest_set()))?;
+        let concerns = |member: &&DestMember| {
+            let mut owed = member.owed.iter();
+            match own {
+                Some(_) => member.start <= upto,
+                None => owed.any(|owed| owed.epoch == key.epoch && owed.first <= upto),
+            }
+        };
+        let others = known.set.members.iter();
+        let others = others.filter(|m| m.node != self.me.id && m.node != key.origin);
+        Some((known, others.filter(concerns).collect()))
+    }
+
+    /// Whether the life that is meant goes on.
+    fn is_alive(&self, member: &DestMember) -> bool {
+        let known = self.membership.member(member.node);
+        known.is_some_and(|known| known.record.identity.epoch == member.epoch)
     }
 
     /// Gives up what has been missing for too long.
     pub(super) fn give_up_missing(&mut self, now: Time) {
-        let gap_after = self.limits.gap_after;
-        let overdue = |flow: &FlowIn| flow.gives_up_at(gap_after).is_some_and(|at| at <= now);
-        let keys: Vec<FlowKey> = self
-            .flows_in
-            .values()
-            // Of a large payload, what follows a missing part is of no use.
-            .filter(|flow| flow.large.is_none())
-            .filter(|flow| overdue(flow) && !self.may_come_yet(now, flow))
-            .map(|flow| flow.key)
-            .collect();
+        let missing = self.flows_in.values();
+        let missing = missing.filter(|flow| flow.missing_for(now).is_some());
+        let keys: Vec<FlowKey> = missing.map(|flow| flow.key).collect();
         for key in keys {
-            self.give_up_first(now, key);
+            self.give_up_if_due(now, key);
         }
     }
 
+    /// Gives up what has been missing of a flow for too long; says whether there was something.
+    fn give_up_if_due(&mut self, now: Time, key: FlowKey) -> bool {
+        let gap_after = self.limits.gap_after;
+        let due = |flow: &&FlowIn| flow.gives_up_at(gap_after).is_some_and(|at| at <= now);
+        // Of a large payload, what follows a missing part is of no use.
+        let flow = self.flows_in.get(&key).filter(|flow| flow.large.is_none());
+        let Some(flow) = flow.filter(due) else {
+            return false;
+        };
+        let may_come = self.may_come(now, flow);
+        if may_come && !self.is_out_of_time(now, flow) {
+            return false;
+        }
+        // What the origin goes on without sending to this member is nothing that nobody has.
+        let why = match may_come || flow.dead_since.is_none() {
+            true => Why::OutOfTime,
+            false => Why::NobodyHasIt,
+        };
+        self.give_up_first(now, key, why)
+    }
+
     /// Gives up the first run of missing messages of a flow and delivers what waited behind it; says whether there was one.
-    fn give_up_first(&mut self, now: Time, key: FlowKey) -> bool {
+    fn give_up_first(&mut self, now: Time, key: FlowKey, why: Why) -> bool {
         let Some(flow) = self.flows_in.get_mut(&key) else {
             return false;
         };
         let missed = flow.give_up(now);
         self.report_missed(key, missed);
         if let Some((_, last)) = missed {
-            self.tell_of_missed(key, last);
+            self.tell_of_missed(key, last, why);
         }
         self.deliver_ready(now, key);
         self.follow_safety(now, key);
@@ -66,34 +136,42 @@ impl Engine {
     /// Tells members that did not say that they are as far that messages up to here exist, which will never come.
     ///
     /// Whoever told this node of them may have died before it told the others, and they miss nothing of which they have not heard.
-    /// They wait as long as this node did, and then tell others.
-    fn tell_of_missed(&mut self, key: FlowKey, upto: u64) {
-        let alive = |member: &DestMember| {
-            let known = self.membership.member(member.node);
-            known.is_some_and(|known| known.record.identity.epoch == member.epoch)
-        };
+    fn tell_of_missed(&mut self, key: FlowKey, upto: u64, why: Why) {
         let Some(flow) = self.flows_in.get(&key) else {
             return;
         };
-        let told = |m: &DestMember| flow.retained.told_by(m.node, m.epoch);
-        let unaware = self
-            .members_beside(key)
-            .filter(|member| member.start <= upto && told(member) < upto && alive(member));
-        let unaware: Vec<(NodeId, Epoch)> = unaware.map(|m| (m.node, m.epoch)).collect();
-        let known = flow.newest_dest_set().cloned();
-        let Some(known) = known.filter(|_| spread::of(flow.mode).agrees()) else {
+        let tells = spread::of(flow.mode).agrees();
+        let Some((known, members)) = self.concerned_by(flow).filter(|_| tells) else {
             return;
         };
+        let told = |m: &DestMember| flow.retained.told_by(m.node, m.epoch);
+        let unaware = members.into_iter();
+        let unaware = unaware.filter(|member| told(member) < upto && self.is_alive(member));
+        let unaware: Vec<(NodeId, Epoch)> = unaware.map(|m| (m.node, m.epoch)).collect();
+        let known = known.clone();
         let own = unaware.partition_point(|&(node, _)| node < self.me.id);
         let flow = self.flows_in.get_mut(&key).expect("it was just found");
         for to in flow.retained.take_turns(own, &unaware, ROUND_MAX) {
-            self.announce(to, key, known.set.version, &known.encoded);
-            let word = DataHead::Skipped {
-                count: 1,
-                flows: vec![(key, upto)],
+            self.announce(to, known.set.key, known.set.version, &known.encoded);
+            let word = match why {
+                Why::NobodyHasIt => DataHead::GivenUp { key, upto },
+                Why::OutOfTime => DataHead::Skipped {
+                    count: 1,
+                    flows: vec![(key, upto)],
+                },
             };
             self.push(to, &word, Bytes::new(), Cargo::Plain);
         }
+    }
+
+    /// Another member has given up messages that nobody has who is alive: this node does so too, so that none of them is delivered here that is a gap there.
+    /// Unless a member said that it has them: then the other one has asked too early.
+    pub(super) fn on_given_up(&mut self, now: Time, node: NodeId, key: FlowKey, upto: u64) {
+        let Some(flow) = self.flows_in.get_mut(&key) else {
+            return;
+        };
+        flow.on_given_up(now, node, upto.min(SEQ_MAX));
+        while self.give_up_if_due(now, key) {}
     }
 
     /// Tells a flow's inbox which messages will never come.
@@ -128,7 +206,9 @@ impl Engine {
                 self.cut_short(key);
             } else {
                 self.let_go(now, key);
-                while self.give_up_first(now, key) || self.give_up_held(now, key, None) {
+                while self.give_up_first(now, key, Why::OutOfTime)
+                    || self.give_up_held(now, key, None)
+                {
                     self.let_go(now, key);
                 }
             }

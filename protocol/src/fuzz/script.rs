@@ -225,7 +225,7 @@ impl<'a> Script<'a> {
 
     /// A frame of a session, in the class in which it belongs.
     fn data(&mut self) -> (Class, Bytes) {
-        let (head, body) = match self.below(16) {
+        let (head, body) = match self.below(17) {
             0 => {
                 let (from, to, first) = (self.epoch(), self.epoch(), self.number());
                 (DataHead::Resume { from, to, first }, Bytes::new())
@@ -261,6 +261,10 @@ impl<'a> Script<'a> {
             14 => {
                 let call = self.number();
                 (DataHead::Cancel { call }, Bytes::new())
+            }
+            15 => {
+                let (key, upto) = (self.key(), self.number());
+                (DataHead::GivenUp { key, upto }, Bytes::new())
             }
             _ => {
                 let head = DataHead::Finished {

@@ -296,6 +296,7 @@ impl Net {
             DataHead::Cancel { .. } => "cancel".to_owned(),
             DataHead::Rejoin { .. } => "rejoin".to_owned(),
             DataHead::LeftOut { upto, .. } => format!("left out up to #{upto}"),
+            DataHead::GivenUp { key, upto } => format!("given up {} #{upto}", name(key.origin)),
             DataHead::Finished { refused: true, .. } => "refuses a large payload".to_owned(),
             DataHead::Finished { .. } => "has all of a large payload".to_owned(),
         }

@@ -174,6 +174,7 @@ pub(crate) fn data_head() -> impl Strategy<Value = DataHead> {
         1 => (flow(), number(), number()).prop_map(|(flow, tenure, upto)| {
             DataHead::LeftOut { flow, tenure: Tenure(tenure), upto }
         }),
+        1 => (key(), number()).prop_map(|(key, upto)| DataHead::GivenUp { key, upto }),
     ]
 }
 
