@@ -136,6 +136,7 @@ impl Answers {
     }
 
     /// Waits for all answers that are still to come.
+    /// Dropped before it resolved, it gives the request up: the answers that came are lost, and holders that have not answered are told.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

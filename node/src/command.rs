@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::call::{CallSlot, CallState};
 use crate::error::{ClosedReason, NotSent, RegisterError, ReplyError};
-use crate::inbox::{Inbox, InboxQueue};
+use crate::inbox::Inbox;
 use crate::members::{MemberInfo, WatchQueue};
 use crate::outbox::Outbox;
 use crate::role::Role;
@@ -28,10 +28,9 @@ pub(crate) enum Command {
         inbox: InboxId,
         done: Option<oneshot::Sender<()>>,
     },
-    /// Put what is broadcast into this queue; `None` comes back if another has it.
+    /// Open the inbox of what is broadcast; `None` comes back if it is in use.
     Broadcasts {
-        queue: Arc<InboxQueue>,
-        done: oneshot::Sender<Option<InboxId>>,
+        done: oneshot::Sender<Option<Inbox>>,
     },
     /// Keep the number of holders of a role up to date.
     Follow { role: Arc<Role> },

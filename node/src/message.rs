@@ -240,6 +240,7 @@ impl Message {
     }
 
     /// As [`Responder::reply`].
+    /// Dropped before it resolved, the answer may have been sent or not.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

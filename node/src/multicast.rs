@@ -21,6 +21,7 @@ use crate::receipt::Receipt;
 use crate::shared::Shared;
 
 /// A multicast, to be awaited; see [`Channel::multicast`].
+/// Cancel safe: dropped before it resolved, nothing was sent, unless it is a large payload, which is cut short.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -137,6 +138,7 @@ impl<'a> IntoFuture for Multicast<'a> {
 /// A multicast under way.
 ///
 /// It allocates only when it has to wait.
+/// Cancel safe, as [`Multicast`] says.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -22,6 +22,7 @@ use crate::receipt::Receipt;
 use crate::upload::{Broke, CHUNK_BYTES_MAX, Upload};
 
 /// A multicast of a payload that comes as it is sent, to be awaited; see [`Channel::multicast_reader`] and [`Channel::multicast_stream`].
+/// Dropped before it resolved, what was sent is cut short, which every holder that has begun to read is told; before anything was announced, nothing is sent.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -13,7 +13,7 @@ use crate::builder::NodeBuilder;
 use crate::channel::Channel;
 use crate::command::Command;
 use crate::error::{ClosedReason, RegisterError, SendError, WaitError};
-use crate::inbox::{Inbox, InboxQueue};
+use crate::inbox::Inbox;
 use crate::members::{MemberInfo, MeshEvents};
 use crate::queue::Queue;
 use crate::receipt::Receipt;
@@ -175,6 +175,7 @@ impl Node {
     ///
     /// `None` if it is in use already.
     /// As long as nobody takes it, what is broadcast to this node is discarded, and requests are refused.
+    /// Cancel safe: if the future is dropped, the inbox is free for the next one who asks.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -190,21 +191,9 @@ impl Node {
     /// # }
     /// ```
     pub async fn broadcasts(&self) -> Option<Inbox> {
-        let queue: Arc<InboxQueue> = Arc::new(Queue::new());
         let (done, taken) = oneshot::channel();
-        self.shared()
-            .submit(Command::Broadcasts {
-                queue: Arc::clone(&queue),
-                done,
-            })
-            .ok()?;
-        let id = taken.await.ok()??;
-        Some(Inbox::new(
-            Arc::clone(self.shared()),
-            id,
-            RoleName::everyone(),
-            queue,
-        ))
+        self.shared().submit(Command::Broadcasts { done }).ok()?;
+        taken.await.ok()?
     }
 
     /// A handle to send to a role.
@@ -230,6 +219,7 @@ impl Node {
     /// Sends to every node of the mesh, this one included.
     ///
     /// As [`Channel::multicast`] to the role `*`.
+    /// Cancel safe: dropped before it resolved, nothing was sent, unless it is a large payload, which is cut short.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -249,6 +239,7 @@ impl Node {
     }
 
     /// The live members as this node sees them, itself first; empty once the node is closed.
+    /// Cancel safe: it only looks.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -306,6 +297,7 @@ impl Node {
     ///
     /// Every node holds the role `*`, so that `wait_for("*", 3)` waits for a mesh of three.
     /// Bound it with [`Channel::wait_for_holders`] and its `timeout`.
+    /// Cancel safe: it only waits.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -349,6 +341,7 @@ impl Node {
     }
 
     /// As [`Node::shutdown`], with another patience.
+    /// Cancel safe: the node stops even if the future is dropped.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

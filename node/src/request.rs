@@ -45,6 +45,7 @@ use crate::request::one_call::OneCall;
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A request to one holder, to be awaited; see [`Channel::request`].
+/// Dropped before it resolved, it is given up: it may have arrived, and then the holder is told ([`Message::cancelled`](crate::Message::cancelled)).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

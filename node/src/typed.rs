@@ -53,6 +53,7 @@ impl Node {
     }
 
     /// Takes up a role that receives values of type `T`.
+    /// Cancel safe: if the future is dropped, the role is given up again.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

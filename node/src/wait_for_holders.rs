@@ -8,6 +8,7 @@ use crate::channel::Channel;
 use crate::error::WaitError;
 
 /// A wait for holders of a role, to be awaited; see [`Channel::wait_for_holders`].
+/// Cancel safe: it only waits.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -22,7 +22,7 @@ impl Driver {
             Command::AwaitCancel { to, done } => self.await_cancel(to, done),
             Command::Register { role, done } => self.register(role, done),
             Command::Unregister { inbox, done } => self.unregister(inbox, done),
-            Command::Broadcasts { queue, done } => self.take_broadcasts(queue, done),
+            Command::Broadcasts { done } => self.take_broadcasts(done),
             Command::Follow { role } => {
                 role.set_holders(self.engine.holders(&role.name).len());
             }

@@ -132,6 +132,10 @@ impl Driver {
         role: RoleName,
         done: oneshot::Sender<Result<Inbox, RegisterError>>,
     ) {
+        if done.is_closed() {
+            // Whoever asks next finds it free.
+            return;
+        }
         self.witnessed.saw(&self.engine, || Sight::Asks);
         let result = match self.engine.take_up(self.now, role.clone()) {
             Ok(id) => {
@@ -173,15 +177,16 @@ impl Driver {
         }
     }
 
-    pub(super) fn take_broadcasts(
-        &mut self,
-        queue: Arc<InboxQueue>,
-        done: oneshot::Sender<Option<InboxId>>,
-    ) {
+    pub(super) fn take_broadcasts(&mut self, done: oneshot::Sender<Option<Inbox>>) {
         let everyone = self.inboxes.everyone;
         let free = !self.inboxes.queues.contains_key(&everyone);
-        if done.send(free.then_some(everyone)).is_ok() && free {
-            self.inboxes.queues.insert(everyone, queue);
-        }
+        let inbox = free.then(|| {
+            let queue = Arc::new(Queue::new());
+            self.inboxes.queues.insert(everyone, Arc::clone(&queue));
+            let shared = Arc::clone(&self.shared);
+            Inbox::new(shared, everyone, RoleName::everyone(), queue)
+        });
+        // One that nobody waits for ends as it is dropped.
+        drop(done.send(inbox));
     }
 }

@@ -19,6 +19,7 @@ use crate::multicast::reserve;
 use crate::queue::Queue;
 
 /// A request to every holder, to be awaited; see [`Channel::request_all`].
+/// Dropped before it resolved, it is given up: it may have arrived at any holder, which is told then.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

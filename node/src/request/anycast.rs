@@ -13,6 +13,7 @@ use crate::channel::Channel;
 use crate::error::SendError;
 
 /// A message to one holder, to be awaited; see [`Channel::anycast`] and [`Channel::unicast`].
+/// Dropped before it resolved, it may have arrived or not; it arrives no more if it was not on its way.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

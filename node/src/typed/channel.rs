@@ -80,6 +80,7 @@ impl<T: Serialize> TypedChannel<T> {
     }
 
     /// Sends a value to every holder; see [`Channel::multicast`].
+    /// Cancel safe: dropped before it resolved, nothing was sent, unless it is a large payload, which is cut short.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -102,6 +103,7 @@ impl<T: Serialize> TypedChannel<T> {
     }
 
     /// Sends a value to any one holder; see [`Channel::anycast`].
+    /// Dropped before it resolved, it may have arrived or not; it arrives no more if it was not on its way.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -122,6 +124,7 @@ impl<T: Serialize> TypedChannel<T> {
     }
 
     /// Sends a value to one certain node; see [`Channel::unicast`].
+    /// Dropped before it resolved, it may have arrived or not; it arrives no more if it was not on its way.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -230,6 +230,7 @@ impl<T> TypedMessage<T> {
     }
 
     /// Answers a request with a value; as [`Message::reply`].
+    /// Dropped before it resolved, the answer may have been sent or not.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -256,6 +257,7 @@ impl<T> TypedMessage<T> {
     }
 
     /// As [`Message::cancelled`].
+    /// Cancel safe.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -308,6 +310,7 @@ impl<T> TypedMessage<T> {
 
 impl Message {
     /// Answers a request with a value; as [`Message::reply`].
+    /// Dropped before it resolved, the answer may have been sent or not.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -400,6 +403,7 @@ impl<T: DeserializeOwned> TypedInbox<T> {
     }
 
     /// As [`Inbox::unregister`].
+    /// Cancel safe: the role is given up even if the future is dropped.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

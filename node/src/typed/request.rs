@@ -18,6 +18,7 @@ use crate::error::{NoAnswer, NotSent, SendError};
 use crate::request::{Request, RequestAll};
 
 /// A request with a typed reply, to be awaited; see [`TypedChannel::request`](crate::TypedChannel::request).
+/// Dropped before it resolved, it is given up, as a [`Request`](crate::Request) is.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -265,6 +266,7 @@ impl<'a, R: DeserializeOwned> IntoFuture for TypedRequest<'a, R> {
 }
 
 /// A request to all with typed replies, to be awaited; see [`TypedChannel::request_all`](crate::TypedChannel::request_all).
+/// Dropped before it resolved, it is given up, as a [`RequestAll`](crate::RequestAll) is.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

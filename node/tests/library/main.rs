@@ -1,6 +1,7 @@
 //! Real nodes on loopback, as a program sees them.
 
 mod answers;
+mod cancel;
 mod crash;
 mod flow;
 mod large;
