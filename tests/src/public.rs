@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A public type, function, method or constant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +17,21 @@ pub struct Item {
     pub place: String,
     /// The lines of its documentation, without the slashes.
     pub docs: Vec<String>,
+    /// Whether it is a function to be awaited.
+    pub is_async: bool,
 }
 
 impl Item {
+    /// Whether its documentation says what becomes of a future of it that is dropped before it resolved.
+    #[must_use]
+    pub fn says_whether_it_may_be_dropped(&self) -> bool {
+        let says = |doc: &String| {
+            let doc = doc.trim_start();
+            doc.starts_with("Cancel safe") || doc.starts_with("Dropped before")
+        };
+        self.docs.iter().any(says)
+    }
+
     /// Whether an example in its documentation is run by `cargo test` and shows its name.
     #[must_use]
     pub fn has_example(&self) -> bool {
@@ -55,13 +67,8 @@ fn is_of_name(c: char) -> bool {
 /// All public items in the source files below a directory.
 #[must_use]
 pub fn items_below(dir: &Path) -> Vec<Item> {
-    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-    let mut paths: Vec<_> = entries
-        .map(|entry| entry.expect("a directory can be listed").path())
-        .collect();
-    paths.sort();
     let mut items = Vec::new();
-    for path in paths {
+    for path in entries_of(dir) {
         if path.is_dir() {
             items.extend(items_below(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -70,6 +77,16 @@ pub fn items_below(dir: &Path) -> Vec<Item> {
         }
     }
     items
+}
+
+/// What lies in a directory, sorted.
+fn entries_of(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.expect("a directory can be listed").path())
+        .collect();
+    paths.sort();
+    paths
 }
 
 /// All public items in one source file; its tests are left out, and what only a feature makes public.
@@ -103,6 +120,7 @@ fn items_in(file: &str, source: &str) -> Vec<Item> {
                 name,
                 place: format!("{file}:{}", index + 1),
                 docs: std::mem::take(&mut docs),
+                is_async: text.starts_with("pub async "),
             });
         }
         docs.clear();
@@ -150,6 +168,28 @@ fn name_of_item(declaration: &str) -> Option<String> {
 fn first_name(text: &str) -> Option<String> {
     let name: String = text.chars().take_while(|&c| is_of_name(c)).collect();
     (!name.is_empty()).then_some(name)
+}
+
+/// The names of the types in the source files below a directory that are awaited themselves.
+#[must_use]
+pub fn awaited_below(dir: &Path) -> BTreeSet<String> {
+    let mut awaited = BTreeSet::new();
+    for path in entries_of(dir) {
+        if path.is_dir() {
+            awaited.extend(awaited_below(&path));
+        } else {
+            let source = fs::read_to_string(&path).expect("a source file is text");
+            awaited.extend(source.lines().filter_map(awaited_in));
+        }
+    }
+    awaited
+}
+
+/// The type of which this line begins the `impl` of a future.
+fn awaited_in(line: &str) -> Option<String> {
+    let (what, of) = line.strip_prefix("impl")?.split_once(" for ")?;
+    let what = what.rsplit(' ').next()?;
+    matches!(what, "IntoFuture" | "Future").then(|| first_name(of))?
 }
 
 /// What the source of a library re-exports from another crate.
@@ -241,6 +281,25 @@ mod tests {
             expected.map(|(of, name, example)| (of, name.to_owned(), example))
         );
         assert_eq!(items_in("thing.rs", SOURCE)[0].place, "thing.rs:10");
+    }
+
+    #[test]
+    fn what_is_awaited_says_whether_it_may_be_dropped() {
+        let of = |docs: &str| {
+            let source = format!("impl Thing {{\n{docs}    pub async fn wait(&self) {{}}\n}}\n");
+            let item = items_in("thing.rs", &source).remove(0);
+            assert!(item.is_async);
+            item.says_whether_it_may_be_dropped()
+        };
+        assert!(of(
+            "    /// Waits.\n    ///\n    /// Cancel safe: it only waits.\n"
+        ));
+        assert!(of("    /// Dropped before it resolved, it is lost.\n"));
+        assert!(!of("    /// It may not be cancelled safely.\n"));
+        let awaited = |line| awaited_in(line).unwrap_or_default();
+        assert_eq!(awaited("impl<'a> IntoFuture for Asking<'a> {"), "Asking");
+        assert_eq!(awaited("impl Future for Sending<'_> {"), "Sending");
+        assert_eq!(awaited("impl Stream for Answers {"), "");
     }
 
     #[test]

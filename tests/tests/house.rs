@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rolecast_tests::public::{items_below, re_exports};
+use rolecast_tests::public::{awaited_below, items_below, re_exports};
 use rolecast_tests::workspace::{Package, features_of, linked_into, packages, root};
 
 /// Everything that may be linked into a pure crate.
@@ -220,6 +220,21 @@ fn actual_dependencies() -> BTreeMap<String, String> {
 
 /// What is for simulators only, behind a feature: `rolecast-sim` is its example.
 const FOR_SIMULATORS: &str = "node/src/simulation.rs:";
+
+#[test]
+fn whatever_is_awaited_says_what_becomes_of_it_when_it_is_dropped() {
+    let dir = root().join("node/src");
+    let awaited = awaited_below(&dir);
+    let mut items = items_below(&dir);
+    items.retain(|item| item.is_async || item.of.is_none() && awaited.contains(&item.name));
+    assert!(items.len() > 35, "{items:?}");
+    let silent: Vec<String> = items
+        .iter()
+        .filter(|item| !item.says_whether_it_may_be_dropped())
+        .map(|item| format!("{} {}", item.place, item.name))
+        .collect();
+    assert!(silent.is_empty(), "cancel safe or not: {silent:#?}");
+}
 
 #[test]
 fn every_public_item_has_an_example_that_runs() {
