@@ -70,6 +70,42 @@ impl<'a> Parsed<'a> {
     }
 }
 
+/// A packet as it travels: without what the receiver knows, which is who sent it and that it is meant for itself.
+///
+/// That is most of a probe, and what an idle mesh sends is probes.
+pub(crate) fn shorten(packet: &[u8]) -> Vec<u8> {
+    let split = |bytes: &[u8]| {
+        let mut rest = bytes;
+        let life = take_life(&mut rest).expect("this node wrote the packet");
+        (life, bytes.len() - rest.len())
+    };
+    let (_, src_bytes) = split(packet);
+    let (src, rest) = packet.split_at(src_bytes + 2);
+    let (dst, dst_bytes) = split(rest);
+    let mut short = Vec::with_capacity(packet.len());
+    short.put_slice(&src[ID_BYTES..]);
+    short.put_u64(dst.epoch().0);
+    short.put_slice(&rest[dst_bytes..]);
+    short
+}
+
+/// The whole of a packet that came from a peer; `None` if it is malformed.
+pub(crate) fn restore(from: NodeId, own: Life, mut short: &[u8]) -> Option<Vec<u8>> {
+    let mut packet = Vec::with_capacity(short.len() + RESTORED_BYTES);
+    packet.put_slice(from.as_bytes());
+    packet.put_slice(short);
+    let mut rest = &packet[..];
+    take_life(&mut rest).ok()?;
+    rest.try_get_u16().ok()?;
+    let src_bytes = packet.len() - rest.len();
+    short.advance(src_bytes - ID_BYTES);
+    let epoch = Epoch(short.try_get_u64().ok()?);
+    packet.truncate(src_bytes);
+    put_life(&mut packet, &Life(Identity { epoch, ..own.0 }));
+    packet.put_slice(short);
+    Some(packet)
+}
+
 /// The number of the probe that a packet is, if it is one.
 pub(crate) fn ping_number(mut bytes: &[u8]) -> Option<u8> {
     match PacketCodec.decode_header(&mut bytes).ok()?.message {
@@ -174,9 +210,13 @@ impl Codec<Life> for PacketCodec {
     }
 }
 
+const ID_BYTES: usize = 32;
+/// Two ids and an address, at most.
+const RESTORED_BYTES: usize = 2 * ID_BYTES + 19;
+
 fn life_len(life: &Life) -> usize {
     let ip = if life.0.addr.is_ipv4() { 4 } else { 16 };
-    32 + 8 + 1 + ip + 2
+    ID_BYTES + 8 + 1 + ip + 2
 }
 
 fn put_life(buf: &mut impl BufMut, life: &Life) {
@@ -373,6 +413,13 @@ mod tests {
             prop_assert_eq!(parsed.header.src_incarnation, src_incarnation);
             prop_assert_eq!(parsed.header.message, message);
             prop_assert_eq!(&parsed.updates, &updates);
+            let short = shorten(&bytes);
+            let restored = restore(src.id(), dst, &short);
+            prop_assert_eq!(restored.as_ref(), Some(&bytes));
+            for end in 0..short.len() {
+                let cut = restore(src.id(), dst, &short[..end]);
+                prop_assert!(cut.is_none_or(|packet| packet.len() < bytes.len()));
+            }
             bytes.push(0);
             prop_assert!(parse(&bytes).is_none(), "nothing may follow a packet");
         }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::codec;
 use crate::frame::Frame;
+use crate::life::Life;
 use crate::packet::Packet;
 use crate::{
     Config, Epoch, Identity, Input, Membership, NodeId, Output, Profile, Record, RoleName, Time,
@@ -33,6 +34,8 @@ fn decoders() {
             measured(input, || drop(Frame::decode(input)));
             measured(input, || drop(Packet::decode(input)));
             measured(input, || drop(codec::parse(input)));
+            let own = Life(identity(1));
+            measured(input, || drop(codec::restore(id(2), own, input)));
             measured(input, || drop(Record::decode(input)));
             if let Some(frame) = Frame::decode(input) {
                 let again = frame.encode();

@@ -1,4 +1,4 @@
-//! News of records on their way through the mesh.
+//! News of records, and of suspicions, on their way through the mesh.
 //!
 //! Rumour mongering by push with a counter (Demers et al.: "Epidemic Algorithms for Replicated Database Maintenance", PODC 1987, section 1.4): whoever hears something passes it on a fixed number of times.
 //! A node passes on at once what it hears, and then goes on once per period; news also ride on every packet of SWIM that has room.
@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::packet::{News, PacketBuilder};
 use crate::registry::Entry;
+use crate::suspicion::Doubt;
 use crate::{NodeId, Time};
 
 /// Records up to this size, in bytes, travel in datagrams; of larger ones only a hint does.
@@ -27,12 +28,19 @@ struct Rumour {
     order: u64,
 }
 
-/// At most one rumour per node: the newest.
+/// What a rumour is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum About {
+    Record(NodeId),
+    Doubt(NodeId),
+}
+
+/// At most one rumour of each kind per node: the newest.
 pub(crate) struct Gossip {
     period: Duration,
-    rumours: BTreeMap<NodeId, Rumour>,
+    rumours: BTreeMap<About, Rumour>,
     /// The least often sent first, then the oldest.
-    queue: BTreeSet<(u8, u64, NodeId)>,
+    queue: BTreeSet<(u8, u64, About)>,
     pushed: u64,
     last_round: Option<Time>,
     next_round: Option<Time>,
@@ -53,37 +61,53 @@ impl Gossip {
 
     /// Passes on that a record exists; the record itself, if it is small enough.
     pub(crate) fn push(&mut self, now: Time, entry: Entry, encoded: &[u8]) {
-        self.remove(entry.id);
         // Every hint makes all others fetch a large record: of quick changes, most versions are left out.
         let (news, gap) = if encoded.len() <= NEWS_BYTES_MAX {
             (News::Record(encoded).encode(), ROUND_GAP)
         } else {
             (News::Hint(entry).encode(), self.period)
         };
+        self.insert(now, About::Record(entry.id), news, gap);
+    }
+
+    /// Passes on who suspects a member.
+    pub(crate) fn push_doubt(&mut self, now: Time, doubt: &Doubt) {
+        let news = News::Doubt(doubt.clone()).encode();
+        self.insert(now, About::Doubt(doubt.id), news, ROUND_GAP);
+    }
+
+    /// Takes the place of what is on its way about the same, and goes out `gap` after the last round at the earliest.
+    fn insert(&mut self, now: Time, about: About, news: Bytes, gap: Duration) {
+        self.take_out(about);
         self.pushed += 1;
         let rumour = Rumour {
             news,
             sent: 0,
             order: self.pushed,
         };
-        self.queue.insert((0, rumour.order, entry.id));
-        self.rumours.insert(entry.id, rumour);
+        self.queue.insert((0, rumour.order, about));
+        self.rumours.insert(about, rumour);
         let soonest = self.last_round.map_or(now, |last| now.max(last + gap));
         self.next_round = Some(self.next_round.map_or(soonest, |next| next.min(soonest)));
     }
 
     /// Stops what is on its way about this node.
     pub(crate) fn remove(&mut self, id: NodeId) {
-        if let Some(rumour) = self.rumours.remove(&id) {
-            self.queue.remove(&(rumour.sent, rumour.order, id));
+        self.take_out(About::Record(id));
+        self.take_out(About::Doubt(id));
+    }
+
+    fn take_out(&mut self, about: About) {
+        if let Some(rumour) = self.rumours.remove(&about) {
+            self.queue.remove(&(rumour.sent, rumour.order, about));
         }
     }
 
     /// Fills the rest of a packet to a live member; what was sent often enough is dropped.
     pub(crate) fn fill(&mut self, packet: &mut PacketBuilder, transmissions: u8) {
         let tries: Vec<_> = self.queue.iter().take(TRIES_MAX).copied().collect();
-        for key @ (sent, order, id) in tries {
-            let Some(rumour) = self.rumours.get_mut(&id) else {
+        for key @ (sent, order, about) in tries {
+            let Some(rumour) = self.rumours.get_mut(&about) else {
                 continue;
             };
             if !packet.add(&rumour.news) {
@@ -92,9 +116,9 @@ impl Gossip {
             self.queue.remove(&key);
             rumour.sent = sent.saturating_add(1);
             if rumour.sent >= transmissions {
-                self.rumours.remove(&id);
+                self.rumours.remove(&about);
             } else {
-                self.queue.insert((rumour.sent, order, id));
+                self.queue.insert((rumour.sent, order, about));
             }
         }
     }

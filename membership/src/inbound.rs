@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use foca::{Member as SwimMember, Message, State};
 
-use crate::codec::{Parsed, packet, parse};
+use crate::codec::{Parsed, packet, parse, restore, shorten};
 use crate::frame::{Frame, Gone, PULL_MAX};
 use crate::life::Life;
 use crate::membership::{Membership, Phase};
@@ -39,6 +39,10 @@ impl Membership {
         };
         self.peers
             .connect(identity, stranger.then_some(self.now + patience));
+        if self.swim.suspects(id) {
+            // It is told so as soon as it can hear it.
+            self.next_watch = self.now;
+        }
         let bytes = self.own_frame();
         self.outputs.push_back(Output::Frame { to: id, bytes });
         if self.greeted < GREETED_MAX {
@@ -59,6 +63,13 @@ impl Membership {
             match news {
                 News::Record(encoded) => self.on_record(from, encoded, true),
                 News::Hint(entry) => self.on_hint(from, entry, true),
+                News::Doubt(doubt) => {
+                    if let Some(news) = self.swim.on_doubt(self.now, doubt) {
+                        self.spread_doubt(&news);
+                    }
+                    self.settle();
+                }
+                News::Asked(number) => self.swim.on_asked(number),
             }
         }
     }
@@ -94,11 +105,14 @@ impl Membership {
 
     /// SWIM's part of a packet, which is looked at before `foca` gets it.
     fn on_swim(&mut self, from: NodeId, side: Side, bytes: &[u8]) {
-        let Some(mut parsed) = parse(bytes) else {
+        let Some(packet) = restore(from, self.swim.life(), bytes) else {
+            return;
+        };
+        let Some(mut parsed) = parse(&packet) else {
             return;
         };
         let src = parsed.header.src;
-        if src.id() != from || self.meets_later_self(&parsed) || self.is_full_for(&parsed) {
+        if self.meets_later_self(&parsed) || self.is_full_for(&parsed) {
             return;
         }
         let known = self.live_epoch(from).max(self.tombs.epoch(from));
@@ -113,14 +127,42 @@ impl Membership {
             return;
         }
         let bytes = parsed.keep(|update| self.is_news(update));
-        let is_suspect = |update: &SwimMember<Life>| update.state() == State::Suspect;
-        let suspects = parsed.updates.iter().any(is_suspect);
-        self.swim.on_packet(self.now, &bytes, suspects);
-        if let Message::Ack(number) = parsed.header.message
-            && parsed.header.dst == self.swim.life()
-            && self.tombs.epoch(from).is_none()
-        {
-            self.swim.on_ack(self.now, src, number);
+        self.notice_suspicions(&parsed);
+        self.swim.on_packet(self.now, &bytes);
+        if parsed.header.dst == self.swim.life() && self.tombs.epoch(from).is_none() {
+            self.on_probe_message(src, &parsed.header.message);
+        }
+    }
+
+    /// Whom the packet names as suspects.
+    fn notice_suspicions(&mut self, parsed: &Parsed<'_>) {
+        let own = self.swim.life();
+        let suspects = parsed.updates.iter();
+        for update in suspects.filter(|update| update.state() == State::Suspect) {
+            if *update.id() == own {
+                self.swim.on_accused(update.incarnation());
+            } else {
+                self.swim.set_doubt(true);
+            }
+        }
+    }
+
+    /// What a message of a probe says beside what `foca` makes of it.
+    fn on_probe_message(&mut self, src: Life, message: &Message<Life>) {
+        match message {
+            Message::Ack(number) => self.swim.on_ack(self.now, src, *number),
+            Message::ForwardedAck {
+                origin,
+                probe_number,
+            } => self.swim.on_forwarded_ack(*origin, *probe_number),
+            Message::PingReq { probe_number, .. } => {
+                let mut packet = PacketBuilder::new(self.registry.side(), &[]);
+                packet.add(&News::Asked(*probe_number).encode());
+                let bytes = packet.finish();
+                self.outputs
+                    .push_back(Output::Datagram { to: src.0, bytes });
+            }
+            _ => {}
         }
     }
 
@@ -391,7 +433,7 @@ impl Membership {
     }
 
     pub(crate) fn send_swim(&mut self, to: Life, swim: &[u8]) {
-        let bytes = PacketBuilder::new(self.registry.side(), swim).finish();
+        let bytes = PacketBuilder::new(self.registry.side(), &shorten(swim)).finish();
         self.outputs.push_back(Output::Datagram { to: to.0, bytes });
     }
 }
@@ -435,7 +477,7 @@ mod tests {
             foca::Codec::encode_member(&mut crate::codec::PacketCodec, &update, &mut swim)
                 .expect("a vector has room");
         }
-        PacketBuilder::new(Side { live: 2, low: 0 }, &swim).finish()
+        PacketBuilder::new(Side { live: 2, low: 0 }, &shorten(&swim)).finish()
     }
 
     fn drain(membership: &mut Membership) {
@@ -502,7 +544,9 @@ mod tests {
                 bytes: bytes.clone(),
             },
         );
-        assert_eq!(membership.swim.active(), 0);
+        // It counts as said by whoever the link is to.
+        assert_eq!(membership.swim.active(), 1);
+        assert_eq!(membership.live_epoch(identity(3).id), None);
         membership.handle(
             Time::ZERO,
             Input::Datagram {
@@ -510,7 +554,7 @@ mod tests {
                 bytes,
             },
         );
-        assert_eq!(membership.swim.active(), 1);
+        assert_eq!(membership.swim.active(), 2);
         let bytes = Frame::Farewell(identity(3)).encode();
         membership.handle(
             Time::ZERO,
@@ -519,7 +563,7 @@ mod tests {
                 bytes: bytes.clone(),
             },
         );
-        assert_eq!(membership.swim.active(), 1);
+        assert_eq!(membership.swim.active(), 2);
         membership.handle(
             Time::ZERO,
             Input::Frame {
@@ -527,7 +571,7 @@ mod tests {
                 bytes,
             },
         );
-        assert_eq!(membership.swim.active(), 0);
+        assert_eq!(membership.swim.active(), 1);
     }
 
     #[test]

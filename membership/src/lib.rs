@@ -10,22 +10,29 @@
 mod antientropy;
 mod api;
 mod blob;
+#[cfg(feature = "canaries")]
+pub mod canary;
+#[cfg(not(feature = "canaries"))]
+mod canary;
 mod codec;
 mod frame;
 #[cfg(test)]
 mod fuzz;
 mod gossip;
+mod health;
 mod id;
 mod inbound;
 mod life;
 mod membership;
 mod packet;
 mod peers;
+mod probe;
 mod random;
 mod record;
 mod registry;
 mod seeds;
 mod settle;
+mod suspicion;
 mod swim;
 mod tempo;
 mod time;

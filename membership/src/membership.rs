@@ -7,6 +7,7 @@ use std::time::Duration;
 use foca::{Member as SwimMember, Message, State};
 use rand::rngs::ChaCha8Rng;
 
+use crate::codec::shorten;
 use crate::frame::Frame;
 use crate::gossip::{Gossip, NEWS_BYTES_MAX};
 use crate::life::Life;
@@ -59,7 +60,7 @@ pub struct Membership {
     /// When those that are down are called, as long as there are any.
     next_reach: Time,
     /// When members are looked at for suspicion, if there is a doubt.
-    next_watch: Time,
+    pub(crate) next_watch: Time,
     /// The earliest of all deadlines.
     deadline: Option<Time>,
 }
@@ -124,7 +125,7 @@ impl Membership {
             Input::PeerDisconnected(id) => self.peers.disconnect(id),
             Input::Datagram { from, bytes } => self.on_datagram(from, &bytes),
             Input::Frame { from, bytes } => self.on_frame(from, &bytes),
-            Input::Timeout => self.swim.on_timeout(self.now),
+            Input::Timeout => self.swim.on_timeout(self.now, &self.peers),
         }
         self.finish();
         self.find_deadline();
@@ -228,7 +229,7 @@ impl Membership {
         for to in sample(&mut self.rng, members, FAREWELLS_MAX) {
             let down = SwimMember::new(own, LEFT, State::Down);
             let swim = crate::codec::packet(own, Life(to), Message::Gossip, Some(down));
-            let bytes = PacketBuilder::new(self.registry.side(), &swim).finish();
+            let bytes = PacketBuilder::new(self.registry.side(), &shorten(&swim)).finish();
             self.outputs.push_back(Output::Datagram { to, bytes });
         }
         self.phase = Phase::Over;
@@ -368,7 +369,7 @@ impl Membership {
     /// In plain SWIM one rumour has to reach the suspect and another one has to come back; with loss one of them sometimes does not.
     /// (The "buddy system" of Dadgar, Phillips, Currey: "Lifeguard: Local Health Awareness for More Accurate Failure Detection", 2017, section IV-C.)
     fn challenge(&mut self) {
-        for suspect in self.swim.accused() {
+        for suspect in self.swim.take_stock() {
             let to = *suspect.id();
             // The answer counts by its incarnation; no probe is waiting for this number.
             let ping = Message::Ping(0);
@@ -393,10 +394,9 @@ impl Membership {
         for life in self.tombs.take_expired(self.now) {
             self.swim.forget(self.now, life);
         }
-        for life in self
-            .tombs
-            .take_calls(self.now, self.tempo.reach_period, &mut self.rng)
-        {
+        let period = self.tempo.reach_period;
+        let live = self.registry.len() + 1;
+        for life in self.tombs.take_calls(self.now, period, live, &mut self.rng) {
             self.swim.announce(self.now, life);
         }
     }

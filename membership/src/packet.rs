@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::NodeId;
 use crate::registry::Entry;
+use crate::suspicion::Doubt;
 use crate::tempo::DATAGRAM_BYTES_MAX;
 
 /// What a datagram has beside SWIM's packet and the news.
 pub(crate) const ENVELOPE_BYTES: usize = 13;
-const KIND: u8 = 1;
+const KIND: u8 = 2;
 
 /// A part of the mesh, as one of its nodes sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,10 @@ pub(crate) enum News<'a> {
     Record(#[serde(serialize_with = "crate::blob::one")] &'a [u8]),
     /// A record that is too large for a datagram is pulled from whoever hints at it.
     Hint(Entry),
+    /// Who suspects a member by its own probes.
+    Doubt(Doubt),
+    /// The sender was asked to probe a member for the receiver, in the probe with this number.
+    Asked(u8),
 }
 
 impl News<'_> {

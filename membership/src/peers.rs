@@ -23,12 +23,15 @@ pub(crate) struct Peers {
     peers: BTreeMap<NodeId, Identity>,
     /// Empty as long as every connected peer is a member.
     hails: BTreeMap<NodeId, Hail>,
+    /// Members to which there has not been a link yet, and until when that says nothing about them.
+    unmet: BTreeMap<NodeId, Time>,
 }
 
 impl Peers {
     /// A link to a peer is up; if that is no member, it is hailed from `hail_at` on.
     pub(crate) fn connect(&mut self, identity: Identity, hail_at: Option<Time>) {
         self.peers.insert(identity.id, identity);
+        self.unmet.remove(&identity.id);
         if let Some(next) = hail_at {
             let pause = HAIL_PAUSE_MIN;
             self.hails.insert(identity.id, Hail { next, pause });
@@ -38,6 +41,19 @@ impl Peers {
     pub(crate) fn disconnect(&mut self, id: NodeId) {
         self.peers.remove(&id);
         self.hails.remove(&id);
+    }
+
+    /// A node became a member: until then, it is no failure that there is no link to it.
+    pub(crate) fn expect(&mut self, now: Time, id: NodeId, until: Time) {
+        self.unmet.retain(|_, until| now < *until);
+        if !self.is_connected(id) {
+            self.unmet.insert(id, until);
+        }
+    }
+
+    /// Whether there has been no link to this member yet, and no time for one.
+    pub(crate) fn is_new(&self, id: NodeId, now: Time) -> bool {
+        self.unmet.get(&id).is_some_and(|until| now < *until)
     }
 
     pub(crate) fn is_connected(&self, id: NodeId) -> bool {
@@ -83,5 +99,33 @@ impl Peers {
             hail.pause = HAIL_PAUSE_MAX.min(hail.pause * 2);
         }
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Epoch;
+
+    #[test]
+    fn a_member_is_new_until_there_is_a_link_or_there_was_time_for_one() {
+        let identity = |number: u8| Identity {
+            id: NodeId::from_bytes([number; 32]),
+            epoch: Epoch(1),
+            addr: ([10, 0, 0, number], 7400).into(),
+        };
+        let [one, two] = [identity(1), identity(2)].map(|identity| identity.id);
+        let (mut peers, now, until) = (Peers::default(), Time::ZERO, Time::from_millis(3_000));
+        peers.expect(now, one, until);
+        peers.expect(now, two, until);
+        assert!(peers.is_new(one, now) && peers.is_new(two, now));
+        peers.connect(identity(1), None);
+        peers.disconnect(one);
+        assert!(!peers.is_new(one, now), "there was a link");
+        assert!(!peers.is_new(two, until), "there was time");
+        peers.connect(identity(1), None);
+        peers.expect(until, one, until + HAIL_PAUSE_MIN);
+        assert!(!peers.is_new(one, until), "there is a link");
+        assert_eq!(peers.unmet.len(), 0, "what is over is forgotten");
     }
 }

@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use foca::Member as SwimMember;
 
+use crate::codec::shorten;
 use crate::life::Life;
 use crate::membership::{Membership, Phase};
 use crate::packet::PacketBuilder;
 use crate::registry::{Entry, Stamp};
+use crate::suspicion::Doubt;
 use crate::swim::{LEFT, is_active};
 use crate::tempo::transmissions;
 use crate::{Event, Identity, NodeId, Output};
@@ -20,6 +22,9 @@ impl Membership {
             };
             if self.phase == Phase::Over {
                 return;
+            }
+            for doubt in effects.doubts {
+                self.spread_doubt(&doubt);
             }
             for life in effects.downs {
                 self.bury(life);
@@ -74,6 +79,8 @@ impl Membership {
                     epoch: life.epoch(),
                     version: 1,
                 };
+                let until = self.now + self.tempo.probe_period * MEETING_PROBES;
+                self.peers.expect(self.now, life.id(), until);
                 self.wants.add_vital(
                     self.now,
                     Entry {
@@ -106,6 +113,11 @@ impl Membership {
         }
     }
 
+    /// Tells others of a suspicion that is confirmed by one more node.
+    pub(crate) fn spread_doubt(&mut self, doubt: &Doubt) {
+        self.gossip.push_doubt(self.now, doubt);
+    }
+
     /// This node goes on in a new life, with the record it had.
     fn renew(&mut self, life: Life) {
         let mut record = self.registry.own().clone();
@@ -132,7 +144,7 @@ impl Membership {
         if to.id() == self.swim.life().id() {
             return;
         }
-        let mut packet = PacketBuilder::new(self.registry.side(), swim);
+        let mut packet = PacketBuilder::new(self.registry.side(), &shorten(swim));
         if self.registry.member(to.id()).is_some() {
             let limit = transmissions(self.registry.len() + 1);
             self.gossip.fill(&mut packet, limit);
@@ -155,3 +167,6 @@ impl Membership {
             .unwrap_or(life.0)
     }
 }
+
+/// For so many periods of a probe, a member to which there has been no link yet cannot fail one.
+const MEETING_PROBES: u32 = 3;

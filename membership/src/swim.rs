@@ -4,17 +4,24 @@
 //! All of that is collected in [`Effects`], so that nothing happens while `foca` runs.
 //! No error of `foca` stops anything: it means that one packet or one step of a probe was lost, which SWIM survives.
 
+mod accusations;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use foca::{
-    Error, Foca, Member, NoCustomBroadcast, Notification, ProbeNumber, Runtime, State, Timer,
+    Error, Foca, Incarnation, Member, Message, NoCustomBroadcast, Notification, ProbeNumber,
+    Runtime, State, Timer,
 };
 use rand::rngs::ChaCha8Rng;
 
-use crate::codec::{PacketCodec, ping_number};
+use crate::codec::{PacketCodec, packet, ping_number};
+use crate::health::Health;
 use crate::life::Life;
+use crate::peers::Peers;
+use crate::probe::Probe;
+use crate::suspicion::{Doubt, Suspicions};
 use crate::tempo::Tempo;
 use crate::{Identity, NodeId, Time};
 
@@ -34,6 +41,8 @@ pub(crate) struct Effects {
     pub(crate) touched: BTreeSet<NodeId>,
     /// The own new life, if the old one was declared down.
     pub(crate) renewed: Option<Life>,
+    /// Suspicions of this node's own, which others are to hear of.
+    pub(crate) doubts: Vec<Doubt>,
     /// Whether the last active member was lost.
     pub(crate) idle: bool,
     timers: Vec<(Duration, Timer<Life>)>,
@@ -46,6 +55,7 @@ impl Effects {
             && self.downs.is_empty()
             && self.touched.is_empty()
             && self.renewed.is_none()
+            && self.doubts.is_empty()
             && !self.idle
     }
 }
@@ -89,8 +99,12 @@ pub(crate) struct Swim {
     /// The timer token that `foca` accepts; timers with another one are dead.
     token: foca::TimerToken,
     effects: Effects,
-    /// Whom the last probe went to, and its number.
-    probing: Option<(Life, ProbeNumber)>,
+    health: Health,
+    suspicions: Suspicions,
+    /// The last probe.
+    probing: Option<Probe>,
+    /// The least incarnation in which an accusation of this node would be news.
+    unrefuted: Incarnation,
     /// The next round of gossip and when it is due, as long as there is nothing to tell.
     resting: Option<(Time, Timer<Life>)>,
     transmissions: u8,
@@ -115,7 +129,10 @@ impl Swim {
             submitted: 0,
             token: 0,
             effects: Effects::default(),
+            health: Health::default(),
+            suspicions: Suspicions::default(),
             probing: None,
+            unrefuted: 0,
             resting: None,
             doubt: false,
         }
@@ -133,7 +150,8 @@ impl Swim {
 
     /// The next deadline.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.timers.first_key_value().map(|((at, _), _)| *at)
+        let timer = self.timers.first_key_value().map(|((at, _), _)| *at);
+        timer.into_iter().chain(self.suspicions.deadline()).min()
     }
 
     /// What is to be done since the last call, if there is anything.
@@ -141,9 +159,8 @@ impl Swim {
         (!self.effects.is_empty()).then(|| std::mem::take(&mut self.effects))
     }
 
-    /// Takes in a packet that was parsed before; says whether it names suspects.
-    pub(crate) fn on_packet(&mut self, now: Time, bytes: &[u8], suspects: bool) {
-        self.doubt |= suspects;
+    /// Takes in a packet that was parsed before.
+    pub(crate) fn on_packet(&mut self, now: Time, bytes: &[u8]) {
         self.attempt(now, |foca, effects| foca.handle_data(bytes, effects));
     }
 
@@ -170,6 +187,7 @@ impl Swim {
     pub(crate) fn change_life(&mut self, now: Time, life: Life) {
         self.attempt(now, |foca, effects| foca.change_identity(life, effects));
         self.effects.renewed = Some(life);
+        self.unrefuted = 0;
     }
 
     /// Takes up probing after the life changed, which `foca` puts off until a packet arrives.
@@ -194,38 +212,6 @@ impl Swim {
         self.states().find(|member| member.id().id() == id)
     }
 
-    /// Suspects a member on someone else's word, as if a probe of it had failed.
-    pub(crate) fn accuse(&mut self, now: Time, life: Life, incarnation: foca::Incarnation) {
-        let accused = self.timers.values().any(|timer| {
-            matches!(timer, Timer::ChangeSuspectToDown { member_id, incarnation: at, .. }
-                if *member_id == life && *at == incarnation)
-        });
-        if !accused {
-            self.apply(now, [Member::new(life, incarnation, State::Suspect)]);
-            let token = self.token;
-            let timer = Timer::ChangeSuspectToDown {
-                member_id: life,
-                incarnation,
-                token,
-            };
-            let suspicion = self.tempo.foca(self.active() + 1).suspect_to_down_after;
-            self.submit(now + suspicion, timer);
-            self.doubt = true;
-        }
-    }
-
-    /// Those whom this node suspects and will declare down, unless they answer.
-    pub(crate) fn accused(&self) -> Vec<Member<Life>> {
-        let accused = self.timers.values().filter_map(|timer| match timer {
-            Timer::ChangeSuspectToDown { member_id, .. } => self.state(member_id.id()),
-            _ => None,
-        });
-        accused
-            .filter(|member| member.state() == State::Suspect)
-            .cloned()
-            .collect()
-    }
-
     /// Says whether there is a doubt from here on.
     pub(crate) fn set_doubt(&mut self, doubt: bool) {
         self.doubt = doubt;
@@ -236,28 +222,62 @@ impl Swim {
         self.doubt
     }
 
-    /// Runs what is due.
+    /// Runs what is due, given to whom there are links.
     ///
     /// What is periodic is scheduled anew after `now`, so however late the call comes, every periodic timer runs once.
-    pub(crate) fn on_timeout(&mut self, now: Time) {
-        while let Some(entry) = self.timers.first_entry()
-            && entry.key().0 <= now
-        {
-            let timer = entry.remove();
-            if self.is_refuted(&timer) {
-                continue;
+    pub(crate) fn on_timeout(&mut self, now: Time, peers: &Peers) {
+        while let Some(timer) = self.take_due(now) {
+            match timer {
+                Timer::ProbeRandomMember(_) => self.probe(now, timer, peers),
+                Timer::SendIndirectProbe { .. } => {
+                    let sends = self.effects.sends.len();
+                    self.attempt(now, |foca, effects| foca.handle_timer(timer, effects));
+                    let asked = self.effects.sends.iter().skip(sends);
+                    let helpers = asked.filter(|(to, _)| peers.is_connected(to.id())).count();
+                    if let Some(probe) = &mut self.probing {
+                        probe.ask(helpers);
+                    }
+                }
+                timer if self.is_refuted(&timer) => {}
+                timer => self.attempt(now, |foca, effects| foca.handle_timer(timer, effects)),
             }
-            let probe = matches!(timer, Timer::ProbeRandomMember(_));
-            let again = probe.then(|| timer.clone());
-            let sends = self.effects.sends.len();
-            let result = self.run(now, |foca, effects| foca.handle_timer(timer, effects));
-            if let (Some(timer), Err(error)) = (again, result) {
-                self.keep_probing(now, timer, &error);
-            }
-            if probe {
-                let ping = self.effects.sends.get(sends);
-                self.probing = ping.and_then(|(to, bytes)| Some((*to, ping_number(bytes)?)));
-            }
+        }
+    }
+
+    /// A timer that is due, or a suspicion that is over.
+    fn take_due(&mut self, now: Time) -> Option<Timer<Life>> {
+        let timer = self.timers.first_entry();
+        match timer.filter(|entry| entry.key().0 <= now) {
+            Some(entry) => Some(entry.remove()),
+            None => self.suspicions.take_due(now),
+        }
+    }
+
+    /// Ends one probe and begins the next one.
+    fn probe(&mut self, now: Time, timer: Timer<Life>, peers: &Peers) {
+        if let Some(probe) = self.probing.take() {
+            self.judge(now, probe, peers);
+        }
+        let again = timer.clone();
+        let sends = self.effects.sends.len();
+        let result = self.run(now, |foca, effects| foca.handle_timer(timer, effects));
+        if let Err(error) = result {
+            self.keep_probing(now, again, &error);
+        }
+        let ping = self.effects.sends.get(sends);
+        self.probing = ping.and_then(|(to, bytes)| Some(Probe::new(*to, ping_number(bytes)?)));
+    }
+
+    /// What a probe that is over says about this node itself, and whether it says anything about the other one.
+    fn judge(&mut self, now: Time, probe: Probe, peers: &Peers) {
+        if probe.is_answered() {
+            self.health.improve();
+        } else if peers.is_new(probe.life.id(), now) {
+            // `foca` counts it as answered, and so as no failure.
+            let ack = packet(probe.life, self.life(), Message::Ack(probe.number), None);
+            self.attempt(now, |foca, effects| foca.handle_data(&ack, effects));
+        } else if probe.is_own_fault() {
+            self.health.worsen();
         }
     }
 
@@ -265,9 +285,14 @@ impl Swim {
     ///
     /// If that was the last probe, nobody else is to be asked about it, and no timer is needed for that.
     pub(crate) fn on_ack(&mut self, now: Time, from: Life, number: ProbeNumber) {
-        if self.probing != Some((from, number)) {
+        let Some(probe) = self
+            .probing
+            .as_mut()
+            .filter(|probe| probe.is_of(from.id(), number))
+        else {
             return;
-        }
+        };
+        probe.answer();
         let asks = |timer: &Timer<Life>| matches!(timer, Timer::SendIndirectProbe { probed_id, .. } if *probed_id == from);
         let waiting = self.timers.iter().find(|(_, timer)| asks(timer));
         if let Some(&key) = waiting.map(|(key, _)| key)
@@ -277,20 +302,19 @@ impl Swim {
         }
     }
 
-    /// Whether this timer would end a suspicion that was refuted in time.
-    ///
-    /// `foca` leaves such a member alive, but tells it that it is down all the same, and it would go on in another life for nothing.
-    fn is_refuted(&self, timer: &Timer<Life>) -> bool {
-        let Timer::ChangeSuspectToDown {
-            member_id,
-            incarnation,
-            ..
-        } = timer
-        else {
-            return false;
-        };
-        let suspect = Member::new(*member_id, *incarnation, State::Suspect);
-        self.states().all(|state| *state != suspect)
+    /// A helper has passed on a member's answer.
+    pub(crate) fn on_forwarded_ack(&mut self, about: Life, number: ProbeNumber) {
+        let probe = self.probing.as_mut();
+        if let Some(probe) = probe.filter(|probe| probe.is_of(about.id(), number)) {
+            probe.answer();
+        }
+    }
+
+    /// A helper says that it was asked.
+    pub(crate) fn on_asked(&mut self, number: ProbeNumber) {
+        if let Some(probe) = &mut self.probing {
+            probe.on_asked(number);
+        }
     }
 
     /// Shifts all timers by the time for which this process did not run.
@@ -301,6 +325,8 @@ impl Swim {
             return;
         };
         if late > self.tempo.probe_rtt {
+            self.health.worsen();
+            self.suspicions.put_off(late);
             let timers = std::mem::take(&mut self.timers);
             self.timers = timers
                 .into_iter()
@@ -354,10 +380,18 @@ impl Swim {
                     self.resting = Some((at, timer));
                     continue;
                 }
-                // A probe has failed.
-                Timer::ChangeSuspectToDown { .. } => self.doubt = true,
+                Timer::ChangeSuspectToDown { .. } => {
+                    self.on_probe_failed(now, timer);
+                    continue;
+                }
                 _ => {}
             }
+            let at = match timer {
+                Timer::ProbeRandomMember(_) | Timer::SendIndirectProbe { .. } => {
+                    now + self.health.stretch(after)
+                }
+                _ => at,
+            };
             self.submit(at, timer);
         }
         // Its room is used again.
@@ -390,6 +424,8 @@ impl Swim {
             self.token = token;
             self.timers
                 .retain(|_, timer| token_of(timer) == Some(token));
+            // Their timers are dead.
+            self.suspicions.clear_own();
             self.resting = None;
         }
     }
@@ -433,12 +469,12 @@ mod tests {
     fn who_refutes_every_suspicion_is_never_told_that_it_is_down() {
         let tempo = Tempo::of(Profile::Local);
         let mut swim = Swim::new(life(1).0, tempo, ChaCha8Rng::seed_from_u64(1));
-        let (mut now, end) = (Time::ZERO, Time::from_millis(20_000));
+        let (mut now, end) = (Time::ZERO, Time::from_millis(60_000));
         swim.apply(now, [Member::alive(life(2))]);
         let mut suspicions = 0;
         while now < end {
             now = swim.deadline().expect("it probes");
-            swim.on_timeout(now);
+            swim.on_timeout(now, &Peers::default());
             let effects = swim.take_effects().unwrap_or_default();
             for (to, bytes) in effects.sends {
                 let message = parse(&bytes).expect("well-formed").header.message;

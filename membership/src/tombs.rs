@@ -98,12 +98,15 @@ impl Tombs {
     /// Those to call at this moment: first who has waited longest.
     ///
     /// The longer a life has been down, the rarer it is called: every tenth part of that time.
+    /// The `live` nodes of this side all call it, so a few of them, or one alone, call more often than many: some call goes out every `period` whatever the size.
     pub(crate) fn take_calls(
         &mut self,
         now: Time,
         period: Duration,
+        live: usize,
         rng: &mut impl Rng,
     ) -> Vec<Identity> {
+        let shared = period * u32::try_from(live).unwrap_or(u32::MAX);
         let mut due: Vec<&mut Tomb> = self
             .tombs
             .values_mut()
@@ -113,7 +116,7 @@ impl Tombs {
         due.truncate(CALLS_MAX);
         due.into_iter()
             .map(|tomb| {
-                let pause = period.max(now.since(tomb.since) / 10);
+                let pause = period.max(shared.min(now.since(tomb.since) / 10));
                 tomb.next_call = now + jitter(rng, pause);
                 tomb.life
             })
@@ -174,7 +177,7 @@ mod tests {
         let mut calls = Vec::new();
         for second in 0..3_600 {
             let now = Time::from_millis(second * 1_000);
-            for called in tombs.take_calls(now, period, &mut rng) {
+            for called in tombs.take_calls(now, period, 1_000, &mut rng) {
                 assert_eq!(called, life(1, 1), "who left is not called");
                 calls.push(second);
             }
@@ -184,6 +187,17 @@ mod tests {
         assert!((1..=4).contains(&within(1_000, 1_200)), "{calls:?}");
         assert_eq!(tombs.take_expired(Time::ZERO + TOMBSTONE_TIME).len(), 2);
         assert!(tombs.is_empty());
+    }
+
+    #[test]
+    fn who_is_alone_goes_on_calling() {
+        let (mut tombs, mut rng) = (Tombs::default(), fork(1, 1));
+        tombs.bury(Time::ZERO, life(1, 1), false);
+        for second in (0..3_000).step_by(5) {
+            let now = Time::from_millis(second * 1_000);
+            let called = tombs.take_calls(now, Duration::from_secs(4), 1, &mut rng);
+            assert_eq!(called, [life(1, 1)], "after {second} s");
+        }
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use rolecast_membership::{Event, Liveness, Profile, RoleName};
+use rolecast_membership::{
+    Config, Epoch, Event, Identity, Input, Liveness, Membership, Output, Profile, Record, RoleName,
+    Time,
+};
 
 use crate::net::{Net, Setup, id};
 
@@ -146,4 +149,46 @@ fn loss_alone_kills_nobody() {
             );
         }
     }
+}
+
+/// Whoever hears of a member before there was time for a link to it does not accuse it.
+#[test]
+fn a_member_without_a_link_yet_is_given_time_for_one() {
+    let record = |index: u8| {
+        Record::new(Identity {
+            id: id(index.into()),
+            epoch: Epoch(1),
+            addr: ([10, 0, 0, index], 7400).into(),
+        })
+    };
+    let node = |index: u8| {
+        let config = Config {
+            record: record(index),
+            seeds: Vec::new(),
+            profile: Profile::Lan,
+        };
+        Membership::new(config, 1, Time::ZERO)
+    };
+    let (mut one, mut other) = (node(1), node(2));
+    // The other one introduces itself to a third, which passes that on.
+    other.handle(Time::ZERO, Input::PeerConnected(record(3).identity));
+    while let Some(output) = other.poll_output() {
+        if let Output::Frame { bytes, .. } = output {
+            let from = id(3);
+            one.handle(Time::ZERO, Input::Frame { from, bytes });
+        }
+    }
+    assert!(one.member(id(2)).is_some());
+    let mut suspected = None;
+    while let Some(now) = one.poll_timeout().filter(|_| suspected.is_none()) {
+        one.handle(now, Input::Timeout);
+        while let Some(output) = one.poll_output() {
+            if matches!(output, Output::Event(Event::Suspected(who)) if who == id(2)) {
+                suspected = Some(now);
+            }
+        }
+    }
+    let suspected = suspected.expect("nobody waits for ever");
+    let range = Time::from_millis(2_500)..Time::from_millis(6_000);
+    assert!(range.contains(&suspected), "{suspected}");
 }

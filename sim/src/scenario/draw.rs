@@ -134,7 +134,7 @@ fn draw_core(stream: &mut Stream, nodes: Slot) -> Vec<Slot> {
 
 fn bound_us(profile: Profile) -> u64 {
     match profile {
-        Profile::Local => 60_000_000,
+        Profile::Local | Profile::Fast => 60_000_000,
         Profile::Lan | Profile::Wan => 120_000_000,
     }
 }

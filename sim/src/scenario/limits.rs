@@ -13,6 +13,7 @@ pub(super) enum ProfileData {
     Local,
     Lan,
     Wan,
+    Fast,
 }
 
 /// How [`Limits`] are written; what a line does not name has its usual value.
@@ -40,6 +41,7 @@ impl ProfileData {
             Profile::Local => ProfileData::Local,
             Profile::Lan => ProfileData::Lan,
             Profile::Wan => ProfileData::Wan,
+            Profile::Fast => ProfileData::Fast,
         };
         Serialize::serialize(&data, serializer)
     }
@@ -52,6 +54,7 @@ impl ProfileData {
                 ProfileData::Local => Profile::Local,
                 ProfileData::Lan => Profile::Lan,
                 ProfileData::Wan => Profile::Wan,
+                ProfileData::Fast => Profile::Fast,
             },
         )
     }

@@ -9,39 +9,14 @@ use rolecast_membership::{
 
 use super::detector::{Act, Detector, Heard, Place};
 
-/// A node of this project's membership.
-pub struct Own {
+/// A node of this project's membership, with the profile `Fast` or with `Lan`.
+pub struct Own<const FAST: bool = false> {
     membership: Membership,
     /// Takes turns, so that every change is one.
     holds: bool,
 }
 
-impl Own {
-    /// Says what an event means to a swarm.
-    fn tell(event: Event) -> Option<Act> {
-        let alive = |record: &Record| Act::Alive {
-            who: place_of(record.identity.id),
-            life: record.identity.epoch.0,
-        };
-        Some(match event {
-            Event::Joined(record) => alive(&record),
-            Event::Replaced { after, .. } => alive(&after),
-            Event::Updated { after, .. } => Act::Role {
-                who: place_of(after.identity.id),
-                version: after.version,
-            },
-            Event::Left(who) | Event::Down(who) => Act::Down {
-                who: place_of(who.id),
-            },
-            Event::Renewed(identity) => Act::Renewed {
-                life: identity.epoch.0,
-            },
-            Event::Suspected(_) | Event::AliveAgain(_) | Event::Superseded(_) => return None,
-        })
-    }
-}
-
-impl Detector for Own {
+impl<const FAST: bool> Detector for Own<FAST> {
     const LINKED: bool = true;
     const TIMERS_FIRST: bool = false;
 
@@ -49,7 +24,7 @@ impl Detector for Own {
         let config = Config {
             record: Record::new(identity(place, 1)),
             seeds: Vec::new(),
-            profile: Profile::Lan,
+            profile: if FAST { Profile::Fast } else { Profile::Lan },
         };
         Own {
             membership: Membership::new(config, seed, now),
@@ -90,7 +65,7 @@ impl Detector for Own {
                     bytes,
                 },
                 Output::DialSeed { addr } => Act::Dial { to: place_at(addr) },
-                Output::Event(event) => match Own::tell(event) {
+                Output::Event(event) => match tell(event) {
                     Some(act) => act,
                     None => continue,
                 },
@@ -153,4 +128,27 @@ fn place_at(addr: SocketAddr) -> Place {
         }
         std::net::IpAddr::V6(_) => unreachable!("all addresses here are of version 4"),
     }
+}
+
+/// Says what an event means to a swarm.
+fn tell(event: Event) -> Option<Act> {
+    let alive = |record: &Record| Act::Alive {
+        who: place_of(record.identity.id),
+        life: record.identity.epoch.0,
+    };
+    Some(match event {
+        Event::Joined(record) => alive(&record),
+        Event::Replaced { after, .. } => alive(&after),
+        Event::Updated { after, .. } => Act::Role {
+            who: place_of(after.identity.id),
+            version: after.version,
+        },
+        Event::Left(who) | Event::Down(who) => Act::Down {
+            who: place_of(who.id),
+        },
+        Event::Renewed(identity) => Act::Renewed {
+            life: identity.epoch.0,
+        },
+        Event::Suspected(_) | Event::AliveAgain(_) | Event::Superseded(_) => return None,
+    })
 }

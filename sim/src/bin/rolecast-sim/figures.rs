@@ -32,7 +32,7 @@ pub(crate) struct ReportArgs {
     /// Of `membership`: measure small meshes only, in a few seconds.
     #[arg(long)]
     short: bool,
-    /// Of `membership`: print the tables whose name has this in it: crash, slow, role, idle, heal.
+    /// Of `membership`: print the tables whose name has this in it: crash, slow, role, idle, heal, fast.
     #[arg(long, value_name = "WORD")]
     only: Option<String>,
     /// Print one JSON object a line instead of a table.
@@ -237,7 +237,8 @@ pub(crate) fn report(args: &ReportArgs) -> io::Result<ExitCode> {
         Report::Idle => idle(&mut printer)?,
         Report::Guarantees => guarantees::print(&mut printer)?,
         Report::Membership => {
-            let extent = Extent { short: args.short };
+            let (short, seeds) = (args.short, args.seeds);
+            let extent = Extent { short, seeds };
             membership::print(&mut printer, extent, args.only.as_deref())?;
         }
     }

@@ -6,30 +6,36 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use rolecast_sim::swarm::{
-    Alarms, Detector, Grid, Own, PlainFoca as Foca, Slowness, Spread, crash_times, false_alarms,
-    healing, idle_bytes, role_changes,
+    Alarms, Detector, Grid, Own as Node, PlainFoca as Foca, Slowness, Spread, crash_times,
+    false_alarms, healing, idle_bytes, role_changes,
 };
 
 use crate::figures::{Figure, Goal, Printer};
 
 /// Plain `foca`, driven as its own example does.
 type PlainFoca = Foca<true>;
+/// This project's membership with its usual profile, and with the one for fast detection.
+type Own = Node<false>;
+type Fast = Node<true>;
 
 /// How much is measured.
 #[derive(Clone, Copy)]
 pub(crate) struct Extent {
     /// Small meshes and few trials, for a look.
     pub(crate) short: bool,
+    /// How many seeds each cell of Lifeguard's grid is drawn from, at most five.
+    pub(crate) seeds: u64,
 }
 
 /// Prints the tables whose names contain `only`.
 pub(crate) fn print(printer: &mut Printer, extent: Extent, only: Option<&str>) -> io::Result<()> {
-    let tables: [(&str, fn(&mut Printer, Extent) -> io::Result<()>); 5] = [
+    let tables: [(&str, fn(&mut Printer, Extent) -> io::Result<()>); 6] = [
         ("crash", crashes),
         ("slow", slow_nodes),
         ("role", roles),
         ("idle", idle),
         ("heal", heals),
+        ("fast", fast),
     ];
     for (name, table) in tables {
         if only.is_none_or(|only| name.contains(only)) {
@@ -111,7 +117,7 @@ fn slow_nodes(printer: &mut Printer, extent: Extent) -> io::Result<()> {
     let (size, slow, anomalies, seeds): (usize, &[usize], &[u64], u64) = if extent.short {
         (32, &[1, 8], &[16], 1)
     } else {
-        (128, &[1, 4, 8, 16, 32], &[8, 16, 33], 5)
+        (128, &[1, 4, 8, 16, 32], &[8, 16, 33], extent.seeds.min(5))
     };
     for (slowness, title) in [(Slowness::Deaf, "deaf"), (Slowness::Stopped, "stopped")] {
         let (mut own, mut plain) = (Alarms::default(), Alarms::default());
@@ -281,6 +287,43 @@ fn heal<D: Detector>(
         })?;
     }
     Ok(())
+}
+
+/// The profile for fast detection: how soon, how often wrong, and at what cost.
+fn fast(printer: &mut Printer, extent: Extent) -> io::Result<()> {
+    let meshes = if extent.short { 5 } else { 50 };
+    for size in [5, 32] {
+        let times = crash_times::<Fast>(size, meshes, 2);
+        let n = times.len() as u64;
+        let what = |what: &str| format!("fast, crash known to all, {what}, {size} nodes");
+        let median = Figure::new(what("median"), n, quantile(&times, 50), "s");
+        printer.print(&median.with(Goal::AtMost(2.0)))?;
+        printer.print(&Figure::new(what("longest"), n, quantile(&times, 100), "s"))?;
+    }
+    for (slowness, title) in [(Slowness::Deaf, "deaf"), (Slowness::Stopped, "stopped")] {
+        for anomaly in [1, 2, 8] {
+            let grid = Grid {
+                size: 32,
+                slow: 4,
+                slowness,
+                anomaly: Duration::from_secs(anomaly),
+                time: GRID_TIME,
+                seed: 1,
+            };
+            let alarms = false_alarms::<Fast>(grid);
+            let what = |what: &str| format!("fast, 4 of 32 {title} for {anomaly} s: {what}");
+            for (what, count) in [
+                (what("false alarms"), alarms.healthy),
+                (what("false alarms at healthy nodes"), alarms.among_healthy),
+                (what("slow ones held for down"), alarms.slow),
+            ] {
+                printer.print(&Figure::new(what, 1, count as f64, "times"))?;
+            }
+        }
+    }
+    let bytes = idle_bytes::<Fast>(32);
+    let what = "fast, idle, sent by each of 32 nodes";
+    printer.print(&Figure::new(what, 32, bytes, "bytes/s"))
 }
 
 /// So many of a hundred are at most this, in seconds.
