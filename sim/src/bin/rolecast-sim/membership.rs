@@ -27,9 +27,12 @@ pub(crate) struct Extent {
     pub(crate) seeds: u64,
 }
 
+/// Measures and prints one table.
+type Table = fn(&mut Printer, Extent) -> io::Result<()>;
+
 /// Prints the tables whose names contain `only`.
 pub(crate) fn print(printer: &mut Printer, extent: Extent, only: Option<&str>) -> io::Result<()> {
-    let tables: [(&str, fn(&mut Printer, Extent) -> io::Result<()>); 6] = [
+    let tables: [(&str, Table); 6] = [
         ("crash", crashes),
         ("slow", slow_nodes),
         ("role", roles),
