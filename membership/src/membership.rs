@@ -171,6 +171,19 @@ impl Membership {
     /// # Errors
     /// [`RecordError`] if the record would pass a limit; nothing has changed then.
     pub fn take_up(&mut self, now: Time, role: RoleName) -> Result<Tenure, RecordError> {
+        self.take_up_with(now, role, 0)
+    }
+
+    /// Takes up a role and asks its senders for so many messages that they sent before; if it is held already, gives the tenure it has.
+    ///
+    /// # Errors
+    /// [`RecordError`] if the record would pass a limit; nothing has changed then.
+    pub fn take_up_with(
+        &mut self,
+        now: Time,
+        role: RoleName,
+        replay: u32,
+    ) -> Result<Tenure, RecordError> {
         let own = self.registry.own();
         if let Some(tenure) = own.roles.get(&role) {
             return Ok(*tenure);
@@ -183,6 +196,9 @@ impl Membership {
         let mut record = own.clone();
         record.version += 1;
         let tenure = Tenure(record.version);
+        if replay > 0 {
+            record.replays.insert(role.clone(), replay);
+        }
         record.roles.insert(role, tenure);
         record.check()?;
         self.publish(now, record);
@@ -197,6 +213,7 @@ impl Membership {
         let mut record = self.registry.own().clone();
         record.version += 1;
         record.roles.remove(role);
+        record.replays.remove(role);
         self.publish(now, record);
         true
     }

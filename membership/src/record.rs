@@ -187,6 +187,8 @@ pub struct Record {
     pub labels: BTreeMap<String, String>,
     /// The roles it holds, each with the tenure of this holding.
     pub roles: BTreeMap<RoleName, Tenure>,
+    /// Of how many messages that were sent to a role before the node took it up it wants to be told, by each sender that keeps some; none, if the role is not named.
+    pub replays: BTreeMap<RoleName, u32>,
 }
 
 impl Record {
@@ -201,6 +203,7 @@ impl Record {
             service: Service::default(),
             labels: BTreeMap::new(),
             roles: BTreeMap::new(),
+            replays: BTreeMap::new(),
         }
     }
 
@@ -223,10 +226,9 @@ impl Record {
     }
 
     fn check_parts(&self) -> Result<(), RecordError> {
-        if self.roles.len() > ROLES_MAX {
-            return Err(RecordError::TooManyRoles {
-                roles: self.roles.len(),
-            });
+        let roles = self.roles.len().max(self.replays.len());
+        if roles > ROLES_MAX {
+            return Err(RecordError::TooManyRoles { roles });
         }
         if self.labels.len() > LABELS_MAX {
             return Err(RecordError::TooManyLabels {
@@ -331,9 +333,12 @@ mod tests {
     }
 
     fn record() -> impl Strategy<Value = Record> {
-        let name = proptest::string::string_regex("[a-z:*-]{1,12}").expect("a pattern");
-        let role = name.prop_map(|name| RoleName::new(&name).expect("a role's name"));
-        let roles = proptest::collection::btree_map(role, any::<u64>().prop_map(Tenure), 0..5);
+        let role = || {
+            let name = proptest::string::string_regex("[a-z:*-]{1,12}").expect("a pattern");
+            name.prop_map(|name| RoleName::new(&name).expect("a role's name"))
+        };
+        let roles = proptest::collection::btree_map(role(), any::<u64>().prop_map(Tenure), 0..5);
+        let replays = proptest::collection::btree_map(role(), any::<u32>(), 0..5);
         let labels = proptest::collection::btree_map(text(), text(), 0..5);
         let service = (text(), any::<u32>());
         let service = service.prop_map(|(name, instance)| Service { name, instance });
@@ -344,10 +349,10 @@ mod tests {
             text(),
             service,
             labels,
-            roles,
+            (roles, replays),
         );
         parts.prop_map(
-            |(identity, version, site, host, service, labels, roles)| Record {
+            |(identity, version, site, host, service, labels, (roles, replays))| Record {
                 identity,
                 version,
                 site,
@@ -355,6 +360,7 @@ mod tests {
                 service,
                 labels,
                 roles,
+                replays,
             },
         )
     }

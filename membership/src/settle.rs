@@ -123,6 +123,8 @@ impl Membership {
         let mut record = self.registry.own().clone();
         record.identity.epoch = life.epoch();
         record.version += 1;
+        // Its inboxes have begun long ago.
+        record.replays.clear();
         let identity = record.identity;
         let encoded = record.encode();
         self.registry.set_own(record, encoded);

@@ -21,6 +21,7 @@ pub(crate) enum Command {
     /// Take up a role.
     Register {
         role: RoleName,
+        replay: u32,
         done: oneshot::Sender<Result<Inbox, RegisterError>>,
     },
     /// Drop the role of this inbox, or discard what is broadcast.

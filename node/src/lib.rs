@@ -67,6 +67,7 @@ mod outbox;
 mod permit;
 mod queue;
 mod receipt;
+mod register;
 mod request;
 mod resolve;
 mod role;
@@ -103,6 +104,7 @@ pub use multicast_stream::MulticastStream;
 pub use node::{Node, SHUTDOWN_PATIENCE};
 pub use permit::Permit;
 pub use receipt::{Outcome, Receipt};
+pub use register::Register;
 pub use request::{Anycast, DEFAULT_TIMEOUT, Delivered, Reply, Request, RequestAll};
 pub use rolecast_membership::{
     Epoch, Liveness, NodeId, ParseNodeIdError, Profile, RecordError, RoleName, RoleNameError,

@@ -12,11 +12,12 @@ use tokio::sync::oneshot;
 use crate::builder::NodeBuilder;
 use crate::channel::Channel;
 use crate::command::Command;
-use crate::error::{ClosedReason, RegisterError, SendError, WaitError};
+use crate::error::{ClosedReason, SendError, WaitError};
 use crate::inbox::Inbox;
 use crate::members::{MemberInfo, MeshEvents};
 use crate::queue::Queue;
 use crate::receipt::Receipt;
+use crate::register::Register;
 use crate::shared::Shared;
 
 /// A process's membership of the mesh; cheap to clone.
@@ -144,6 +145,7 @@ impl Node {
     /// Takes up a role; what is sent to it comes out of the inbox.
     ///
     /// The rest of the mesh knows within about a second.
+    /// What was sent before is not for it, unless it asks for that ([`Register::replay`]).
     /// Cancel safe: if the future is dropped, the role is given up again.
     ///
     /// ```
@@ -160,15 +162,9 @@ impl Node {
     /// ```
     ///
     /// # Errors
-    /// [`RegisterError`] if the name is invalid, the node holds the role already or too many roles, or is closed.
-    pub async fn register(&self, role: impl AsRef<str>) -> Result<Inbox, RegisterError> {
-        let role = RoleName::new(role.as_ref())?;
-        let (done, registered) = oneshot::channel();
-        self.shared().submit(Command::Register { role, done })?;
-        match registered.await {
-            Ok(result) => result,
-            Err(_) => Err(self.shared().closed_reason().into()),
-        }
+    /// [`RegisterError`](crate::RegisterError) if the name is invalid, the node holds the role already or too many roles, or is closed.
+    pub fn register(&self, role: impl AsRef<str>) -> Register<'_> {
+        Register::new(self, role.as_ref())
     }
 
     /// The inbox of what is broadcast, and of what is sent to this very node through the role `*`.

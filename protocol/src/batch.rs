@@ -126,6 +126,11 @@ impl Batch {
         self.note.as_ref()
     }
 
+    /// Whether it has messages only, which ask nothing and announce nothing.
+    pub(crate) fn is_replayable(&self) -> bool {
+        self.note.is_none() && !self.asks
+    }
+
     /// Whether it has one message, which asks nothing.
     pub(crate) fn is_lone_message(&self) -> bool {
         self.count == 1 && !self.asks

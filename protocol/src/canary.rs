@@ -102,6 +102,16 @@ mod list {
         /// An inbox is not told what it does not get because later messages have the same keys.
         SupersededUnreported,
 
+        // Replays.
+        /// What a member asks for of the past is not sent to it.
+        ReplayUnsent,
+        /// A member gets one former message more than it asks for.
+        ReplayTooLong,
+        /// An inbox is not told that what it gets first was sent before it began.
+        ReplayUntold,
+        /// An inbox is told that the first message of the present is one of the past.
+        ReplayOverLive,
+
         // Receiving.
         /// A relayed message is delivered again.
         DuplicateDelivered,

@@ -61,6 +61,9 @@ pub struct Limits {
     pub flow_window_bytes: usize,
     /// Bytes of one class, data or bulk, kept for one peer until it has acknowledged them.
     pub session_bytes_max: usize,
+    /// Bytes of each flow that are kept, the last ones that were sent, for those who take up its role later and ask for them; nothing, by default.
+    /// One who asks gets no more of them than half of its window.
+    pub replay_bytes: usize,
     /// Bytes of one class handed to the transport for one link and not yet taken on by it.
     pub link_bytes_max: usize,
     /// Bytes of calls that wait in one inbox.
@@ -81,6 +84,7 @@ impl Default for Limits {
             large_bytes_max: 4 << 30,
             flow_window_bytes: 4 << 20,
             session_bytes_max: 64 << 20,
+            replay_bytes: 0,
             link_bytes_max: 1 << 20,
             inbox_bytes_max: 64 << 20,
             calls_max: 65_536,

@@ -17,6 +17,7 @@ mod missing;
 mod own_digest;
 mod receive;
 mod relay;
+mod replay;
 mod safe;
 mod send;
 mod usage;
@@ -255,13 +256,26 @@ impl Engine {
     /// # Errors
     /// [`TakeUpError`]: the role was not taken up and nothing has changed.
     pub fn take_up(&mut self, now: Time, role: RoleName) -> Result<InboxId, TakeUpError> {
+        self.take_up_with(now, role, 0)
+    }
+
+    /// Takes up a role, and asks whoever sends to it for up to so many messages of each flow that were sent before, as far as they are kept ([`Limits::replay_bytes`]).
+    ///
+    /// # Errors
+    /// [`TakeUpError`]: the role was not taken up and nothing has changed.
+    pub fn take_up_with(
+        &mut self,
+        now: Time,
+        role: RoleName,
+        replay: u32,
+    ) -> Result<InboxId, TakeUpError> {
         if self.draining {
             return Err(TakeUpError::Leaving);
         }
         if self.roles.contains_key(&role) {
             return Err(TakeUpError::Held);
         }
-        let tenure = self.membership.take_up(now, role.clone())?;
+        let tenure = self.membership.take_up_with(now, role.clone(), replay)?;
         self.last_inbox += 1;
         let inbox = InboxId(self.last_inbox);
         self.inboxes.insert(

@@ -175,7 +175,7 @@ impl FlowIn {
                 && (member.epoch, member.tenure) > (self.own_epoch, self.tenure)
             {
                 let start = member.start.max(given_up + 1);
-                self.restart(member.epoch, member.tenure, start);
+                self.restart(member.epoch, member.tenure, (start, member.replayed));
                 restarted = true;
             }
         }
@@ -204,11 +204,15 @@ impl FlowIn {
         self.early.shrink_to(self.held(), bytes_max);
     }
 
-    fn restart(&mut self, epoch: Epoch, tenure: Tenure, start: u64) {
+    fn restart(&mut self, epoch: Epoch, tenure: Tenure, (start, replayed): (u64, u64)) {
         self.own_epoch = epoch;
         self.tenure = tenure;
         self.start = start;
-        self.watermark = self.watermark.max(start - 1);
+        self.watermark = match replayed {
+            0 => self.watermark.max(start - 1),
+            // What the holding before was given, this one asks for.
+            _ => start - 1,
+        };
         self.early.clear();
         self.fresh = None;
         if let Some(safety) = &mut self.safety {
@@ -556,6 +560,7 @@ mod tests {
             epoch: Epoch(1),
             tenure: Tenure(1),
             start: 1,
+            replayed: 0,
             owed: Vec::new(),
         };
         let mut flow = FlowIn::new(key, mode, &member, 1);

@@ -2,6 +2,7 @@
 
 mod destination;
 mod evicted;
+mod history;
 mod lagging;
 mod own_safety;
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, RoleName, Tenure};
 
 use self::evicted::Eviction;
+use self::history::History;
 use crate::api::FlowId;
 use crate::batch::Batch;
 use crate::canary::planted;
@@ -66,6 +68,8 @@ pub(crate) struct FlowOut {
     pub(crate) refused: bool,
     /// Which members it goes on without.
     eviction: Eviction,
+    /// What is kept for members that come later.
+    history: History,
     /// If its messages are the chunks of a large payload, what is known of that.
     pub(crate) large: Option<Outgoing>,
 }
@@ -103,6 +107,8 @@ struct MemberOut {
     epoch: Epoch,
     tenure: Tenure,
     start: u64,
+    /// How many messages from there on were sent before it came.
+    replayed: u64,
     /// What was meant for it in former lives of this node and was not acknowledged.
     owed: Vec<Owed>,
     acked: u64,
@@ -111,12 +117,22 @@ struct MemberOut {
 }
 
 impl MemberOut {
+    /// It has acknowledged everything up to here that was sent since it came.
+    fn acked_live(&self) -> u64 {
+        match self.replayed {
+            0 => self.acked,
+            replayed => self.acked.max(self.start + replayed - 1),
+        }
+    }
+
     /// Everything up to `upto` that it has not acknowledged is owed to it from the end of this life on.
+    /// Of what was sent before it came, it knows by itself if it was told of it.
     fn owe(&mut self, epoch: Epoch, upto: u64) {
-        if self.acked < upto {
+        let acked = self.acked_live();
+        if acked < upto {
             self.owed.push(Owed {
                 epoch,
-                first: self.acked + 1,
+                first: acked + 1,
                 last: upto,
             });
         }
@@ -170,6 +186,7 @@ impl FlowOut {
             retained: Retained::default(),
             refused: false,
             eviction: Eviction::default(),
+            history: History::default(),
             large: None,
         }
     }
@@ -202,6 +219,9 @@ impl FlowOut {
                 _ => {
                     let missed = self.gone.remove(&holder.node);
                     let missed = missed.filter(|member| same(holder, member));
+                    if missed.is_none() {
+                        self.note_newcomer(holder.node);
+                    }
                     MemberOut {
                         epoch: holder.epoch,
                         tenure: holder.tenure,
@@ -209,6 +229,7 @@ impl FlowOut {
                             next if planted!(StartOneEarly) => (next - 1).max(1),
                             next => next + u64::from(planted!(StartOneLate)),
                         },
+                        replayed: 0,
                         owed: missed.map(|member| member.owed).unwrap_or_default(),
                         acked: self.next - 1,
                         begun: false,
@@ -232,9 +253,10 @@ impl FlowOut {
             self.gone.pop_first();
         }
         let mut lost = forgotten.unwrap_or_default();
+        before.retain(|_, member| member.acked_live() < upto || begun);
         lost.extend(before.into_iter().map(|(node, member)| LostMember {
             node,
-            after: member.acked,
+            after: member.acked_live(),
             upto,
         }));
         lost
@@ -276,6 +298,7 @@ impl FlowOut {
         self.in_flight.clear();
         self.in_flight_bytes = 0;
         self.retained = Retained::default();
+        self.history = History::default();
         let mut lost = Vec::new();
         let begun = self.is_under_way();
         let mut evicted: Vec<NodeId> = self.renew_evicted();
@@ -287,15 +310,13 @@ impl FlowOut {
                 member.epoch = own.1;
             }
             // Of whoever was left out it is known.
-            if (member.acked < upto || begun) && !evicted.contains(&node) {
-                lost.push(LostMember {
-                    node,
-                    after: member.acked,
-                    upto,
-                });
+            let after = member.acked_live();
+            if (after < upto || begun) && !evicted.contains(&node) {
+                lost.push(LostMember { node, after, upto });
             }
             member.owe(former, upto);
             member.start = self.next;
+            member.replayed = 0;
             member.acked = upto;
         }
         lost
@@ -386,9 +407,11 @@ impl FlowOut {
     }
 
     /// The first message that is meant for a member that has been delivered nothing before, and is from here on.
-    pub(crate) fn begin_at(&mut self, node: NodeId) -> Option<u64> {
+    /// Gives as well how many from there on were sent before it came.
+    pub(crate) fn begin_at(&mut self, node: NodeId) -> Option<(u64, u64)> {
         let member = self.members.get_mut(&node)?;
-        (!std::mem::replace(&mut member.begun, true)).then_some(member.start)
+        let begins = !std::mem::replace(&mut member.begun, true);
+        begins.then_some((member.start, member.replayed))
     }
 
     /// The present members: node and life.
@@ -558,6 +581,37 @@ mod tests {
         flow.push(1, 10);
         flow.acknowledge(node(2), Epoch(1), Tenure(1), 14);
         assert_eq!(owed(&flow, 2), (vec![], 14));
+    }
+
+    #[test]
+    fn what_was_sent_before_a_member_came_is_not_lost_with_it() {
+        let mut flow = flow(&[holder(1)]);
+        let batch = Batch::single(Bytes::from_static(b"x"), None);
+        for _ in 0..3 {
+            let first = flow.push(1, 10);
+            flow.remember(first, &batch, 10_000);
+        }
+        flow.set_holders(&[holder(1), holder(2), holder(3)]);
+        assert_eq!(flow.take_newcomers(), [node(2), node(3)]);
+        for number in [2, 3] {
+            let (_, runs) = flow.replay(node(number), 2, 10_000).expect("they are kept");
+            assert_eq!((runs.len(), flow.members[&node(number)].start), (2, 2));
+        }
+        assert!(flow.set_holders(&[holder(1), holder(2)]).is_empty());
+        flow.push(1, 10);
+        let lost = LostMember {
+            node: node(2),
+            after: 3,
+            upto: 4,
+        };
+        assert_eq!(flow.set_holders(&[holder(1)]), [lost]);
+        flow.renew((node(9), Epoch(2)));
+        flow.set_holders(&[holder(1), holder(2), holder(3)]);
+        let owed = |number| {
+            let owed = flow.members[&node(number)].owed.iter();
+            owed.map(|owed| (owed.first, owed.last)).collect::<Vec<_>>()
+        };
+        assert_eq!((owed(2), owed(3)), (vec![(4, 4)], vec![]));
     }
 
     #[test]

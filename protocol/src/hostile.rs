@@ -121,6 +121,7 @@ impl Linked {
             epoch: Epoch(1),
             tenure: self.engine.members()[0].record.roles[&role()],
             start: 1,
+            replayed: 0,
             owed: Vec::new(),
         };
         DestSet {

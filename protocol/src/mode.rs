@@ -158,6 +158,12 @@ impl Mode {
         self.k_safe > 1 || self.order == Order::Causal
     }
 
+    /// Whether the origin sends everything to everybody itself, in its own order, and nothing waits for anything but what was sent before it.
+    pub(crate) fn is_plain(self) -> bool {
+        let gossip = matches!(self.dissemination, Dissemination::Gossip { .. });
+        !gossip && self.order == Order::Fifo && self.k_safe <= 1
+    }
+
     /// Whether there can be a flow with this mode: somebody has to keep what others wait for.
     pub(crate) fn is_possible(self) -> bool {
         let strategy = spread::of(self);

@@ -2,7 +2,9 @@
 
 use crate::api::{FlowId, Origin, Seq};
 
-/// A flow that began before this inbox did: what its origin sent before was not meant for the inbox.
+/// A flow that began before this inbox did: what its origin sent before `first` is not meant for the inbox.
+///
+/// An inbox that asked for messages that were sent before it began gets those that its origin keeps, and then what is sent from then on.
 ///
 /// An inbox that gets a flow from its first message on, or that goes on after its origin came back in another life, is told nothing.
 ///
@@ -14,7 +16,8 @@ use crate::api::{FlowId, Origin, Seq};
 ///     started.first.0 - 1
 /// }
 /// # let origin = Origin { node: NodeId::from_bytes([7; 32]), epoch: Epoch(1) };
-/// assert_eq!(missed(Started { origin, flow: FlowId(1), first: Seq(57) }), 56);
+/// let started = Started { origin, flow: FlowId(1), first: Seq(57), replayed: 0 };
+/// assert_eq!(missed(started), 56);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Started {
@@ -24,6 +27,8 @@ pub struct Started {
     pub flow: FlowId,
     /// The first message that is meant for the inbox.
     pub first: Seq,
+    /// How many messages from `first` on were sent before the inbox began, and come because it asked for them; fewer than it asked for, if its origin keeps no more.
+    pub replayed: u64,
 }
 
 /// Messages that an inbox does not get because its program did not take what was sent before, so that the sender went on without it.

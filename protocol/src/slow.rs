@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::mode::{Dissemination, Mode, Order};
+use crate::mode::Mode;
 
 /// What a flow does when a member keeps its window shut.
 ///
@@ -33,10 +33,8 @@ pub enum SlowMembers {
 impl SlowMembers {
     /// Whether a flow with this mode may do so.
     ///
-    /// To leave something out, the origin has to send everything to everybody itself, and nothing may depend on what is left out or come in another order.
+    /// Where something may be left out, nothing may depend on it or come in another order.
     pub(crate) fn goes_with(self, mode: Mode) -> bool {
-        let gossip = matches!(mode.dissemination, Dissemination::Gossip { .. });
-        let plain = !gossip && mode.order == Order::Fifo && mode.k_safe <= 1;
-        self != SlowMembers::KeepLast || plain
+        self != SlowMembers::KeepLast || mode.is_plain()
     }
 }

@@ -120,6 +120,11 @@ fn evicted() {
 }
 
 #[test]
+fn replay() {
+    check("replay");
+}
+
+#[test]
 fn keep_last() {
     check("keep-last");
 }

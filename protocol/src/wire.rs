@@ -328,6 +328,8 @@ pub(crate) struct DestMember {
     pub(crate) tenure: Tenure,
     /// The first message that is meant for it in this life of the origin.
     pub(crate) start: u64,
+    /// How many messages from there on were sent before it was a member.
+    pub(crate) replayed: u64,
     /// What the origin's former lives sent to it and it has not acknowledged, in the order of these lives.
     pub(crate) owed: Vec<Owed>,
 }
@@ -395,6 +397,7 @@ impl DestSet {
                 let possible =
                     |owed: &Owed| owed.first >= 1 && owed.first <= owed.last && owed.last < m.start;
                 m.start >= 1
+                    && m.replayed <= SEQ_MAX
                     && m.owed.len() <= OWED_MAX
                     && m.owed.iter().all(possible)
                     && m.owed

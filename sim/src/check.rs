@@ -73,6 +73,13 @@ pub enum Observation {
         /// This holding.
         tenure: Tenure,
     },
+    /// An inbox that has just been opened asks for what was sent before.
+    AsksForPast {
+        /// Its inbox.
+        inbox: InboxId,
+        /// For how many messages of each flow.
+        messages: u32,
+    },
     /// The process dropped a role.
     Dropped {
         /// Its inbox.
@@ -228,6 +235,7 @@ impl Ghost {
         let mut ghost = Ghost::default();
         ghost.flows.window_bytes = Some(limits.flow_window_bytes);
         ghost.flows.large_bytes_max = Some(limits.large_bytes_max);
+        ghost.flows.replay_bytes = Some(limits.replay_bytes);
         ghost
     }
 
@@ -300,6 +308,9 @@ impl Ghost {
                 tenure,
             } => {
                 lives.take_up(process, inbox, role, tenure)?;
+            }
+            Observation::AsksForPast { inbox, messages } => {
+                self.flows.asks_for_past(process, inbox, messages);
             }
             Observation::Dropped { inbox } => lives.drop_role(process, inbox),
             Observation::Sent(sending) => self.flows.accept(lives, now, process, sending)?,

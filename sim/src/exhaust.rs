@@ -158,6 +158,7 @@ impl Exhaust {
             operations: operations.collect(),
             evict_after_us: Vec::new(),
             keep_last_keys: Vec::new(),
+            replays: Vec::new(),
         }
     }
 }

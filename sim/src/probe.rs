@@ -40,6 +40,7 @@ probes! {
     GapOfDeadOrigin: "an inbox was told that messages of a dead origin are lost",
     GapOfRenewal: "an inbox was told that its node had been declared down while it lived",
     StartedLate: "an inbox was told that a flow had begun before it did",
+    Replayed: "an inbox got what was sent before it began, because it asked for that",
     Evicted: "a sender went on without a member that was too slow",
     Readmitted: "a sender took a member back that had been too slow",
     Lagged: "an inbox was told what it was too slow for",
@@ -103,6 +104,7 @@ impl Probe {
                 | Probe::LeftBehind
                 | Probe::CaughtUp
                 | Probe::Superseded
+                | Probe::Replayed
         );
         level == Level::Engine
             || !(of_frames || of_evictions || matches!(self, DialsCrossed | Backlog))

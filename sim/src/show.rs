@@ -232,6 +232,9 @@ fn mark(names: &Names, recorded: &Recorded) -> Option<Mark> {
                 identity.epoch
             ),
         ),
+        Observation::AsksForPast { messages, .. } => {
+            ("role", format!("asks for {messages} former messages"))
+        }
         Observation::TookUp { role, .. } => ("role", format!("takes up {role:?}")),
         Observation::Dropped { .. } => ("role", "drops a role".to_string()),
         Observation::Sent(sending) => (

@@ -26,6 +26,9 @@ pub struct Workload {
     /// For each node, how many keys its multicasts bear in turn, of each of which only the last is kept for a slow holder; everything is, if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keep_last_keys: Vec<u8>,
+    /// For each node, how many messages that were sent before it asks for when it takes up a role.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replays: Vec<u32>,
 }
 
 /// One of the run's roles.
@@ -219,6 +222,7 @@ impl Workload {
             operations,
             evict_after_us: (0..nodes).map(|node| evict_after_us(seed, node)).collect(),
             keep_last_keys: (0..nodes).map(|node| keep_last_keys(seed, node)).collect(),
+            replays: (0..nodes).map(|node| replay(seed, node)).collect(),
         }
     }
 
@@ -235,6 +239,13 @@ impl Workload {
         let after = after_us.flatten().map(Duration::from_micros);
         let evict = |after| SlowMembers::Evict { after };
         (after.map_or(SlowMembers::Wait, evict), 0)
+    }
+
+    /// How many messages a node asks for that were sent before it takes up a role.
+    #[must_use]
+    pub fn replay(&self, node: Slot) -> u32 {
+        let asked = self.replays.get(usize::from(node)).copied();
+        asked.unwrap_or(0)
     }
 
     /// When the last thing is asked for.
@@ -262,6 +273,16 @@ fn keep_last_keys(seed: u64, node: Slot) -> u8 {
     let keeps = stream.percent(25);
     let keys = if keeps { stream.between(1, 6) } else { 0 };
     u8::try_from(keys).expect("at most six")
+}
+
+/// Some nodes ask for what was sent before they took up a role.
+fn replay(seed: u64, node: Slot) -> u32 {
+    // With dice of their own, so that the rest is what it would be without them.
+    let place = 4_000_000 + u64::from(node);
+    let mut stream = Stream::new(seed, Purpose::Workload, place);
+    let asks = stream.percent(50);
+    let asked = if asks { stream.magnitude(1, 64) } else { 0 };
+    u32::try_from(asked).expect("at most 64")
 }
 
 struct Draw {

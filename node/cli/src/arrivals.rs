@@ -228,12 +228,17 @@ impl<'a> Arrivals<'a> {
         role: &RoleName,
         started: Started,
     ) -> Result<(), Failure> {
-        let Started { origin, first, .. } = started;
+        let Started {
+            origin,
+            first,
+            replayed,
+            ..
+        } = started;
         if self.output.is_json() {
             let line = serde_json::json!({
                 "event": "started", "role": role.as_str(),
                 "origin": origin.node.to_hex(), "epoch": origin.epoch.0,
-                "first": first.0, "unix_ms": unix_ms,
+                "first": first.0, "replayed": replayed, "unix_ms": unix_ms,
             });
             self.text.push_str(&to_json(&line)?);
             self.text.push('\n');
@@ -241,9 +246,13 @@ impl<'a> Arrivals<'a> {
         }
         self.write_start(unix_ms, "started", DIM, role);
         // Writing to a string cannot fail.
+        let past = match replayed {
+            0 => String::new(),
+            messages => format!(", {messages} of them sent before"),
+        };
         let _ = writeln!(
             self.text,
-            "{NAME}{}{NAME:#}  {DIM}from #{} on: what it sent before is not for this node{DIM:#}",
+            "{NAME}{}{NAME:#}  {DIM}from #{} on{past}: what it sent earlier is not for this node{DIM:#}",
             origin.node, first.0
         );
         Ok(())

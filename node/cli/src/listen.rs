@@ -28,6 +28,9 @@ pub(crate) struct ListenArgs {
     /// Answer every request with what `sh -c CMD` writes; the request is its input, and a command that fails refuses it
     #[arg(long, value_name = "CMD")]
     reply_with: Option<String>,
+    /// Ask senders for the last N messages that they sent before, as far as they keep some
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    replay: u32,
     /// Write every large payload into a file of its own in this directory
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -46,7 +49,7 @@ pub(crate) fn run(args: ListenArgs, output: &Output) -> Result<(), Failure> {
         (None, None) => Answerer::refuse(output),
     };
     with_node(settings, OnInterrupt::Done, output, async |node| {
-        let inbox = take_up(node, &role).await?;
+        let inbox = take_up(node, &role, args.replay).await?;
         announce(node, &role, alone, output)?;
         let mut arrivals = Arrivals::new(output, answerer, 0).into_files(args.dir);
         let (mut events, mut obstacles) = (node.watch(), Obstacles::default());
@@ -71,13 +74,14 @@ pub(crate) fn run(args: ListenArgs, output: &Output) -> Result<(), Failure> {
     })
 }
 
-/// Takes up a role; for the role of everyone, takes what is broadcast.
-pub(crate) async fn take_up(node: &Node, role: &RoleName) -> Result<Inbox, Failure> {
+/// Takes up a role, with so many former messages of each sender; for the role of everyone, takes what is broadcast.
+pub(crate) async fn take_up(node: &Node, role: &RoleName, replay: u32) -> Result<Inbox, Failure> {
     if *role == RoleName::everyone() {
         let inbox = node.broadcasts().await;
         return inbox.ok_or_else(|| Failure::failed("the node is closed"));
     }
     node.register(role.as_str())
+        .replay(replay)
         .await
         .map_err(|error| match error {
             RegisterError::Held { .. } => Failure::usage(format!("the role {role} is named twice")),

@@ -60,9 +60,9 @@ pub(crate) fn run(args: NodeArgs, output: &Output) -> Result<(), Failure> {
     with_node(settings, OnInterrupt::Done, output, async |node| {
         let mut events = node.watch();
         let mut log = MeshLog::new(output);
-        let mut inboxes = vec![take_up(node, &RoleName::everyone()).await?];
+        let mut inboxes = vec![take_up(node, &RoleName::everyone(), 0).await?];
         for role in roles.iter().filter(|role| **role != RoleName::everyone()) {
-            inboxes.push(take_up(node, role).await?);
+            inboxes.push(take_up(node, role, 0).await?);
         }
         banner.show(node, output)?;
         // Some may have been found while the node took up its roles, or before it was watched.

@@ -20,7 +20,7 @@ impl Driver {
             Command::Reply(reply) => self.reply(reply),
             Command::Cancel { call } => self.cancel_call(&call),
             Command::AwaitCancel { to, done } => self.await_cancel(to, done),
-            Command::Register { role, done } => self.register(role, done),
+            Command::Register { role, replay, done } => self.register(role, replay, done),
             Command::Unregister { inbox, done } => self.unregister(inbox, done),
             Command::Broadcasts { done } => self.take_broadcasts(done),
             Command::Follow { role } => {

@@ -130,6 +130,7 @@ impl Driver {
     pub(super) fn register(
         &mut self,
         role: RoleName,
+        replay: u32,
         done: oneshot::Sender<Result<Inbox, RegisterError>>,
     ) {
         if done.is_closed() {
@@ -137,7 +138,7 @@ impl Driver {
             return;
         }
         self.witnessed.saw(&self.engine, || Sight::Asks);
-        let result = match self.engine.take_up(self.now, role.clone()) {
+        let result = match self.engine.take_up_with(self.now, role.clone(), replay) {
             Ok(id) => {
                 tracing::info!(%role, "took up a role");
                 let sight = || Sight::TookUp {

@@ -158,7 +158,7 @@ impl Engine {
         };
         self.refresh_flow(id);
         let flow = self.flows_out.get_mut(&id).expect("it was just found");
-        let start = flow.begin_at(node).unwrap_or(flow.next());
+        let start = flow.begin_at(node).map_or(flow.next(), |(start, _)| start);
         self.event(Event::Readmitted {
             flow: id,
             node,
@@ -226,7 +226,7 @@ impl Engine {
             reason: LagReason::Evicted,
         };
         self.deliver(inbox, Delivery::Lagged(lagged));
-        self.report_start(inbox, key, last + 1);
+        self.report_start(inbox, key, (last + 1, 0));
     }
 
     /// What an inbox is told of messages that will never come.

@@ -43,10 +43,8 @@ impl Engine {
         tenure: Tenure,
         upto: u64,
     ) {
-        let theirs = self.peers.get(node).and_then(|peer| peer.window_bytes);
-        let own = self.limits.flow_window_bytes;
         // What follows at once may fill another window.
-        let window = theirs.map_or(own, |theirs| theirs.min(own)) / 2;
+        let window = self.window_with(node) / 2;
         let key = self.own_key(id);
         let holder = Holder {
             node,
@@ -121,7 +119,7 @@ impl Engine {
     }
 
     /// Sends messages that were kept to one member.
-    fn send_kept(&mut self, id: FlowId, to: (NodeId, Epoch), version: u32, run: Run) {
+    pub(super) fn send_kept(&mut self, id: FlowId, to: (NodeId, Epoch), version: u32, run: Run) {
         let Run { first, last, batch } = run;
         if to.0 == self.me.id {
             self.deliver_own(id, first, last, batch);

@@ -86,6 +86,7 @@ impl Engine {
             epoch: parent.own_epoch(),
             tenure: parent.tenure(),
             start: 1,
+            replayed: 0,
             owed: Vec::new(),
         };
         let mode = spread::mode_of_large(parent.mode);

@@ -85,9 +85,15 @@ impl Engine {
             return Ok(());
         }
         let (key_of_first, first, begins) = match member.owed.first() {
-            None => (key, member.start, restarted || !goes_on),
-            Some(&Owed { epoch, first, .. }) => (FlowKey { epoch, ..key }, first, unheard_of),
+            None => {
+                let first = (member.start, member.replayed);
+                (key, first, restarted || !goes_on)
+            }
+            Some(&Owed { epoch, first, .. }) => (FlowKey { epoch, ..key }, (first, 0), unheard_of),
         };
+        if begins && member.replayed > 0 {
+            flow.know_upto(now, member.start + member.replayed - 1);
+        }
         if let Some(inbox) = inbox.filter(|_| begins) {
             self.report_start(inbox, key_of_first, first);
         }
@@ -149,12 +155,23 @@ impl Engine {
     }
 
     /// Tells an inbox from which message on it gets a flow, if that is not the first one.
-    pub(super) fn report_start(&mut self, inbox: InboxId, key: FlowKey, start: u64) {
-        if start > 1 && !planted!(StartUnreported) {
+    /// Gives as well how many messages from there on were sent before the inbox began.
+    pub(super) fn report_start(
+        &mut self,
+        inbox: InboxId,
+        key: FlowKey,
+        (start, replayed): (u64, u64),
+    ) {
+        if (start > 1 || replayed > 0) && !planted!(StartUnreported) {
+            let replayed = match planted!(ReplayUntold) {
+                true => 0,
+                false => replayed + u64::from(planted!(ReplayOverLive) && replayed > 0),
+            };
             let started = Started {
                 origin: key.origin(),
                 flow: key.flow,
                 first: Seq(start),
+                replayed,
             };
             self.deliver(inbox, Delivery::Started(started));
         }
@@ -432,6 +449,7 @@ fn meant_for(set: &DestSet, node: NodeId) -> Option<DestMember> {
         epoch: evicted.epoch,
         tenure: evicted.tenure,
         start: evicted.start,
+        replayed: 0,
         owed: Vec::new(),
     });
     set.member(node).cloned().or(evicted)

@@ -89,6 +89,7 @@ impl Engine {
         let (members, is_own) = (flow.member_count(), flow.tenure_of(self.me.id).is_some());
         let flow = self.flows_out.get_mut(&id).expect("it was just found");
         flow.keep_last(first, &batch, self.limits.session_bytes_max);
+        flow.remember(first, &batch, self.limits.replay_bytes);
         let meant = flow.meant_count();
         let waits = self.await_safety(now, id, (first, last), &batch);
         let large = self.flows_out.get(&id).and_then(|flow| flow.large.as_ref());
@@ -399,6 +400,7 @@ impl Engine {
         }
         let lost = flow.set_holders(&holders);
         self.report_lost(id, lost);
+        self.replay_to_newcomers(id);
         self.announce_debts(id);
         self.settle_flow(id);
     }

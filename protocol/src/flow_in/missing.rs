@@ -80,6 +80,7 @@ mod tests {
             epoch: Epoch(1),
             tenure: Tenure(1),
             start: 1,
+            replayed: 0,
             owed: Vec::new(),
         }
     }

@@ -59,6 +59,7 @@ impl FlowOut {
             epoch: member.epoch,
             tenure: member.tenure,
             start: member.start,
+            replayed: member.replayed,
             owed: member.owed.clone(),
         });
         DestSet {

@@ -97,7 +97,7 @@ impl FlowOut {
     pub(crate) fn evict(&mut self, node: NodeId) -> Option<LostMember> {
         let upto = self.next - 1;
         let member = self.members.remove(&node)?;
-        let after = member.acked;
+        let after = member.acked_live();
         // It is left out because there is something to send, which follows at once.
         let lags = self.keeps_last().then_some(upto + 1);
         let evicted = EvictedOut { member, upto, lags };
@@ -179,7 +179,7 @@ impl FlowOut {
                 mut member, lags, ..
             }) = members.remove(&node)
             {
-                let after = member.acked;
+                let after = member.acked_live();
                 if lags.is_some() && after < upto {
                     lost.push(LostMember { node, after, upto });
                 }

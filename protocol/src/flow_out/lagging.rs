@@ -107,6 +107,7 @@ impl FlowOut {
     pub(crate) fn bring_back(&mut self, node: NodeId) -> Option<u64> {
         let EvictedOut { mut member, .. } = self.eviction.members.remove(&node)?;
         member.start = self.next;
+        member.replayed = 0;
         self.members.insert(node, member);
         self.on_set_changed();
         self.forget_kept();

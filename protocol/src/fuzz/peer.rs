@@ -105,6 +105,7 @@ impl Stream {
             epoch: Epoch(1),
             tenure: Tenure(TENURE),
             start: 1,
+            replayed: 0,
             owed: Vec::new(),
         };
         let set = DestSet {

@@ -367,6 +367,7 @@ impl<'a> Script<'a> {
             // The role that every engine here holds is the second that it took up.
             tenure: Tenure(if plain { TENURE } else { self.number() }),
             start: if plain { 1 } else { self.number() },
+            replayed: if self.byte() < 220 { 0 } else { self.number() },
             owed: match self.byte() {
                 0..=219 => Vec::new(),
                 _ => self.many(|s| Owed {

@@ -37,6 +37,7 @@ pub(super) struct Net {
     pub(super) asked: BTreeMap<String, ReplyTo>,
     pub(super) window_bytes: usize,
     pub(super) session_bytes: usize,
+    pub(super) replay_bytes: usize,
     pub(super) large_bytes: u64,
     /// The large payload that each node began last.
     pub(super) larges: BTreeMap<u8, FlowId>,
@@ -56,6 +57,7 @@ impl Net {
         Net {
             window_bytes: 4 << 20,
             session_bytes: 64 << 20,
+            replay_bytes: 0,
             large_bytes: 1 << 20,
             ..Net::default()
         }
@@ -70,6 +72,7 @@ impl Net {
         let limits = Limits {
             flow_window_bytes: self.window_bytes,
             session_bytes_max: self.session_bytes,
+            replay_bytes: self.replay_bytes,
             large_bytes_max: self.large_bytes,
             ..Limits::default()
         };

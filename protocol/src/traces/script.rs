@@ -64,6 +64,7 @@ impl Net {
                 self.session_bytes = words.number(2) as usize;
                 self.large_bytes = words.number_or(3, self.large_bytes);
             }
+            "replays" => self.replay_bytes = words.number(1) as usize,
             "start" => {
                 let (node, epoch) = (words.node(1), words.number_or(2, 1));
                 self.start(node, epoch, words.number_or(3, node.into()) as u8);
@@ -151,7 +152,8 @@ impl Net {
 
     fn hold(&mut self, words: &Words<'_>) {
         let (node, role) = (words.node(1), words.role(2));
-        let inbox = self.act(node, |engine, now| engine.take_up(now, role));
+        let replay = words.0.get(3).map_or(0, |_| words.number(3) as u32);
+        let inbox = self.act(node, |engine, now| engine.take_up_with(now, role, replay));
         let inbox = inbox.expect("it is not held");
         self.inboxes.insert((node, words.text(2).to_owned()), inbox);
         self.drain(node);

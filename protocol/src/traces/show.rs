@@ -90,9 +90,21 @@ impl Net {
                 );
                 (line, None)
             }
-            Delivery::Started(Started { origin, first, .. }) => {
+            Delivery::Started(Started {
+                origin,
+                first,
+                replayed,
+                ..
+            }) => {
                 let from = name(origin.node);
-                let line = format!("{node} gets {from}@{} from #{} on", origin.epoch, first.0);
+                let past = match replayed {
+                    0 => String::new(),
+                    replayed => format!(", {replayed} of them of the past"),
+                };
+                let line = format!(
+                    "{node} gets {from}@{} from #{} on{past}",
+                    origin.epoch, first.0
+                );
                 (line, None)
             }
             Delivery::Lagged(Lagged {
@@ -321,11 +333,15 @@ fn member_text(member: &DestMember) -> String {
     let DestMember {
         node, epoch, start, ..
     } = member;
+    let replayed = match member.replayed {
+        0 => String::new(),
+        replayed => format!("+{replayed}"),
+    };
     let owed = member.owed.iter();
     let owed: String = owed
         .map(|owed| format!("(owed {}..{} of @{})", owed.first, owed.last, owed.epoch))
         .collect();
-    format!("{}@{epoch}:{start}{owed}", name(*node))
+    format!("{}@{epoch}:{start}{replayed}{owed}", name(*node))
 }
 
 fn digest_text(digest: &FlowDigest) -> String {

@@ -63,13 +63,15 @@ fn member() -> impl Strategy<Value = DestMember> {
         epoch(),
         number(),
         number(),
+        prop_oneof![4 => Just(0), 1 => number()],
         proptest::collection::vec(owed(), 0..3),
     )
-        .prop_map(|(node, epoch, tenure, start, owed)| DestMember {
+        .prop_map(|(node, epoch, tenure, start, replayed, owed)| DestMember {
             node,
             epoch,
             tenure: Tenure(tenure),
             start,
+            replayed,
             owed,
         })
 }

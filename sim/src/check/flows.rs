@@ -12,6 +12,7 @@ mod keep_last;
 mod larges;
 mod owed;
 mod receipts;
+mod replay;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -100,6 +101,8 @@ struct Flow {
     evicted: Vec<Evicted>,
     /// Who lagged.
     lags: Vec<Lag>,
+    /// What is due to an inbox that was sent before it began, from the first to the last.
+    past: BTreeMap<SeatId, (u64, u64)>,
     /// What the sender was told that somebody does not get, from the first to the last.
     left_out: Vec<(SeatId, u64, u64)>,
     /// Up to where the sender was told that enough members hold what it sent, and what of it was given up.
@@ -138,6 +141,10 @@ pub(crate) struct Flows {
     patience: BTreeMap<(ProcessId, FlowId), Duration>,
     /// The flows that keep the last message of each key for slow members.
     keeping: BTreeSet<(ProcessId, FlowId)>,
+    /// How many former messages inboxes ask for.
+    asked: BTreeMap<(ProcessId, InboxId), u64>,
+    /// How much of each flow is kept for them, if that is known.
+    pub(crate) replay_bytes: Option<usize>,
     /// The flows from which somebody was just evicted.
     opening: BTreeSet<(ProcessId, FlowId)>,
     /// Whether nothing breaks.
@@ -190,6 +197,7 @@ impl Flows {
                 cursors: BTreeMap::new(),
                 evicted: Vec::new(),
                 lags: Vec::new(),
+                past: BTreeMap::new(),
                 left_out: Vec::new(),
                 stable: 0,
                 unstable: Vec::new(),
@@ -406,7 +414,7 @@ impl Flow {
                 message: self.name(lives, seq),
             });
         }
-        if sent.members.binary_search(&seat).is_err() {
+        if self.due(seat, seq, seq).next().is_none() {
             return Err(Broken::Misrouted {
                 message: self.name(lives, seq),
                 role: role.clone(),
@@ -509,14 +517,16 @@ impl Flow {
             .take_while(move |sent| sent.first <= last)
     }
 
-    /// The positions in `first..=last` whose destination sets name this seat.
+    /// The positions in `first..=last` whose destination sets name this seat, and those that it asked for.
     fn due(&self, seat: SeatId, first: u64, last: u64) -> impl Iterator<Item = u64> {
-        let mine = self
-            .overlapping(first, last)
-            .filter(move |sent| sent.members.binary_search(&seat).is_ok());
-        mine.flat_map(move |sent| {
+        let past = self.past.get(&seat).copied().unwrap_or((1, 0));
+        self.overlapping(first, last).flat_map(move |sent| {
             let end = sent.first + sent.messages.len() as u64 - 1;
-            sent.first.max(first)..=end.min(last)
+            let (from, to) = match sent.members.binary_search(&seat) {
+                Ok(_) => (sent.first, end),
+                Err(_) => (sent.first.max(past.0), end.min(past.1)),
+            };
+            from.max(first)..=to.min(last)
         })
     }
 

@@ -29,7 +29,10 @@ impl Scenario {
             Profile::Lan
         };
         let network = NetworkShape::draw(&mut stream);
-        let limits = draw_limits(&mut stream);
+        let limits = Limits {
+            replay_bytes: draw_replay_bytes(seed),
+            ..draw_limits(&mut stream)
+        };
         let window = Duration::from_secs(stream.between(family.window_s.0, family.window_s.1));
         let starts_us = draw_starts(&mut stream, nodes);
         // Most runs begin when all know all; some while the mesh still forms.
@@ -107,12 +110,20 @@ fn draw_limits(stream: &mut Stream) -> Limits {
         large_bytes_max: 2 * flow_window_bytes as u64,
         flow_window_bytes,
         session_bytes_max: flow_window_bytes * usize_from(stream.magnitude(16, 256)),
+        replay_bytes: 0,
         link_bytes_max: usize_from(stream.magnitude(2 << 10, 256 << 10)),
         inbox_bytes_max: usize_from(stream.magnitude(4 << 10, 64 << 10)),
         calls_max: usize_from(stream.magnitude(2, 64)),
         gap_after: Duration::from_secs(stream.between(5, 15)),
         forget_after: Duration::from_secs(stream.between(30, 90)),
     }
+}
+
+/// How much of each flow nodes keep for those that come later.
+fn draw_replay_bytes(seed: u64) -> usize {
+    // With dice of their own, so that the rest is what it would be without them.
+    let mut stream = Stream::new(seed, Purpose::Workload, 5_000_000);
+    *stream.pick(&[0, 4 << 10, 1 << 20])
 }
 
 fn draw_starts(stream: &mut Stream, nodes: Slot) -> Vec<Option<u64>> {

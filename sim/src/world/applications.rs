@@ -117,9 +117,12 @@ impl World<'_> {
         role: usize,
     ) -> Result<(), Violation> {
         let role = self.roles[role].clone();
+        let slot = self.name(process).slot;
+        let replay = self.scenario.workload.replay(slot);
         let entry = &mut self.processes[process.0 as usize];
         let held = entry.app.inbox_of(&role).is_some();
-        match entry.engine.take_up(entry.clock.at(now), role.clone()) {
+        let shown = entry.clock.at(now);
+        match entry.engine.take_up_with(shown, role.clone(), replay) {
             Ok(inbox) if !held => {
                 entry.app.open_inbox(inbox, role.clone());
                 entry.forget_destinations();
@@ -139,6 +142,11 @@ impl World<'_> {
                         tenure,
                     },
                 )?;
+                if replay > 0 {
+                    let messages = replay;
+                    let asks = Observation::AsksForPast { inbox, messages };
+                    self.observe(now, process, asks)?;
+                }
             }
             Err(TakeUpError::Held) if held => {}
             other => {

@@ -193,6 +193,7 @@ impl World<'_> {
             }
             Delivery::Started(started) => {
                 sometimes!(self.reached, StartedLate);
+                sometimes!(self.reached, Replayed, if started.replayed > 0);
                 let item = Item {
                     ticket: None,
                     upto: None,

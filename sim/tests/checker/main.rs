@@ -11,3 +11,4 @@ mod naive;
 mod random;
 mod receipts;
 mod recorded;
+mod replay;

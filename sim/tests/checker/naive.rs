@@ -107,6 +107,7 @@ impl<'a> History<'a> {
             | Observation::Resumed
             | Observation::ClockSet { .. }
             | Observation::Dropped { .. }
+            | Observation::AsksForPast { .. }
             | Observation::Consumed { .. }
             | Observation::Cancels { .. }
             | Observation::Replies { .. }

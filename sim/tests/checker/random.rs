@@ -91,6 +91,7 @@ fn recorded() -> Vec<(String, Vec<Recorded>)> {
             // Of large payloads the simple oracle knows nothing.
             scenario.workload.evict_after_us.clear();
             scenario.workload.keep_last_keys.clear();
+            scenario.workload.replays.clear();
             let operations = &mut scenario.workload.operations;
             operations.retain(|operation| !matches!(operation.ask, Ask::Large { .. }));
             all.push((

@@ -203,6 +203,7 @@ fn scenario(holders: Slot, traffic: Option<Traffic>, plan: FaultPlan) -> Scenari
             operations,
             evict_after_us: Vec::new(),
             keep_last_keys: Vec::new(),
+            replays: Vec::new(),
         },
         core: None,
         ..Scenario::draw_from(calm, 1, Some(nodes))

@@ -30,6 +30,8 @@ impl Flows {
         }) {
             return Err(wrong);
         }
+        let place = (seat, (process, inbox));
+        self.begin_with_past((life, started.flow), place, started, wrong)?;
         let origin = lives.life(life).process;
         self.begun.insert((origin, started.flow, process, inbox));
         Ok(())

@@ -55,7 +55,9 @@ impl Flow {
                 }
             }
         }
-        None
+        let later = self.past.keys().filter(|seat| !seen.contains(seat));
+        let mut later = later.filter(|seat| lives.seat(**seat).open);
+        later.find_map(|&seat| Some((seat, self.owed_to(lives, seat, lost)?)))
     }
 
     fn owed_to(&self, lives: &Lives, seat: SeatId, origin_lost: bool) -> Option<Broken> {
@@ -91,21 +93,15 @@ impl Flow {
                     _ => Broken::Validity { message, how },
                 });
             }
-            if self.lagged(seat, seq) {
-                return self.lost_to_lagging(lives, seat, seq, how);
+            if self.lagged(seat, seq) || self.is_past(seat, seq) {
+                return self.lost_to_one(lives, seat, seq, how);
             }
             self.disagreement(lives, seq, how)
         })
     }
 
-    /// What was kept for a member that lags is lost with the sender; that member is told so, if another one can.
-    fn lost_to_lagging(
-        &self,
-        lives: &Lives,
-        seat: SeatId,
-        seq: u64,
-        how: Instead,
-    ) -> Option<Broken> {
+    /// What was kept for a member that lags, or came later, is lost with the sender; that member is told so, if another one can.
+    fn lost_to_one(&self, lives: &Lives, seat: SeatId, seq: u64, how: Instead) -> Option<Broken> {
         let silent = how == Instead::Missing && !self.ends_with_gap(seat);
         let digests = self.mode.dissemination == Dissemination::Digest;
         if silent && digests {

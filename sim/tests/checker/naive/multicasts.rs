@@ -200,6 +200,7 @@ impl<'a> History<'a> {
             origin,
             flow,
             first,
+            ..
         } = started;
         let pending = self.pending(&seat, origin, flow, first.0);
         let known = self.life_of(origin).is_some();

@@ -349,6 +349,7 @@ fn change(observation: &mut Observation, stream: &mut Stream) {
         Observation::ClockSet { .. }
         | Observation::Started { .. }
         | Observation::Resumed
+        | Observation::AsksForPast { .. }
         | Observation::Evicts { .. }
         | Observation::KeepsLast { .. }
         | Observation::Lagged { .. }
