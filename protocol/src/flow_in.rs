@@ -56,6 +56,10 @@ pub(crate) struct FlowIn {
     allowed: u64,
     /// Messages up to here are known to exist.
     known_upto: u64,
+    /// Of those, it is known to whom they go as far as this.
+    addressed_upto: u64,
+    /// To whom the others go is known from this version of the destination set on.
+    addressed_in: u32,
     /// Since when the first missing message has been missed.
     missing_since: Option<Time>,
     /// Other members gave up what they missed up to here.
@@ -137,6 +141,8 @@ impl FlowIn {
                 _ => u64::MAX,
             },
             known_upto: 0,
+            addressed_upto: 0,
+            addressed_in: 0,
             missing_since: None,
             given_up_by_others: 0,
             untaken: Untaken::default(),
@@ -166,6 +172,9 @@ impl FlowIn {
         let version = set.version;
         if version > self.newest_version {
             self.newest_version = version;
+            if version >= self.addressed_in {
+                self.addressed_upto = self.known_upto;
+            }
             let is_member = |node| set.member(node).is_some();
             self.retained.retain_told(is_member);
             if let Some(safety) = &mut self.safety {
@@ -219,6 +228,7 @@ impl FlowIn {
             safety.restart(self.watermark + 1);
         }
         self.known_upto = 0;
+        self.addressed_upto = 0;
         self.missing_since = None;
         self.evicted = None;
         self.untaken.clear();
@@ -394,9 +404,14 @@ impl FlowIn {
         self.mode.order == Order::Unordered && self.safety.is_none()
     }
 
-    /// Messages up to here exist; if some are missing, the wait for them starts.
-    /// Says whether that is news.
-    pub(crate) fn know_upto(&mut self, now: Time, upto: u64) -> bool {
+    /// Messages up to here exist, and are known to be meant for this node; if some are missing, the wait for them starts.
+    pub(crate) fn know_upto(&mut self, now: Time, upto: u64) {
+        self.addressed_upto = self.addressed_upto.max(upto);
+        self.note_upto(now, upto);
+    }
+
+    /// Messages up to here exist; says whether that is news.
+    fn note_upto(&mut self, now: Time, upto: u64) -> bool {
         let news = upto > self.known_upto;
         self.known_upto = self.known_upto.max(upto);
         if self.held() < self.known_upto {
@@ -418,13 +433,13 @@ impl FlowIn {
         }
         let upto = match self.early.first() {
             Some((first, _)) => first - 1,
-            None => self.known_upto,
+            None => self.addressed_upto,
         };
-        self.missing_since = None;
         let first = self.watermark + 1;
         if upto < first {
             return None;
         }
+        self.missing_since = None;
         if !planted!(GapNotKept) {
             self.watermark = upto;
         }
@@ -433,6 +448,7 @@ impl FlowIn {
         }
         self.hold(now);
         self.know_upto(now, upto);
+        self.note_upto(now, self.known_upto);
         Some((first, upto))
     }
 
@@ -470,6 +486,7 @@ impl FlowIn {
     pub(crate) fn answer(&self) -> FlowDigest {
         FlowDigest {
             key: self.key,
+            version: self.newest_version,
             upto: self.held(),
             aged: 0,
             floor: self.retained.floor(),

@@ -277,6 +277,11 @@ impl FlowOut {
         true
     }
 
+    /// The version of the present destination set.
+    pub(crate) fn version(&self) -> u32 {
+        self.version
+    }
+
     fn on_set_changed(&mut self) {
         self.version += 1;
         self.announcement = None;

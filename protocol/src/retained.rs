@@ -92,6 +92,8 @@ pub(crate) const DIGEST_DELAY: Duration = Duration::from_millis(5);
 const DIGEST_PERIOD_MAX: Duration = Duration::from_millis(500);
 /// Digests after something new that are given without growing distance: the second one says what is not merely on its way.
 const ROUNDS_AT_ONCE: u32 = 2;
+/// Digests after something new without which whoever is as far would have said so: by then a third of a second has passed.
+const ROUNDS_LONG: u32 = 8;
 /// After so many rounds without anything new, the time between two digests is the longest.
 const ROUNDS_SLOW: u32 = 9;
 /// After so long, what a member was sent because it asked is sent again if it asks again.
@@ -246,6 +248,11 @@ impl Retained {
     /// Whether digests have been given for a while without anything new.
     pub(crate) fn is_stuck(&self) -> bool {
         self.rounds > ROUNDS_AT_ONCE
+    }
+
+    /// Whether digests have been given for so long that whoever did not say that it is as far may not be able to ask.
+    pub(crate) fn is_stuck_for_long(&self) -> bool {
+        self.rounds > ROUNDS_LONG
     }
 
     /// The next `count` of `members` in turn.

@@ -107,9 +107,15 @@ impl Safety {
     }
 
     /// What this node, which holds the flow up to `upto`, says of it to others.
-    pub(crate) fn digest(&self, key: FlowKey, upto: u64, floor: u64) -> FlowDigest {
+    pub(crate) fn digest(
+        &self,
+        (key, version): (FlowKey, u32),
+        upto: u64,
+        floor: u64,
+    ) -> FlowDigest {
         FlowDigest {
             key,
+            version,
             upto,
             aged: 0,
             floor,

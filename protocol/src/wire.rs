@@ -42,6 +42,8 @@ pub(crate) enum Control<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FlowDigest {
     pub(crate) key: FlowKey,
+    /// The newest destination set that it knows: to whom the messages go of which it speaks.
+    pub(crate) version: u32,
     /// It has every message up to here.
     pub(crate) upto: u64,
     /// It had every message up to here when it gave the digest before: whoever misses one of these should ask for it.

@@ -149,10 +149,10 @@ impl Engine {
     /// One round of digests of a flow.
     fn put_digests_of(&mut self, now: Time, key: FlowKey, digests: &mut Vec<(NodeId, FlowDigest)>) {
         let others = self.members_beside(key);
-        let reachable: Vec<(NodeId, u64)> = others
+        let reachable: Vec<(NodeId, Epoch, u64)> = others
             .filter(|member| self.peers.is_linked(member.node))
             .filter(|member| !self.is_over(member.node, member.epoch))
-            .map(|member| (member.node, member.start))
+            .map(|member| (member.node, member.epoch, member.start))
             .collect();
         let known = self.flows_in.get(&key).and_then(FlowIn::newest_dest_set);
         let evicted = known.map_or(&[][..], |known| &known.set.evicted).iter();
@@ -162,15 +162,20 @@ impl Engine {
             .copied()
             .collect();
         let origin = self.peers.is_linked(key.origin).then_some(key.origin);
-        let own = reachable.partition_point(|&(node, _)| node < self.me.id);
+        let own = reachable.partition_point(|&(node, ..)| node < self.me.id);
         let flow = self.flows_in.get_mut(&key).expect("it is due");
         let upto = flow.held();
         let count = spread::of(flow.mode).on_round();
-        let mut targets = flow.retained.take_turns(own, &reachable, count);
+        let targets = flow.retained.take_turns(own, &reachable, count);
+        self.say_who_is_meant(key, &targets);
+        let flow = self.flows_in.get_mut(&key).expect("it is due");
+        let targets = targets.into_iter().map(|(node, _, start)| (node, start));
+        let mut targets: Vec<(NodeId, u64)> = targets.collect();
         // As long as batches come, they say how far everybody is; after them only the origin can.
         targets.extend(origin.filter(|_| flow.retained.is_stuck()).map(|o| (o, 1)));
         let digest = FlowDigest {
             key,
+            version: flow.newest_version(),
             upto,
             aged: flow.retained.begin_round(now, upto),
             floor: flow.retained.floor(),
@@ -191,6 +196,25 @@ impl Engine {
             let upto = evicted.lags.map_or(digest.upto, |_| upto);
             (evicted.node, FlowDigest { upto, ..digest })
         }));
+    }
+
+    /// Tells those of a flow's members who have long been behind, and perhaps cannot ask, to whom the newest messages go.
+    fn say_who_is_meant(&mut self, key: FlowKey, targets: &[(NodeId, Epoch, u64)]) {
+        let flow = &self.flows_in[&key];
+        let Some(known) = flow.newest_dest_set() else {
+            return;
+        };
+        let is_behind = |&&(node, epoch, start): &&(NodeId, Epoch, u64)| {
+            let told = flow.retained.told_by(node, epoch);
+            start <= flow.held() && told < flow.held()
+        };
+        let behind = targets.iter().filter(is_behind);
+        let behind = behind.filter(|_| flow.retained.is_stuck_for_long());
+        let behind: Vec<(NodeId, Epoch)> = behind.map(|&(node, epoch, _)| (node, epoch)).collect();
+        let known = known.clone();
+        for to in behind {
+            self.announce(to, key, known.set.version, &known.encoded);
+        }
     }
 
     /// The members of a flow other than this node and the origin.
@@ -310,7 +334,7 @@ impl Engine {
         }
         // What nobody has but the origin is no loss to anybody if that dies, as long as no member has heard of it.
         let from_origin = node == digest.key.origin;
-        if !from_origin && flow.know_upto(now, digest.upto) {
+        if !from_origin && flow.hear_upto(now, digest.version, digest.upto) {
             flow.hear_of(now);
         }
         let first = flow.held() + 1;

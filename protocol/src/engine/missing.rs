@@ -1,7 +1,7 @@
 //! What is missing of flows whose origin is dead: waiting for it, giving it up, and forgetting the flow in the end.
 
 use bytes::Bytes;
-use rolecast_membership::{Epoch, Identity, NodeId, Time};
+use rolecast_membership::{Identity, NodeId, Time};
 
 use super::{Engine, TICK};
 use crate::canary::planted;
@@ -19,8 +19,8 @@ enum Why {
     OutOfTime,
 }
 
-/// A destination set, and those members of it whom something concerns.
-type Concerned<'a> = (&'a KnownDestSet, Vec<&'a DestMember>);
+/// A destination set, and those members of it whom something concerns, with the last message that is meant for each.
+type Concerned<'a> = (&'a KnownDestSet, Vec<(&'a DestMember, u64)>);
 
 impl Engine {
     /// Whether there is no time left to wait for what is missing of a dead origin's flow.
@@ -43,7 +43,8 @@ impl Engine {
             // They asked whoever they could, and who comes back from the dead with it comes too late for them.
             let concerned = self.concerned_by(flow);
             let mut members = concerned.into_iter().flat_map(|(_, members)| members);
-            return members.any(|member| self.is_alive(member) && flow.is_told_by_member(member));
+            return members
+                .any(|(member, _)| self.is_alive(member) && flow.is_told_by_member(member));
         }
         // The origin's next life has nothing of this one.
         let origin = flow.key.origin;
@@ -59,24 +60,26 @@ impl Engine {
         is_awaited || self.peers.changed_at(origin).is_some_and(since)
     }
 
-    /// The other members whom a flow concerns, and the destination set that says so: its own, or, of what was sent in a life of the origin from which none came, that in which a later life says what it owes.
+    /// The other members whom missing messages of a flow concern, and the destination set that says so.
+    /// If the origin went on in another life, that is the one in which it says what it owes: of what it sent last, nothing else may have come.
     fn concerned_by<'a>(&'a self, flow: &'a FlowIn) -> Option<Concerned<'a>> {
-        let (key, upto) = (flow.key, flow.known_upto());
-        let own = flow.newest_dest_set();
-        let later = self.flows_in.range(key..);
-        let later = later.take_while(|(other, _)| other.origin == key.origin);
-        let mut later = later.filter(|(other, _)| other.flow == key.flow);
-        let known = own.or_else(|| later.find_map(|(_, later)| later.newest_dest_set()))?;
-        let concerns = |member: &&DestMember| {
+        let (key, upto) = (flow.key, flow.addressed_upto());
+        let sets = self.flows_in.range(key..);
+        let sets = sets.take_while(|(other, _)| other.origin == key.origin);
+        let sets = sets.filter(|(other, _)| other.flow == key.flow);
+        let sets = sets.filter_map(|(_, other)| other.newest_dest_set());
+        let known = sets.filter(|known| known.set.born <= key.epoch).last()?;
+        let meant_upto = |member: &DestMember| {
             let mut owed = member.owed.iter();
-            match own {
-                Some(_) => member.start <= upto,
-                None => owed.any(|owed| owed.epoch == key.epoch && owed.first <= upto),
+            match known.set.key == key {
+                true => Some(upto).filter(|&upto| member.start <= upto),
+                false => owed.find(|owed| owed.epoch == key.epoch).map(|o| o.last),
             }
         };
         let others = known.set.members.iter();
         let others = others.filter(|m| m.node != self.me.id && m.node != key.origin);
-        Some((known, others.filter(concerns).collect()))
+        let concerned = others.filter_map(|member| Some((member, meant_upto(member)?)));
+        Some((known, concerned.collect()))
     }
 
     /// Whether the life that is meant goes on.
@@ -145,13 +148,14 @@ impl Engine {
             return;
         };
         let told = |m: &DestMember| flow.retained.told_by(m.node, m.epoch);
-        let unaware = members.into_iter();
-        let unaware = unaware.filter(|member| told(member) < upto && self.is_alive(member));
-        let unaware: Vec<(NodeId, Epoch)> = unaware.map(|m| (m.node, m.epoch)).collect();
+        let unaware = members.into_iter().map(|(m, meant)| (m, meant.min(upto)));
+        let unaware = unaware.filter(|&(member, upto)| told(member) < upto);
+        let unaware = unaware.filter(|(member, _)| self.is_alive(member));
+        let unaware: Vec<_> = unaware.map(|(m, upto)| ((m.node, m.epoch), upto)).collect();
         let known = known.clone();
-        let own = unaware.partition_point(|&(node, _)| node < self.me.id);
+        let own = unaware.partition_point(|&((node, _), _)| node < self.me.id);
         let flow = self.flows_in.get_mut(&key).expect("it was just found");
-        for to in flow.retained.take_turns(own, &unaware, ROUND_MAX) {
+        for (to, upto) in flow.retained.take_turns(own, &unaware, ROUND_MAX) {
             self.announce(to, known.set.key, known.set.version, &known.encoded);
             let word = match why {
                 Why::NobodyHasIt => DataHead::GivenUp { key, upto },

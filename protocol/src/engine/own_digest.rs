@@ -27,10 +27,12 @@ impl Engine {
         let own = behind.partition_point(|&(node, _)| node < self.me.id);
         let flow = self.flows_out.get_mut(&key.flow).expect("it is due");
         let (upto, floor) = (flow.next() - 1, flow.settled());
+        let version = flow.version();
         let count = spread::of(flow.mode).on_round();
         let targets = flow.retained.take_turns(own, &behind, count);
         let digest = FlowDigest {
             key,
+            version,
             upto,
             aged: flow.retained.begin_round(now, upto),
             floor,
@@ -66,6 +68,7 @@ impl Engine {
             // Of a large payload that is over, everybody has everything.
             return (present && over && digest.aged > 0).then(|| FlowDigest {
                 key: digest.key,
+                version: 0,
                 upto: 0,
                 aged: 0,
                 floor: SEQ_MAX,
@@ -80,6 +83,7 @@ impl Engine {
         let heard = || flow.safety.as_ref().map(|own| own.safety.hearsay());
         (present && more).then(|| FlowDigest {
             key: digest.key,
+            version: flow.version(),
             upto: 0,
             aged: 0,
             floor: flow.settled(),

@@ -150,7 +150,7 @@ impl Engine {
             let settled = flow.settled();
             let safety = &mut flow.safety.as_mut()?.safety;
             safety.on_told(now);
-            let digest = safety.digest(key, 0, settled);
+            let digest = safety.digest((key, present.version), 0, settled);
             let first = safety.first_set().map(|set| &**set);
             return Some((digest, linked([Some(&present), first])));
         }
@@ -160,7 +160,8 @@ impl Engine {
         safety.on_told(now);
         let first = safety.first_set().map(|set| &**set);
         let reachable = linked([newest.as_deref(), first]);
-        let digest = safety.digest(key, safety.held(), flow.retained.floor());
+        let version = newest.as_ref().map_or(0, |set| set.version);
+        let digest = safety.digest((key, version), safety.held(), flow.retained.floor());
         let own = reachable.partition_point(|&(node, _)| node < me);
         let mut targets = flow.retained.take_turns(own, &reachable, ROUND_MAX);
         targets.extend(peers.is_linked(key.origin).then_some((key.origin, 1)));

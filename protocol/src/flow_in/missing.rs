@@ -39,9 +39,21 @@ impl FlowIn {
         Some(since + gap_after)
     }
 
-    /// Messages up to here are known to exist.
-    pub(crate) fn known_upto(&self) -> u64 {
-        self.known_upto
+    /// A member that knows this version of the destination set has messages up to here; says whether that is news.
+    ///
+    /// Who is meant by them may not be known here.
+    /// Then they are fetched, but not given up: nobody could be told who else misses them.
+    pub(crate) fn hear_upto(&mut self, now: Time, version: u32, upto: u64) -> bool {
+        match version <= self.newest_version {
+            true => self.addressed_upto = self.addressed_upto.max(upto),
+            false => self.addressed_in = self.addressed_in.max(version),
+        }
+        self.note_upto(now, upto)
+    }
+
+    /// Messages up to here are known to exist and to be meant for this node.
+    pub(crate) fn addressed_upto(&self) -> u64 {
+        self.addressed_upto
     }
 
     /// Whether a member said in the life that is meant that it has something of what is missed first.
@@ -65,12 +77,13 @@ impl FlowIn {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use rolecast_membership::{Epoch, Tenure};
 
     use super::*;
     use crate::api::FlowId;
     use crate::mode::Mode;
-    use crate::wire::FlowKey;
+    use crate::wire::{DestSet, FlowKey};
 
     const NOW: Time = Time::ZERO;
 
@@ -85,15 +98,49 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_others_gave_up_is_given_up_at_once_when_the_origin_is_dead() {
-        let origin = NodeId::from_bytes([1; 32]);
+    fn flow() -> FlowIn {
         let key = FlowKey {
-            origin,
+            origin: NodeId::from_bytes([1; 32]),
             epoch: Epoch(1),
             flow: FlowId(1),
         };
-        let mut flow = FlowIn::new(key, Mode::default(), &member(2), 1);
+        FlowIn::new(key, Mode::default(), &member(2), 1)
+    }
+
+    fn set(flow: &FlowIn, version: u32) -> DestSet {
+        DestSet {
+            key: flow.key,
+            version,
+            role: "r".parse().expect("a role"),
+            mode: flow.mode,
+            born: Epoch(1),
+            members: vec![member(2)],
+            evicted: Vec::new(),
+            large: None,
+            sources: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn nothing_is_given_up_of_which_it_is_not_known_to_whom_it_goes() {
+        let mut flow = flow();
+        let me = member(2);
+        let first = set(&flow, 1);
+        flow.learn(first, Bytes::new(), Some(&me), 0);
+        assert!(flow.hear_upto(NOW, 1, 3) && flow.hear_upto(NOW, 2, 5));
+        assert!(flow.missing_for(NOW).is_some() && flow.missing_upto(5) == 5);
+        assert_eq!(flow.give_up(NOW), Some((1, 3)));
+        assert!(flow.missing_for(NOW).is_some(), "the rest may yet come");
+        assert_eq!(flow.give_up(NOW), None);
+        let second = set(&flow, 2);
+        flow.learn(second, Bytes::new(), Some(&me), 0);
+        assert_eq!(flow.give_up(NOW), Some((4, 5)));
+        assert_eq!(flow.missing_for(NOW), None);
+    }
+
+    #[test]
+    fn what_others_gave_up_is_given_up_at_once_when_the_origin_is_dead() {
+        let mut flow = flow();
         let patience = Duration::from_secs(9);
         let [other, third] = [member(3), member(4)];
         flow.retained.on_told(other.node, other.epoch, 4);

@@ -210,6 +210,7 @@ impl<'a> Script<'a> {
     fn digest(&mut self) -> FlowDigest {
         FlowDigest {
             key: self.key(),
+            version: u32::from(self.below(4)),
             upto: self.number(),
             aged: self.number(),
             floor: self.number(),

@@ -42,6 +42,7 @@ impl Linked {
     fn digest(&mut self, key: FlowKey, upto: u64, aged: u64, floor: u64) -> Option<&'static str> {
         let digest = FlowDigest {
             key,
+            version: 1,
             upto,
             aged,
             floor,

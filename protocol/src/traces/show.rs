@@ -347,6 +347,7 @@ fn member_text(member: &DestMember) -> String {
 fn digest_text(digest: &FlowDigest) -> String {
     let FlowDigest {
         key,
+        version,
         upto,
         aged,
         floor,
@@ -361,7 +362,7 @@ fn digest_text(digest: &FlowDigest) -> String {
     });
     let claim: String = claim.into_iter().chain(heard).collect();
     format!(
-        "{} #{upto} aged #{aged} floor #{floor}{claim}",
+        "{} v{version} #{upto} aged #{aged} floor #{floor}{claim}",
         name(key.origin)
     )
 }

@@ -235,9 +235,11 @@ pub(crate) fn control() -> impl Strategy<Value = Control<'static>> {
     );
     let pull =
         || (key(), number(), number()).prop_map(|(key, first, last)| Pull { key, first, last });
-    let digest = (key(), number(), number(), number(), claim(), heard()).prop_map(
-        |(key, upto, aged, floor, claim, heard)| FlowDigest {
+    let numbers = (number(), number(), number());
+    let digest = (key(), 0u32..4, numbers, claim(), heard()).prop_map(
+        |(key, version, (upto, aged, floor), claim, heard)| FlowDigest {
             key,
+            version,
             upto,
             aged,
             floor,
