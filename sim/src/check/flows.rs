@@ -549,10 +549,14 @@ impl Flow {
         sent.members.len() - members.filter(due).count()
     }
 
-    /// Whether several members are to hold a message, and fewer are left.
+    /// Whether several members are to hold a message, and fewer are left that go on holding the role.
     fn is_short(&self, lives: &Lives, seq: u64) -> bool {
         let sent = &self.sent[self.batch_of(seq).expect("it was sent")];
-        let left = sent.members.len() - self.failures(lives, seq);
+        let goes_on = |seat: &&SeatId| {
+            let seat = lives.seat(**seat);
+            !seat.dropped && lives.is_due(seat.life, sent.meant_at)
+        };
+        let left = sent.members.iter().filter(goes_on).count();
         self.mode.k_safe > 1 && left < usize::from(self.mode.k_safe)
     }
 

@@ -128,7 +128,7 @@ fn what_is_superseded_may_be_left_out_and_nothing_else() {
             h,
             |o| matches!(o, Observation::Lagged { .. }),
             range_gap(2, 3),
-        )
+        );
     });
     assert!(
         matches!(broken, Some(Broken::GapUnjustified { .. })),

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use rolecast_membership::{Epoch, NodeId, RoleName, Time};
 use rolecast_protocol::{Dissemination, Event, FlowId, Gap, InboxId, Order, Origin, Started};
-use rolecast_sim::check::{Observation, ProcessId, Receiving, Recorded, Sending};
+use rolecast_sim::check::{Holder, Observation, ProcessId, Receiving, Recorded, Sending};
 
 use super::lives::{Goes, Seat};
 use super::{History, Promise, if_broken};
@@ -496,10 +496,19 @@ impl<'a> History<'a> {
             .map_or(1, |first| first.sending.mode.k_safe.into())
     }
 
-    /// Whether several were to hold a batch, and fewer stay.
+    /// Whether several were to hold a batch, and fewer stay that hold the role.
     fn is_short(self, sent: &Sent<'_>) -> bool {
         let k = self.k_safe(sent);
-        k > 1 && sent.sending.holders.len() < k + self.failures(sent)
+        let seats = self.seats();
+        let dropped = |holder: &Holder| {
+            let mut held = seats
+                .iter()
+                .filter(|seat| seat.is(holder, &sent.sending.role));
+            held.any(|seat| seat.dropped)
+        };
+        let holders = sent.sending.holders.iter();
+        let stay = holders.filter(|h| self.is_correct(h.node, h.epoch, sent.at) && !dropped(h));
+        k > 1 && stay.count() < k
     }
 
     /// Whether the sender was told, in the life in which it sent it, that enough members hold a message.
