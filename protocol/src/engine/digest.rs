@@ -238,6 +238,15 @@ impl Engine {
         };
         let one_high = u64::from(planted!(FloorOneHigh));
         let mut floor = flow.watermark();
+        // Whoever is left out needs what was sent before that.
+        let left_out = flow.newest_dest_set().map(|known| &known.set.evicted[..]);
+        for evicted in left_out.unwrap_or_default() {
+            let told = flow.retained.told_by(evicted.node, evicted.epoch);
+            let behind = told.max(evicted.start - 1) < floor.min(evicted.upto);
+            if behind && evicted.node != self.me.id && !self.is_over(evicted.node, evicted.epoch) {
+                floor = told.max(evicted.start - 1);
+            }
+        }
         for member in self.members_beside(key) {
             let told = flow.retained.told_by(member.node, member.epoch);
             let safe = flow.safety.as_ref();
