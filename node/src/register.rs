@@ -14,6 +14,8 @@ use crate::node::Node;
 
 /// A role that is being taken up, to be awaited; see [`Node::register`].
 ///
+/// Cancel safe: dropped before it resolved, the role is given up again if it was taken up.
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

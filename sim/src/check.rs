@@ -196,18 +196,7 @@ pub struct Recorded {
 /// # Errors
 /// The first broken promise.
 pub fn check(run: impl IntoIterator<Item = Recorded>) -> Result<(), Violation> {
-    let mut ghost = Ghost::new();
-    let mut now = Time::ZERO;
-    for Recorded {
-        at,
-        process,
-        observation,
-    } in run
-    {
-        now = at;
-        ghost.observe(now, process, observation)?;
-    }
-    ghost.owed(now).map_or(Ok(()), Err)
+    Ghost::new().check(run)
 }
 
 /// What really happened.
@@ -251,6 +240,19 @@ impl Ghost {
     pub fn with_core(mut self, core: Option<impl IntoIterator<Item = Slot>>) -> Self {
         self.lives.core = core.map(|core| core.into_iter().collect());
         self
+    }
+
+    /// Takes in a recorded run, and looks at what is owed in the end.
+    ///
+    /// # Errors
+    /// The first promise that is broken.
+    pub fn check(mut self, run: impl IntoIterator<Item = Recorded>) -> Result<(), Violation> {
+        let mut now = Time::ZERO;
+        for recorded in run {
+            now = recorded.at;
+            self.observe(now, recorded.process, recorded.observation)?;
+        }
+        self.owed(now).map_or(Ok(()), Err)
     }
 
     /// Takes in what happened at the edge of one engine; gives what a delivery was made of.

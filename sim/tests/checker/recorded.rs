@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use rolecast_protocol::{Batch, InboxId};
-use rolecast_sim::check::{Observation, Recorded, check};
+use rolecast_sim::check::{Ghost, Observation, Recorded};
 use rolecast_sim::random::{Purpose, Stream};
 use rolecast_sim::{Scenario, run_recorded};
 
@@ -69,7 +69,12 @@ const ALTERATIONS: [(&str, Alteration); 8] = [
 fn recorded_runs_are_accepted_and_refused_once_altered() {
     let mut applied = [0; ALTERATIONS.len()];
     for seed in 1_000..1_025 {
-        let outcome = run_recorded(&Scenario::draw(seed, None));
+        let scenario = Scenario::draw(seed, None);
+        let check = |run: Vec<Recorded>| {
+            let ghost = Ghost::with_limits(&scenario.limits);
+            ghost.with_core(scenario.core.clone()).check(run)
+        };
+        let outcome = run_recorded(&scenario);
         assert_eq!(outcome.violation, None, "seed {seed}");
         let run = outcome.observations;
         assert_eq!(check(run.clone()), Ok(()), "seed {seed}");
