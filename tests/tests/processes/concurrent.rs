@@ -11,14 +11,14 @@ use rolecast_tests::talk::{Life, Task, Way};
 use crate::talkers::{Talker, agree_on_lives};
 
 const TALKERS: usize = 5;
-const ROUNDS: u64 = 20;
+const ROUNDS: u64 = 6;
 /// Of those who are not killed, each says so many words in a round: enough to be at it when things happen, and few enough that nobody waits for who stands still.
 const WORDS: u64 = 200;
 /// After so many words of one that is to be killed the next thing happens.
 const WORDS_BETWEEN: u64 = 20;
 /// In these rounds, one of every so many, who stands still is taken for dead.
 ///
-/// None of the twenty is one: what the stopped one hears of the killed one meanwhile does not always reach the others (docs/simulator.md, "Known faults").
+/// None of the six is one: what the stopped one hears of the killed one meanwhile does not always reach the others (docs/simulator.md, "Known faults").
 const LONG_STOP_EVERY: u64 = 100;
 /// Which of them.
 const LONG_STOP_AT: u64 = 99;
