@@ -15,6 +15,7 @@ pub mod canary;
 #[cfg(not(feature = "canaries"))]
 mod canary;
 mod codec;
+mod describe;
 mod frame;
 #[cfg(test)]
 mod fuzz;
@@ -26,6 +27,7 @@ mod life;
 mod membership;
 mod packet;
 mod peers;
+mod place;
 mod probe;
 mod random;
 mod record;
@@ -40,8 +42,10 @@ mod tombs;
 mod wants;
 
 pub use api::{Config, Event, Input, Liveness, Member, Output, Profile};
+pub use describe::Description;
 pub use id::{Epoch, Identity, NodeId, ParseNodeIdError};
 pub use membership::Membership;
+pub use place::{Place, Placed};
 pub use record::{
     LABEL_BYTES_MAX, LABELS_MAX, RECORD_BYTES_MAX, ROLE_NAME_BYTES_MAX, ROLES_MAX, Record,
     RecordError, RoleName, RoleNameError, Service, Tenure,

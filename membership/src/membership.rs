@@ -296,7 +296,7 @@ impl Membership {
     }
 
     /// Replaces the own record and spreads it.
-    fn publish(&mut self, now: Time, record: Record) {
+    pub(crate) fn publish(&mut self, now: Time, record: Record) {
         let encoded = record.encode();
         self.registry.set_own(record, encoded);
         if self.begin(now) {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Identity;
+use crate::place::Placed;
 
 /// The longest role name, in bytes.
 pub const ROLE_NAME_BYTES_MAX: usize = 128;
@@ -23,8 +24,9 @@ pub const LABEL_BYTES_MAX: usize = 256;
 
 /// The name of a role, such as `db:master`.
 ///
-/// At most [`ROLE_NAME_BYTES_MAX`] bytes of UTF-8, without white space or control characters.
+/// At most [`ROLE_NAME_BYTES_MAX`] bytes of UTF-8, without white space, control characters or `*`.
 /// The single character `*` is the role that every node holds: [`RoleName::everyone`].
+/// A role may be [narrowed](RoleName::narrowed) to those of its holders that are in one [`Place`](crate::Place); such a name has a space in it and comes from nowhere else.
 ///
 /// ```
 /// # use rolecast_membership::{RoleName, RoleNameError};
@@ -42,6 +44,7 @@ impl RoleName {
     /// # use rolecast_membership::{RoleName, RoleNameError};
     /// assert!(RoleName::new("db:master").is_ok());
     /// assert_eq!(RoleName::new("the master"), Err(RoleNameError::BadCharacter { character: ' ' }));
+    /// assert_eq!(RoleName::new("user-list:*"), Err(RoleNameError::Star));
     /// ```
     ///
     /// # Errors
@@ -55,8 +58,14 @@ impl RoleName {
         }
         match name.chars().find(|c| c.is_whitespace() || c.is_control()) {
             Some(character) => Err(RoleNameError::BadCharacter { character }),
+            None if name.contains('*') && name != EVERYONE => Err(RoleNameError::Star),
             None => Ok(RoleName(name.into())),
         }
+    }
+
+    /// A name that is known to be one.
+    pub(crate) fn unchecked(name: &str) -> Self {
+        RoleName(name.into())
     }
 
     /// The role that every node holds as long as it lives; multicasts to it are broadcasts.
@@ -67,7 +76,24 @@ impl RoleName {
     /// ```
     #[must_use]
     pub fn everyone() -> Self {
-        RoleName("*".into())
+        RoleName(EVERYONE.into())
+    }
+
+    /// The role of the nodes that take what is sent to their service; narrowed to a service, it is that service's.
+    ///
+    /// No program can take it up under its name.
+    ///
+    /// ```
+    /// # use rolecast_membership::{Place, RoleName, RoleNameError};
+    /// let db = Place { service: Some("db".into()), ..Place::default() };
+    /// let role = RoleName::service().narrowed(&db)?;
+    /// assert_eq!(role.as_str(), "*service [service=db]");
+    /// assert!(RoleName::new(RoleName::service().as_str()).is_err());
+    /// # Ok::<(), RoleNameError>(())
+    /// ```
+    #[must_use]
+    pub fn service() -> Self {
+        RoleName(SERVICE.into())
     }
 
     /// The name as text.
@@ -83,6 +109,9 @@ impl RoleName {
         &self.0
     }
 }
+
+const EVERYONE: &str = "*";
+const SERVICE: &str = "*service";
 
 /// Why a text is no role name.
 ///
@@ -112,6 +141,19 @@ pub enum RoleNameError {
         /// The first such character.
         character: char,
     },
+    /// A `*` is in the name, which stands for whatever a name may go on with.
+    #[error(
+        "a role name cannot contain '*': alone it means every node, and at the end of an address every role whose name begins so"
+    )]
+    Star,
+    /// A role was narrowed to a place of which more is said than any node says about itself.
+    #[error(
+        "site, host and service have at most {LABEL_BYTES_MAX} bytes each, and this one has {bytes}"
+    )]
+    PlaceTooLong {
+        /// The length of the longest, in bytes.
+        bytes: usize,
+    },
 }
 
 impl FromStr for RoleName {
@@ -125,7 +167,7 @@ impl FromStr for RoleName {
 impl<'de> Deserialize<'de> for RoleName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = <&str>::deserialize(deserializer)?;
-        RoleName::new(name).map_err(serde::de::Error::custom)
+        RoleName::parse_any(name).map_err(serde::de::Error::custom)
     }
 }
 
@@ -189,6 +231,8 @@ pub struct Record {
     pub roles: BTreeMap<RoleName, Tenure>,
     /// Of how many messages that were sent to a role before the node took it up it wants to be told, by each sender that keeps some; none, if the role is not named.
     pub replays: BTreeMap<RoleName, u32>,
+    /// Since when it is where it is.
+    pub placed: Placed,
 }
 
 impl Record {
@@ -204,6 +248,7 @@ impl Record {
             labels: BTreeMap::new(),
             roles: BTreeMap::new(),
             replays: BTreeMap::new(),
+            placed: Placed::default(),
         }
     }
 
@@ -226,6 +271,9 @@ impl Record {
     }
 
     fn check_parts(&self) -> Result<(), RecordError> {
+        if self.roles.keys().any(RoleName::is_narrowed) {
+            return Err(RecordError::Narrowed);
+        }
         let roles = self.roles.len().max(self.replays.len());
         if roles > ROLES_MAX {
             return Err(RecordError::TooManyRoles { roles });
@@ -282,6 +330,9 @@ impl Record {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
+    /// A narrowed role, which a node holds because of where it is.
+    #[error("a narrowed role cannot be taken up: take up the role, and say where the node is")]
+    Narrowed,
     /// More than [`ROLES_MAX`] roles.
     #[error("a node holds at most {ROLES_MAX} roles at once, and this would be {roles}")]
     TooManyRoles {
@@ -334,7 +385,7 @@ mod tests {
 
     fn record() -> impl Strategy<Value = Record> {
         let role = || {
-            let name = proptest::string::string_regex("[a-z:*-]{1,12}").expect("a pattern");
+            let name = proptest::string::string_regex("[a-z:-]{1,12}").expect("a pattern");
             name.prop_map(|name| RoleName::new(&name).expect("a role's name"))
         };
         let roles = proptest::collection::btree_map(role(), any::<u64>().prop_map(Tenure), 0..5);
@@ -349,10 +400,10 @@ mod tests {
             text(),
             service,
             labels,
-            (roles, replays),
+            (roles, replays, any::<[u64; 3]>()),
         );
         parts.prop_map(
-            |(identity, version, site, host, service, labels, (roles, replays))| Record {
+            |(identity, version, site, host, service, labels, (roles, replays, placed))| Record {
                 identity,
                 version,
                 site,
@@ -361,6 +412,11 @@ mod tests {
                 labels,
                 roles,
                 replays,
+                placed: Placed {
+                    site: placed[0],
+                    host: placed[1],
+                    service: placed[2],
+                },
             },
         )
     }

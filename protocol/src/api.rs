@@ -370,6 +370,15 @@ pub enum Target {
     Any(RoleName, Pick),
     /// This node, if it holds the role.
     Node(NodeId, RoleName),
+    /// Any one holder of a role, chosen so, among those that hold this narrower one as long as there is one.
+    Near {
+        /// The role.
+        role: RoleName,
+        /// The same, narrowed to where a holder is wanted.
+        first: RoleName,
+        /// How one is chosen.
+        pick: Pick,
+    },
 }
 
 /// How one holder is chosen among many.

@@ -1,6 +1,6 @@
 //! The engine: what one node does with messages.
 //!
-//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`send`], [`receive`], [`relay`], [`missing`], [`acknowledge`] and [`evict`] are what becomes of a multicast, [`large_out`] and [`large_in`] of a large one, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what, and [`usage`] and [`budget`] tell and bound how much is kept.
+//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`send`], [`receive`], [`relay`], [`missing`], [`acknowledge`] and [`evict`] are what becomes of a multicast, [`large_out`] and [`large_in`] of a large one, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what, [`place`] which of them are where, and [`usage`] and [`budget`] tell and bound how much is kept.
 
 mod acknowledge;
 mod budget;
@@ -15,6 +15,7 @@ mod links;
 mod mesh;
 mod missing;
 mod own_digest;
+mod place;
 mod receive;
 mod relay;
 mod replay;
@@ -551,11 +552,8 @@ impl Engine {
     /// The live holders of a role as this node sees them, itself included, sorted.
     #[must_use]
     pub fn holders(&self, role: &RoleName) -> Vec<NodeId> {
-        self.holders
-            .get(role)
-            .into_iter()
-            .flat_map(|holders| holders.keys().copied())
-            .collect()
+        let holders = self.holders_of(role).into_iter();
+        holders.map(|holder| holder.node).collect()
     }
 
     /// The link to this peer, if there is one.

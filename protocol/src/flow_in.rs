@@ -12,7 +12,7 @@ mod untaken;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rolecast_membership::{Epoch, Tenure, Time};
+use rolecast_membership::{Epoch, RoleName, Tenure, Time};
 
 use self::dest_sets::DestSets;
 pub(crate) use self::dest_sets::KnownDestSet;
@@ -39,6 +39,8 @@ pub(crate) struct FlowIn {
     own_epoch: Epoch,
     /// Where messages go; `None` if this node does not hold the role any longer.
     inbox: Option<InboxId>,
+    /// The role that it is sent to, once it has had an inbox.
+    role: Option<RoleName>,
     /// Nothing above this is acknowledged: without an inbox nobody takes it, which the origin learns from the record.
     ack_limit: u64,
     newest_version: u32,
@@ -129,6 +131,7 @@ impl FlowIn {
             tenure,
             own_epoch: epoch,
             inbox: None,
+            role: None,
             ack_limit: start - 1,
             newest_version: 0,
             dest_sets: DestSets::default(),
@@ -581,7 +584,8 @@ mod tests {
             owed: Vec::new(),
         };
         let mut flow = FlowIn::new(key, mode, &member, 1);
-        flow.bind(Some(InboxId(1)));
+        let role = "r".parse().expect("a role");
+        flow.bind(&role, Some(InboxId(1)));
         flow
     }
 

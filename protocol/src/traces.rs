@@ -133,3 +133,8 @@ fn keep_last() {
 fn causal() {
     check("causal");
 }
+
+#[test]
+fn narrowed() {
+    check("narrowed");
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rolecast_membership::{Event, Profile, RoleName, Tenure};
+use rolecast_membership::{Description, Event, Profile, RoleName, Service, Tenure};
 
 use crate::net::{Net, Setup, id};
 
@@ -98,6 +98,83 @@ fn tenures_tell_holdings_apart() {
             .member(id(0))
             .and_then(|m| m.record.roles.get(&a)),
         Some(&second)
+    );
+}
+
+#[test]
+fn a_node_that_moves_is_known_to_have_moved_and_keeps_its_roles() {
+    let mut net = Net::joined(Setup::new(1, Profile::Lan), 20);
+    let take_up = |node: &mut rolecast_membership::Membership, now| node.take_up(now, role("a"));
+    let tenure = net.call(3, take_up).expect("few roles");
+    let mut moved = Description::of(net.view(3).record());
+    moved.site = "fra".into();
+    moved.service = Service {
+        name: "db".into(),
+        instance: 2,
+    };
+    moved.labels.insert("rack".into(), "r12".into());
+    let describe = |net: &mut Net, to: Description| net.call(3, |node, now| node.describe(now, to));
+    assert_eq!(describe(&mut net, moved.clone()), Ok(true));
+    assert_eq!(describe(&mut net, moved.clone()), Ok(false), "nothing new");
+    let took = net.run_until(SECOND * 5, |net| net.knowing(3) == 19);
+    assert!(took.expect("all learn") < SECOND);
+    let seen = net.view(17).member(id(3)).map(|m| m.record.clone());
+    let seen = seen.expect("it is a member");
+    assert_eq!(Description::of(&seen), moved);
+    assert_eq!(seen.roles.get(&role("a")), Some(&tenure));
+    let placed = seen.placed;
+    assert_eq!((placed.site, placed.host, placed.service), (3, 0, 3));
+    moved.labels.insert("motto".into(), "x".repeat(300));
+    let refused = describe(&mut net, moved);
+    assert!(refused.is_err() && net.view(3).record() == &seen);
+}
+
+/// A thousand changes at one node cost the others what a few do: only the newest record is ever on its way.
+#[test]
+fn a_storm_of_role_changes_costs_one_record_at_a_time() {
+    let cost = |changes: u64| {
+        let mut net = Net::joined(Setup::new(1, Profile::Lan), 30);
+        net.run(SECOND * 5);
+        let sent = (net.datagrams, net.frames);
+        for change in 0..changes {
+            let busy = role("worker:busy");
+            match change % 2 {
+                0 => drop(net.call(7, |node, now| node.take_up(now, busy))),
+                _ => drop(net.call(7, |node, now| node.drop_role(now, &busy))),
+            }
+            net.run(SECOND / 1_000);
+        }
+        net.run(SECOND - SECOND / 1_000 * changes as u32);
+        let took = net.run_until(SECOND * 5, |net| net.knowing(7) == 29);
+        let versions = net.view(7).record().version;
+        assert_eq!(versions, changes + 1);
+        let learnt = net.events.iter();
+        let learnt = learnt.filter(|(_, place, event)| {
+            *place == 9
+                && matches!(event, Event::Updated { after, .. } if after.identity.id == id(7))
+        });
+        (
+            net.datagrams - sent.0,
+            net.frames - sent.1,
+            learnt.count(),
+            took.expect("all learn"),
+        )
+    };
+    let (idle, one, storm) = (cost(0), cost(1), cost(1_000));
+    println!(
+        "packets, frames, versions learnt, last known after: idle {idle:?}, one change {one:?}, a thousand {storm:?}"
+    );
+    // The storm lasts a hundred rounds of news, and each of them takes the newest version with it.
+    assert!(one.2 == 1 && storm.2 <= 100);
+    let of_storm = storm.0 + storm.1 - idle.0 - idle.1;
+    let of_one = one.0 + one.1 - idle.0 - idle.1;
+    assert!(
+        of_storm < 50 * of_one,
+        "{of_storm} for 1,000 changes, {of_one} for one"
+    );
+    assert!(
+        storm.3 < SECOND,
+        "the end of it is known as soon as that of one"
     );
 }
 

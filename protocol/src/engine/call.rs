@@ -75,9 +75,15 @@ impl Engine {
                 return Some((*node, member.record.identity.epoch));
             }
             Target::Any(role, pick) => (role, pick),
+            Target::Near { role, first, pick } => {
+                let near = Target::Any(first.clone(), pick.clone());
+                let near = self.choose(&near, tried);
+                let anywhere = || Target::Any(role.clone(), pick.clone());
+                return near.or_else(|| self.choose(&anywhere(), tried));
+            }
         };
-        let holders = self.holders.get(role)?.iter();
-        let holders = holders.map(|(&node, &(epoch, _))| (node, epoch));
+        let holders = self.holders_of(role);
+        let holders = holders.iter().map(|holder| (holder.node, holder.epoch));
         let untried = holders.filter(|(node, _)| !tried.contains(node));
         let (me, peers, calls) = (self.me.id, &self.peers, &mut self.calls);
         if !matches!(pick, Pick::Sticky(_)) {
@@ -94,7 +100,9 @@ impl Engine {
     /// Sends a call to the holder that was chosen and notes that it awaits its end.
     fn place(&mut self, call: CallId, mut one: One, deadline: Time) {
         let role = match &one.target {
-            Target::Any(role, _) | Target::Node(_, role) => role.clone(),
+            Target::Any(role, _) | Target::Node(_, role) | Target::Near { role, .. } => {
+                role.clone()
+            }
         };
         let wants_reply = one.kind == CallKind::Request;
         let (at, payload) = (one.at, one.payload.clone());
@@ -127,14 +135,16 @@ impl Engine {
         };
         one.tried.insert(node);
         match &one.target {
-            Target::Any(..) => match self.choose(&one.target.clone(), &one.tried) {
-                Some(at) => {
-                    one.at = at;
-                    one.frame = None;
-                    self.place(call, one, deadline);
+            Target::Any(..) | Target::Near { .. } => {
+                match self.choose(&one.target.clone(), &one.tried) {
+                    Some(at) => {
+                        one.at = at;
+                        one.frame = None;
+                        self.place(call, one, deadline);
+                    }
+                    None => self.answered(call, node, answer, true),
                 }
-                None => self.answered(call, node, answer, true),
-            },
+            }
             Target::Node(..) => self.answered(call, node, answer, true),
         }
     }
@@ -273,12 +283,9 @@ impl Engine {
         wants_reply: bool,
         payload: Bytes,
     ) {
-        let any = self
-            .roles
-            .values()
-            .next()
-            .filter(|_| planted!(CallMisrouted));
-        let Some(holding) = self.roles.get(role).or(any) else {
+        let any = self.roles.values().next().copied();
+        let any = any.filter(|_| planted!(CallMisrouted));
+        let Some(holding) = self.holding(role).or(any) else {
             self.refuse(from, call, Refusal::NotHolder);
             return;
         };

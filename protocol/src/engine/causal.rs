@@ -52,10 +52,11 @@ impl Engine {
         if flow.mode.order != Order::Causal || planted!(DependenciesForgotten) {
             return Vec::new();
         }
-        let inbox = self.roles.get(&flow.role).map(|holding| holding.inbox);
+        let inbox = self.holding(&flow.role).map(|holding| holding.inbox);
         let others = self.flows_in.values().filter(|other| {
             let causal = other.mode.order == Order::Causal;
-            causal && inbox.is_some() && other.inbox() == inbox
+            // What is sent to the role and what is sent to it narrowed goes into one inbox.
+            causal && inbox.is_some() && other.inbox() == inbox && other.role() == Some(&flow.role)
         });
         let own = self.flows_out.values().filter(|own| {
             let causal = own.mode.order == Order::Causal && own.role == flow.role;

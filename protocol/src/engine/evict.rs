@@ -164,7 +164,7 @@ impl Engine {
             node,
             start: Seq(start),
         });
-        let inbox = self.roles.get(&self.flows_out[&id].role);
+        let inbox = self.holding(&self.flows_out[&id].role);
         if let Some(inbox) = inbox.map(|holding| holding.inbox) {
             self.report_lag(inbox, self.own_key(id), (upto + 1, start - 1));
         }

@@ -112,7 +112,7 @@ impl Engine {
             self.push(to, &head, Bytes::new(), Cargo::Plain);
             return;
         }
-        let inbox = self.roles.get(&self.flows_out[&id].role);
+        let inbox = self.holding(&self.flows_out[&id].role);
         if let Some(inbox) = inbox.map(|holding| holding.inbox) {
             self.report_superseded(inbox, self.own_key(id), (first, last));
         }

@@ -91,6 +91,7 @@ impl Engine {
         };
         let mode = spread::mode_of_large(parent.mode);
         let (inbox, dead_since) = (parent.inbox(), parent.dead_since);
+        let role = parent.role().cloned();
         if self.flows_in.len() >= FLOWS_IN_MAX {
             if let Some(inbox) = inbox {
                 let (origin, flow) = (origin_of(key), key.flow);
@@ -100,7 +101,9 @@ impl Engine {
             return;
         }
         let mut flow = FlowIn::new(key, mode, &member, 1);
-        flow.bind(inbox);
+        if let Some(role) = role {
+            flow.bind(&role, inbox);
+        }
         flow.dead_since = dead_since;
         self.flows_in.insert(key, flow);
         self.on_large_announced(now, key, length);

@@ -165,7 +165,7 @@ impl Engine {
         let Some(flow) = self.flows_out.get(&id) else {
             return;
         };
-        let inbox = self.roles.get(&flow.role).map(|holding| holding.inbox);
+        let inbox = self.holding(&flow.role).map(|holding| holding.inbox);
         if let Some(inbox) = inbox.filter(|_| flow.tenure_of(self.me.id).is_some()) {
             let node = self.me.id;
             let origin = Origin { node, epoch };

@@ -60,6 +60,7 @@ impl Engine {
             }
             MembershipEvent::Updated { before, after } => {
                 self.change_holdings(&before, &after);
+                self.follow_place(&before, &after);
                 self.on_alive(now, after.identity);
             }
             MembershipEvent::Replaced { before, after } => {
@@ -233,11 +234,12 @@ impl Engine {
         }
     }
 
-    fn on_holders_changed(&mut self, role: &RoleName) {
+    pub(super) fn on_holders_changed(&mut self, role: &RoleName) {
         let flows = self
             .flows_by_role
             .range((role.clone(), Mode::FIRST, SlowMembers::Wait)..);
-        let flows = flows.take_while(|((to, ..), _)| to == role);
+        // A narrowed role comes right behind the one that it narrows.
+        let flows = flows.take_while(|((to, ..), _)| to.is_within(role));
         let flows: Vec<FlowId> = flows.map(|(_, &flow)| flow).collect();
         for flow in flows {
             self.refresh_flow(flow);
@@ -248,6 +250,9 @@ impl Engine {
 
     /// The holders of a role as a destination set names them.
     pub(super) fn holders_of(&self, role: &RoleName) -> Vec<Holder> {
+        if role.is_narrowed() {
+            return self.holders_there(role);
+        }
         let holders = self.holders.get(role).into_iter().flatten();
         holders
             .map(|(&node, &(epoch, tenure))| Holder {

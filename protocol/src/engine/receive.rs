@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use rolecast_membership::{Epoch, NodeId, Time};
+use rolecast_membership::{Epoch, NodeId, RoleName, Time};
 
 use super::{Engine, FLOWS_IN_MAX};
 use crate::api::{Delivery, FlowId, InboxId, Origin, Refusal, Seq, Ticket, TicketKind};
@@ -63,7 +63,7 @@ impl Engine {
         if let Some(member) = &own {
             self.flow_in(key, set.mode, member, member.start)?;
         }
-        let (born, mode) = (set.born, set.mode);
+        let (born, mode, role) = (set.born, set.mode, set.role.clone());
         let given_up = self.given_up_unknown(key);
         let Some(flow) = self.flows_in.get_mut(&key) else {
             return Ok(());
@@ -78,7 +78,7 @@ impl Engine {
         };
         let mine = (flow.own_epoch(), flow.tenure()) == (member.epoch, member.tenure);
         if mine {
-            flow.bind(inbox);
+            flow.bind(&role, inbox);
         }
         if let Some(large) = large {
             self.on_large_announced(now, key, large.length);
@@ -106,7 +106,7 @@ impl Engine {
         }
         if inbox.is_some() {
             for owed in &member.owed {
-                self.miss_former_life(now, (born, key, mode), &member, owed, inbox)?;
+                self.miss_former_life(now, (born, key, mode), &member, owed, (&role, inbox))?;
             }
         }
         Ok(())
@@ -119,7 +119,7 @@ impl Engine {
         (born, key, mode): (Epoch, FlowKey, Mode),
         member: &DestMember,
         owed: &Owed,
-        inbox: Option<InboxId>,
+        (role, inbox): (&RoleName, Option<InboxId>),
     ) -> Result<(), &'static str> {
         let epoch = owed.epoch;
         let earlier = FlowKey { epoch, ..key };
@@ -131,7 +131,7 @@ impl Engine {
         self.flow_in(earlier, mode, member, first)?;
         if let Some(flow) = self.flows_in.get_mut(&earlier) {
             if (flow.own_epoch(), flow.tenure()) == (member.epoch, member.tenure) {
-                flow.bind(inbox);
+                flow.bind(role, inbox);
             }
             flow.know_upto(now, upto);
         }
@@ -217,7 +217,7 @@ impl Engine {
     /// Where messages to this destination set go, if it means the present holding of the role in this node's present life.
     fn inbox_for(&self, set: &DestSet) -> Option<InboxId> {
         let member = meant_for(set, self.me.id)?;
-        let holding = self.roles.get(&set.role)?;
+        let holding = self.holding(&set.role)?;
         let present = (self.me.epoch, holding.tenure) == (member.epoch, member.tenure);
         present.then_some(holding.inbox)
     }
@@ -417,22 +417,25 @@ impl Engine {
     /// The flows into this inbox have nowhere to go any more.
     /// Their origins hear at once how far they came, before they hear that the role was dropped and count this member as lost.
     pub(super) fn close_flows_into(&mut self, now: Time, inbox: InboxId) {
-        let into = self
-            .flows_in
-            .values_mut()
-            .filter(|flow| flow.inbox() == Some(inbox) && !planted!(DroppedRoleDelivered));
-        let closed: Vec<FlowKey> = into
-            .map(|flow| {
-                flow.close_inbox();
-                if let Some(large) = &mut flow.large
-                    && large.stage == Stage::Open
-                {
-                    large.stage = Stage::Closed;
-                }
-                flow.key
-            })
-            .collect();
+        let flows = self.flows_in.values();
+        let into = flows.filter(|flow| flow.inbox() == Some(inbox));
+        let into = into.map(|flow| flow.key).collect();
+        self.close_flows(now, into);
+    }
+
+    /// These flows have nowhere to go any more.
+    pub(super) fn close_flows(&mut self, now: Time, closed: Vec<FlowKey>) {
+        if planted!(DroppedRoleDelivered) {
+            return;
+        }
         for &key in &closed {
+            let flow = self.flows_in.get_mut(&key).expect("it was just found");
+            flow.close_inbox();
+            if let Some(large) = &mut flow.large
+                && large.stage == Stage::Open
+            {
+                large.stage = Stage::Closed;
+            }
             self.ack_later(now, key);
         }
         let origins: BTreeSet<NodeId> = closed.iter().map(|key| key.origin).collect();

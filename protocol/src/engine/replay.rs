@@ -29,13 +29,8 @@ impl Engine {
 
     /// How many former messages a node wants that holds a role.
     fn wanted_by(&self, node: NodeId, role: &RoleName) -> u32 {
-        let other = self.membership.member(node).map(|member| &member.record);
-        let record = if node == self.me.id {
-            Some(self.record())
-        } else {
-            other
-        };
-        let wanted = record.and_then(|record| record.replays.get(role));
+        let record = self.record_of(node);
+        let wanted = record.and_then(|record| record.replays.get(&role.base()));
         wanted.copied().unwrap_or(0)
     }
 

@@ -261,7 +261,7 @@ impl Engine {
             first,
             upto,
         });
-        let inbox = self.roles.get(&self.flows_out[&id].role);
+        let inbox = self.holding(&self.flows_out[&id].role);
         let Some((inbox, (first, last))) = inbox.map(|held| held.inbox).zip(own) else {
             return;
         };

@@ -287,7 +287,7 @@ impl Engine {
             return;
         }
         let role = &self.flows_out[&id].role;
-        let Some(inbox) = self.roles.get(role).map(|holding| holding.inbox) else {
+        let Some(inbox) = self.holding(role).map(|holding| holding.inbox) else {
             return;
         };
         let me = self.me.id;

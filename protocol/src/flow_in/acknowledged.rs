@@ -1,5 +1,7 @@
 //! What the origin may be told that this member needs no more: taken by the program, and passed on.
 
+use rolecast_membership::RoleName;
+
 use super::{FlowIn, RelayedBatch};
 use crate::api::InboxId;
 use crate::canary::planted;
@@ -26,12 +28,13 @@ impl FlowIn {
     }
 
     /// Messages go to this inbox from here on, or to none.
-    pub(crate) fn bind(&mut self, inbox: Option<InboxId>) {
+    pub(crate) fn bind(&mut self, role: &RoleName, inbox: Option<InboxId>) {
         if inbox.is_none() {
             self.close_inbox();
             return;
         }
         self.inbox = inbox;
+        self.role.get_or_insert_with(|| role.clone());
         // What was refused stays refused, whatever the origin says before it hears of that.
         let is_open = |large: &Incoming| large.stage == Stage::Open;
         if self.large.as_ref().is_none_or(is_open) {
@@ -44,6 +47,11 @@ impl FlowIn {
         self.ack_limit = self.ack_limit.min(self.taken());
         self.inbox = None;
         self.untaken.clear();
+    }
+
+    /// The role that it is sent to, if this node has held it.
+    pub(crate) fn role(&self) -> Option<&RoleName> {
+        self.role.as_ref()
     }
 
     /// Where messages go.

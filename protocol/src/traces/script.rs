@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rolecast_membership::{RoleName, Time};
+use rolecast_membership::{Description, Place, RoleName, Time};
 
 use super::net::{Due, LATENCY, Net};
 use crate::api::{CallId, CallKind, Class, FlowId, Input, Pick, Refusal, Target};
@@ -46,8 +46,18 @@ impl<'a> Words<'a> {
         Duration::from_millis(self.number(index))
     }
 
+    /// A role, which `@` narrows to a site.
     fn role(&self, index: usize) -> RoleName {
-        self.0[index].parse().expect("a role")
+        let (name, site) = match self.0[index].split_once('@') {
+            Some((name, site)) => (name, Some(site.to_owned())),
+            None => (self.0[index], None),
+        };
+        let role: RoleName = name.parse().expect("a role");
+        let place = Place {
+            site,
+            ..Place::default()
+        };
+        role.narrowed(&place).expect("a short name")
     }
 
     fn payload(&self, index: usize) -> Bytes {
@@ -84,6 +94,7 @@ impl Net {
             }
             "hold" => self.hold(&words),
             "drop" => self.drop_role(&words),
+            "move" => self.move_to(words.node(1), words.text(2)),
             "stop" => {
                 let inbox = self.inboxes[&(words.node(1), words.text(2).to_owned())];
                 self.stopped.insert((words.node(1), inbox), Vec::new());
@@ -127,6 +138,7 @@ impl Net {
             "end" => self.end_large(&words),
             "ask" => self.call(&words, CallKind::Request),
             "tell" => self.call(&words, CallKind::OneWay),
+            "tell-near" => self.tell_near(&words),
             "ask-all" => self.ask_all(&words),
             "reply" => self.reply(&words, Ok(words.payload(3))),
             "refuse" => self.reply(&words, Err(Refusal::Dropped)),
@@ -163,6 +175,17 @@ impl Net {
         let node = words.node(1);
         let inbox = self.inboxes[&(node, words.text(2).to_owned())];
         self.act(node, |engine, now| engine.drop_role(now, inbox));
+        self.drain(node);
+    }
+
+    /// A node says that it is in this site.
+    fn move_to(&mut self, node: u8, site: &str) {
+        let moved = self.act(node, |engine, now| {
+            let mut description = Description::of(engine.record());
+            description.site = site.to_owned();
+            engine.describe(now, description)
+        });
+        moved.expect("a short name");
         self.drain(node);
     }
 
@@ -266,6 +289,20 @@ impl Net {
 
     fn call(&mut self, words: &Words<'_>, kind: CallKind) {
         let target = Target::Any(words.role(2), Pick::RoundRobin);
+        self.call_at(words, target, kind);
+    }
+
+    /// Tells a holder in a site, or another one if there is none.
+    fn tell_near(&mut self, words: &Words<'_>) {
+        let target = Target::Near {
+            role: words.role(2).base(),
+            first: words.role(2),
+            pick: Pick::RoundRobin,
+        };
+        self.call_at(words, target, CallKind::OneWay);
+    }
+
+    fn call_at(&mut self, words: &Words<'_>, target: Target, kind: CallKind) {
         let placed = self.act(words.node(1), |engine, now| {
             engine.call(now, target, kind, words.payload(3), now + CALL_TIMEOUT)
         });

@@ -443,7 +443,7 @@ impl Call {
 
 fn is_addressed(lives: &Lives, process: ProcessId, target: &Target, role: &RoleName) -> bool {
     match target {
-        Target::Any(wanted, _) => wanted == role,
+        Target::Any(wanted, _) | Target::Near { role: wanted, .. } => wanted == role,
         Target::Node(node, wanted) => wanted == role && lives.node_of(process) == *node,
     }
 }

@@ -216,7 +216,7 @@ impl<'a> History<'a> {
             Callee::One { target, kind, .. } => {
                 let asked = match target {
                     Target::Node(wanted, _) => answering.node.is_none_or(|node| node == *wanted),
-                    Target::Any(..) => true,
+                    Target::Any(..) | Target::Near { .. } => true,
                 };
                 let of_kind = !matches!(
                     (kind, answering.answer),
@@ -313,7 +313,7 @@ impl<'a> History<'a> {
 
 fn is_meant(target: &Target, node: NodeId, role: &RoleName) -> bool {
     match target {
-        Target::Any(wanted, _) => wanted == role,
+        Target::Any(wanted, _) | Target::Near { role: wanted, .. } => wanted == role,
         Target::Node(who, wanted) => wanted == role && *who == node,
     }
 }
