@@ -123,7 +123,7 @@ pub struct Word {
 }
 
 impl Word {
-    /// The word as it is sent, blown up to [`WORD_BYTES`].
+    /// The word as it is sent, padded with white space to the size of a word.
     #[must_use]
     pub fn to_payload(&self) -> Vec<u8> {
         let mut payload = serde_json::to_vec(self).expect("a word is plain data");
