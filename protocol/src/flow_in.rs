@@ -12,7 +12,7 @@ mod untaken;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rolecast_membership::{Epoch, RoleName, Tenure, Time};
+use rolecast_membership::{Epoch, NodeId, RoleName, Tenure, Time};
 
 use self::dest_sets::DestSets;
 pub(crate) use self::dest_sets::KnownDestSet;
@@ -251,6 +251,19 @@ impl FlowIn {
     /// The newest destination set.
     pub(crate) fn newest_dest_set(&self) -> Option<&KnownDestSet> {
         self.dest_sets.newest()
+    }
+
+    /// Whether the flow's origin, or anybody for whom something of it was meant as far as this node still knows, is one of those.
+    pub(crate) fn concerns(&self, is_one: impl Fn(NodeId, Epoch) -> bool) -> bool {
+        let mut sets = self.dest_sets.all().peekable();
+        sets.peek().is_none()
+            || is_one(self.key.origin, self.key.epoch)
+            || sets.any(|known| {
+                let mut members = known.set.members.iter();
+                let mut evicted = known.set.evicted.iter();
+                members.any(|member| is_one(member.node, member.epoch))
+                    || evicted.any(|evicted| is_one(evicted.node, evicted.epoch))
+            })
     }
 
     /// Whether nothing of `first..=last` is wanted any more.
@@ -549,8 +562,6 @@ impl FlowIn {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use rolecast_membership::NodeId;
 
     use super::*;
     use crate::api::FlowId;

@@ -17,8 +17,9 @@ use super::Engine;
 use crate::api::{Delivery, FlowId, Gap, Origin, Seq};
 use crate::canary::planted;
 use crate::flow_in::FlowIn;
+use crate::flow_out::FlowOut;
 use crate::mode::Order;
-use crate::wire::{Control, FlowKey, Pull, SEQ_MAX};
+use crate::wire::{Control, Dep, FlowKey, Pull, SEQ_MAX};
 
 /// Which flows wait for which.
 #[derive(Debug, Default)]
@@ -46,12 +47,30 @@ const ASK_AGAIN: Duration = Duration::from_millis(400);
 const STRANGERS_MAX: usize = 16_384;
 
 impl Engine {
-    /// How far this node, as a holder of the flow's role, has been given the causal flows to it, its own other ones too.
-    pub(super) fn given_before(&self, id: FlowId) -> Vec<(FlowKey, u64)> {
-        let flow = &self.flows_out[&id];
-        if flow.mode.order != Order::Causal || planted!(DependenciesForgotten) {
+    /// Names what a batch of this flow depends on that is about to be sent; nothing if the flow is not causal.
+    ///
+    /// What is meant for none of the members is left out: nobody would have to wait for it, and whoever came after all that it was meant for were dead could not even learn that.
+    pub(super) fn depend_on_given(&mut self, id: FlowId) -> Vec<Dep> {
+        if self.flows_out[&id].mode.order != Order::Causal || planted!(DependenciesForgotten) {
             return Vec::new();
         }
+        let mut given = self.given_before(id);
+        let flow = &self.flows_out[&id];
+        given.retain(|&(key, upto)| flow.has_named(key, upto) || self.concerns_members(flow, key));
+        let flow = self.flows_out.get_mut(&id).expect("it was just found");
+        flow.depend_on(given)
+    }
+
+    /// Whether any other member of this flow may be meant by that one.
+    fn concerns_members(&self, flow: &FlowOut, key: FlowKey) -> bool {
+        let is_member = |node, epoch| node != self.me.id && flow.is_meant((node, epoch), SEQ_MAX);
+        let other = self.flows_in.get(&key);
+        other.is_none_or(|other| other.concerns(is_member))
+    }
+
+    /// How far this node, as a holder of the flow's role, has been given the causal flows to it, its own other ones too.
+    fn given_before(&self, id: FlowId) -> Vec<(FlowKey, u64)> {
+        let flow = &self.flows_out[&id];
         let inbox = self.holding(&flow.role).map(|holding| holding.inbox);
         let others = self.flows_in.values().filter(|other| {
             let causal = other.mode.order == Order::Causal;
@@ -88,12 +107,14 @@ impl Engine {
         let Some((last, deps)) = flow.next_held() else {
             return false;
         };
-        let missing = deps.iter().find(|&&dep| !self.is_given(dep)).copied();
-        if let Some((dep, upto)) = missing
-            && !planted!(DependenciesIgnored)
-        {
-            self.causality.waiting.entry(dep).or_default().insert(key);
-            self.ask_for(now, key, (dep, upto));
+        let missing = deps.iter().filter(|&&dep| !self.is_given(dep));
+        let missing: Vec<(FlowKey, u64)> = missing.copied().collect();
+        if !missing.is_empty() && !planted!(DependenciesIgnored) {
+            // All at once: each may be one of which nobody knows, which takes its time.
+            for (dep, upto) in missing {
+                self.causality.waiting.entry(dep).or_default().insert(key);
+                self.ask_for(now, key, (dep, upto));
+            }
             return false;
         }
         let flow = self.flows_in.get_mut(&key).expect("it was just found");

@@ -11,7 +11,6 @@ use crate::batch::{Batch, Note};
 use crate::canary::planted;
 use crate::error::MulticastError;
 use crate::flow_out::LostMember;
-use crate::mode::Order;
 use crate::session::{Cargo, LaneName, OutFrame};
 use crate::spread::{self, Audience};
 use crate::wire::{DataHead, FlowKey};
@@ -48,12 +47,8 @@ impl Engine {
     /// Numbers a batch of an open flow for which there is room, and puts it into the session of every member.
     pub(super) fn spread(&mut self, now: Time, id: FlowId, batch: Batch) -> Accepted {
         let key = self.own_key(id);
-        let given = self.given_before(id);
+        let deps = self.depend_on_given(id);
         let flow = self.flows_out.get_mut(&id).expect("it was just found");
-        let deps = match flow.mode.order {
-            Order::Causal => flow.depend_on(given),
-            _ => Vec::new(),
-        };
         let count = batch.count();
         let first = flow.push(count, batch.cost_bytes());
         let last = first + u64::from(count) - 1;

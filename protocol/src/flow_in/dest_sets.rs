@@ -85,6 +85,11 @@ impl DestSets {
         self.by_version.last_key_value().map(|(_, set)| set)
     }
 
+    /// All that are kept, the newest first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &KnownDestSet> {
+        self.by_version.values().rev()
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -85,6 +85,12 @@ impl FlowOut {
         numbered.into_iter().map(|(_, key)| key).collect()
     }
 
+    /// Whether the present members were told before that what is sent to them comes after so much of a flow.
+    pub(crate) fn has_named(&self, key: FlowKey, upto: u64) -> bool {
+        let told = self.sources.get(&key);
+        self.told_version == self.version && told.is_some_and(|&(_, told)| told >= upto)
+    }
+
     /// Names what a batch depends on that is about to be sent: of what its sender was given, everything if the destination set is not the one of the batch before, and else what changed.
     pub(crate) fn depend_on(&mut self, given: Vec<(FlowKey, u64)>) -> Vec<Dep> {
         let news = given.iter().any(|(key, _)| !self.sources.contains_key(key));
