@@ -112,6 +112,15 @@ impl Process {
         more.unwrap_or_else(|why| panic!("more than {seen} lines: {why}\n{self:?}"))
     }
 
+    /// Waits until it has written more than so many lines, at most so long.
+    pub fn wait_for_more(&self, seen: usize, at_most: Duration) {
+        let written = self.stdout.lock();
+        let nothing = |written: &mut Written| written.lines.len() <= seen && !written.ended;
+        let changed = &self.stdout.changed;
+        // Whoever waits looks for itself what has come.
+        drop(changed.wait_timeout_while(written, at_most, nothing));
+    }
+
     /// The lines that follow so many of them, without waiting.
     #[must_use]
     pub fn lines_so_far(&self, seen: usize) -> Vec<String> {

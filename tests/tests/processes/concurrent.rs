@@ -1,9 +1,11 @@
 //! All holders of a role multicast at once, while one is killed and another one stands still: who goes on agrees on what was said, and in which order.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use rolecast::{Dissemination, Order};
+use rolecast_tests::PATIENCE;
 use rolecast_tests::logs::{Log, Promised, violations};
 use rolecast_tests::mesh::Mesh;
 use rolecast_tests::talk::{Life, Task, Way};
@@ -99,6 +101,8 @@ impl Round {
             ..
         } = *self;
         for (index, talker) in talkers.iter_mut().enumerate() {
+            // What counts is who goes down from here on.
+            talker.reports().down.clear();
             talker.order(&Task::Say {
                 round: number,
                 way,
@@ -150,21 +154,31 @@ impl Round {
         for index in self.survivors() {
             talkers[index].wait_until(|reports| reports.said == Some(number));
         }
-        let mut known = BTreeMap::new();
-        loop {
-            let due = self.due(talkers);
-            if due == known {
-                return;
-            }
-            for index in self.survivors() {
-                talkers[index].wait_until(|reports| {
-                    let done =
-                        |(life, upto): (&Life, &u64)| reports.is_done_with(number, *life, *upto);
-                    due.iter().all(done) || reports.is_interrupted(number)
-                });
-            }
-            known = due;
+        let deadline = Instant::now() + PATIENCE;
+        while let Some((index, life, upto)) = self.find_lack(talkers) {
+            let way = self.way;
+            assert!(
+                Instant::now() < deadline,
+                "round {number}, {way:?}: {} does not hear {} up to {upto}",
+                talkers[index].life().node,
+                life.node
+            );
+            talkers[index].wait_a_moment();
         }
+    }
+
+    /// Somebody who went on and has not heard a life as far as another one who did, and was not told that something is lost either.
+    fn find_lack(&self, talkers: &mut [Talker]) -> Option<(usize, Life, u64)> {
+        let due = self.due(talkers);
+        self.survivors().find_map(|index| {
+            let reports = talkers[index].reports();
+            let lacks = |(life, upto): &(Life, u64)| {
+                let done = reports.is_done_with(self.number, *life, *upto);
+                !done && !reports.is_interrupted(self.number)
+            };
+            let (life, upto) = due.clone().into_iter().find(lacks)?;
+            Some((index, life, upto))
+        })
     }
 
     /// How far every life was heard by anybody who went on, and how much those said who did.
@@ -188,16 +202,18 @@ impl Round {
 
     /// Compares what everybody heard, after nobody hears anything more of the one that was killed.
     fn finish(mut self, talkers: &mut [Talker]) {
-        self.come_to_terms(talkers);
         let number = self.number;
-        let (dead, log) = self.victims.take().expect("it was played");
-        let dying = dead.node;
-        let mut logs = BTreeMap::from([(dead, log)]);
         for index in self.survivors() {
             talkers[index].wait_until(|reports| {
                 let settled = reports.settled.as_ref();
                 settled.is_some_and(|(round, _)| *round == number)
             });
+        }
+        self.come_to_terms(talkers);
+        let (dead, log) = self.victims.take().expect("it was played");
+        let dying = dead.node;
+        let mut logs = BTreeMap::from([(dead, log)]);
+        for index in self.survivors() {
             let node = talkers[index].life().node;
             let reports = talkers[index].reports();
             let life = self.lives.iter().find(|life| life.node == node);

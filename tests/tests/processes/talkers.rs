@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ChildStdin;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rolecast::NodeId;
@@ -11,6 +12,9 @@ use rolecast_tests::logs::{Heard, Log};
 use rolecast_tests::mesh::Mesh;
 use rolecast_tests::process::Process;
 use rolecast_tests::talk::{Life, Report, Task};
+
+/// How long one talker is looked at before another one has its turn.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// One such process, and what it has reported.
 pub(crate) struct Talker {
@@ -154,6 +158,11 @@ impl Talker {
             let more = self.process.lines_after(self.lines);
             self.read(more);
         }
+    }
+
+    /// Waits for the next report, but not for long: what is waited for may come from another one.
+    pub(crate) fn wait_a_moment(&mut self) {
+        self.process.wait_for_more(self.lines, MOMENT);
     }
 
     /// As [`Talker::wait_for`], for what is there or not.
