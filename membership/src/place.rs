@@ -167,6 +167,53 @@ impl RoleName {
         })
     }
 
+    /// What a message is addressed to: a role, or by a pattern that ends with `*`, every role whose name begins as it does.
+    ///
+    /// A pattern is a role that nobody takes up and everybody holds who holds one of those roles.
+    ///
+    /// ```
+    /// # use rolecast_membership::{RoleName, RoleNameError};
+    /// let lists = RoleName::address("user-list:*")?;
+    /// let listener = RoleName::new("user-list:listener")?;
+    /// assert!(lists.is_pattern() && lists.matches(&listener));
+    /// assert_eq!(RoleName::address("*")?, RoleName::everyone());
+    /// assert_eq!(RoleName::address("*:listener"), Err(RoleNameError::Star));
+    /// # Ok::<(), RoleNameError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`RoleNameError`] says what is wrong with it.
+    pub fn address(address: &str) -> Result<RoleName, RoleNameError> {
+        match address.strip_suffix('*') {
+            Some(prefix) if !prefix.is_empty() => {
+                RoleName::new(prefix)?;
+                Ok(RoleName::unchecked(address))
+            }
+            _ => RoleName::new(address),
+        }
+    }
+
+    /// Whether it stands for every role whose name begins as it does.
+    #[must_use]
+    pub fn is_pattern(&self) -> bool {
+        self.prefix().is_some()
+    }
+
+    /// What the names begin with that a pattern stands for.
+    #[must_use]
+    pub fn prefix(&self) -> Option<&str> {
+        let name = self.as_str();
+        let name = name.split_once(' ').map_or(name, |(base, _)| base);
+        name.strip_suffix('*').filter(|prefix| !prefix.is_empty())
+    }
+
+    /// Whether this is a pattern that stands for that role.
+    #[must_use]
+    pub fn matches(&self, role: &RoleName) -> bool {
+        let prefix = self.prefix();
+        prefix.is_some_and(|prefix| role.as_str().starts_with(prefix) && !role.is_pattern())
+    }
+
     /// Whether it is narrowed to a place.
     #[must_use]
     pub fn is_narrowed(&self) -> bool {

@@ -83,6 +83,8 @@ pub struct Answers {
     pub(crate) taken: VecDeque<Answer>,
     pub(crate) holders: usize,
     pub(crate) cancel: CancelOnDrop,
+    /// Those of the other roles, if a pattern was asked.
+    pub(crate) others: Vec<Answers>,
 }
 
 impl Answers {
@@ -105,7 +107,15 @@ impl Answers {
     /// ```
     #[must_use]
     pub fn holders(&self) -> usize {
-        self.holders
+        let others = self.others.iter().map(Answers::holders);
+        self.holders + others.sum::<usize>()
+    }
+
+    /// The answers of several roles as one.
+    pub(crate) fn of_all(mut all: Vec<Answers>) -> Option<Self> {
+        let mut first = all.pop()?;
+        first.others = all;
+        Some(first)
     }
 
     /// The next answer; `None` after the last.
@@ -165,6 +175,25 @@ impl Answers {
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
+        let own = self.poll_own(cx);
+        if let Poll::Ready(Some(_)) = own {
+            return own;
+        }
+        let mut waits = own.is_pending();
+        for other in &mut self.others {
+            match other.poll_answer(cx) {
+                Poll::Ready(Some(answer)) => return Poll::Ready(Some(answer)),
+                Poll::Ready(None) => {}
+                Poll::Pending => waits = true,
+            }
+        }
+        match waits {
+            true => Poll::Pending,
+            false => Poll::Ready(None),
+        }
+    }
+
+    fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
         if self.taken.is_empty() && !std::task::ready!(self.queue.poll_take(cx, &mut self.taken)) {
             self.cancel.armed = false;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use rolecast_membership::{NodeId, RoleName, RoleNameError};
+use rolecast_membership::{NodeId, Place, RoleName, RoleNameError};
 use rolecast_protocol::{Dissemination, Mode, Order, Pick, SlowMembers};
 use tokio::io::AsyncRead;
 
@@ -49,6 +49,8 @@ pub struct Channel {
     pub(crate) outbox: Result<Arc<Outbox>, RoleNameError>,
     pub(crate) pick: Pick,
     pub(crate) slow: SlowReceivers,
+    /// Where calls go first.
+    pub(crate) near: Option<Place>,
 }
 
 impl Channel {
@@ -59,6 +61,7 @@ impl Channel {
             outbox,
             pick: Pick::default(),
             slow: SlowReceivers::default(),
+            near: None,
         }
     }
 

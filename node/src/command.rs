@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rolecast_membership::RoleName;
+use rolecast_membership::{NodeId, RecordError, RoleName};
 use rolecast_protocol::{CallKind, InboxId, Refusal, ReplyTo, Target};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::call::{CallSlot, CallState};
+use crate::describe::DescriptionChange;
 use crate::error::{ClosedReason, NotSent, RegisterError, ReplyError};
 use crate::inbox::Inbox;
 use crate::members::{MemberInfo, WatchQueue};
@@ -33,8 +34,21 @@ pub(crate) enum Command {
     Broadcasts {
         done: oneshot::Sender<Option<Inbox>>,
     },
-    /// Keep the number of holders of a role up to date.
-    Follow { role: Arc<Role> },
+    /// Keep the holders of a role up to date, and say who they are.
+    Follow {
+        role: Arc<Role>,
+        done: Option<oneshot::Sender<Vec<NodeId>>>,
+    },
+    /// Say which roles this pattern stands for that somebody holds.
+    Matching {
+        pattern: RoleName,
+        done: oneshot::Sender<Vec<RoleName>>,
+    },
+    /// Say something else about this node.
+    Describe {
+        change: DescriptionChange,
+        done: oneshot::Sender<Result<(), RecordError>>,
+    },
     /// Open the flow of an outbox.
     Open {
         outbox: Arc<Outbox>,
@@ -68,7 +82,7 @@ pub(crate) enum Command {
     Watch { queue: Arc<WatchQueue> },
     /// Close the link to this node.
     #[cfg(feature = "simulation")]
-    Sever { peer: rolecast_membership::NodeId },
+    Sever { peer: NodeId },
     /// Drain, leave and stop.
     Shutdown {
         reason: ClosedReason,

@@ -125,6 +125,9 @@ pub enum RegisterError {
         /// The role.
         role: String,
     },
+    /// The node is of no service: say which with [`NodeBuilder::service`](crate::NodeBuilder::service) or [`Node::describe`](crate::Node::describe).
+    #[error("this node is of no service: say first which service it is of")]
+    NoService,
     /// The node would hold too many roles.
     #[error(transparent)]
     Record(#[from] RecordError),

@@ -45,6 +45,7 @@
 //! It counts through the [`metrics`] facade, with a label `node`: `rolecast_messages_sent_total`, `rolecast_bytes_sent_total`, `rolecast_messages_delivered_total`, `rolecast_bytes_delivered_total`, `rolecast_calls_total`, `rolecast_window_full_total`, `rolecast_gaps_total`, `rolecast_dials_failed_total`, `rolecast_connections_refused_total`, `rolecast_violations_total`, and the gauges `rolecast_links` and `rolecast_members`.
 //! A recorder has to be installed before the node starts.
 
+mod address;
 mod answers;
 mod builder;
 mod call;
@@ -52,10 +53,12 @@ mod channel;
 mod clock;
 mod command;
 mod counters;
+mod describe;
 mod download;
 mod driver;
 mod entropy;
 mod error;
+mod holders;
 mod inbox;
 mod large;
 mod members;
@@ -64,6 +67,7 @@ mod multicast;
 mod multicast_stream;
 mod node;
 mod outbox;
+mod pattern;
 mod permit;
 mod queue;
 mod receipt;
@@ -91,10 +95,12 @@ pub use answers::{Answer, Answers};
 pub use builder::{DEFAULT_LISTEN, NodeBuilder, SecretText};
 pub use bytes::Bytes;
 pub use channel::Channel;
+pub use describe::{Describe, DescribeError};
 pub use error::{
     ClosedReason, CutShort, NoAnswer, NotSent, NotStable, RegisterError, ReplyError, SendError,
     StartError, Unknown, WaitError,
 };
+pub use holders::{HolderChange, HolderChanges};
 pub use inbox::{Inbox, InboxItem};
 pub use large::{LargeMessage, PayloadError, PayloadReader};
 pub use members::{LinkState, MemberInfo, MeshEvent, MeshEvents};

@@ -59,6 +59,8 @@ pub struct MemberInfo {
     pub labels: BTreeMap<String, String>,
     /// The roles it holds, without the one that every node holds.
     pub roles: Vec<RoleName>,
+    /// Whether it takes what is sent to its service ([`Node::register_service`](crate::Node::register_service)).
+    pub takes_service: bool,
     /// Whether it answers.
     pub liveness: Liveness,
     /// How this node reaches it.
@@ -108,8 +110,9 @@ impl MemberInfo {
     }
 
     pub(crate) fn from_record(record: Record, link: LinkState) -> Self {
-        let everyone = RoleName::everyone();
+        let (everyone, service) = (RoleName::everyone(), RoleName::service());
         MemberInfo {
+            takes_service: record.roles.contains_key(&service),
             id: record.identity.id,
             addr: record.identity.addr,
             epoch: record.identity.epoch,
@@ -120,7 +123,7 @@ impl MemberInfo {
             roles: record
                 .roles
                 .into_keys()
-                .filter(|role| *role != everyone)
+                .filter(|role| *role != everyone && *role != service)
                 .collect(),
             liveness: Liveness::Alive,
             link,
@@ -179,8 +182,23 @@ impl MemberInfo {
 pub enum MeshEvent {
     /// A node joined.
     Joined(MemberInfo),
-    /// A member took up or dropped roles.
+    /// A member took up or dropped roles, or says something else of itself; which roles, the events after this one say.
     Updated(MemberInfo),
+    /// A member took up a role.
+    /// Of those that it holds as it joins or restarts, [`MeshEvent::Joined`] and [`MeshEvent::Restarted`] tell.
+    RoleTakenUp {
+        /// Which member.
+        node: NodeId,
+        /// The role.
+        role: RoleName,
+    },
+    /// A member dropped a role; one that leaves or is declared down holds none any longer without this being said.
+    RoleDropped {
+        /// Which member.
+        node: NodeId,
+        /// The role.
+        role: RoleName,
+    },
     /// A member came back in a later life, without having been seen down in between.
     Restarted(MemberInfo),
     /// A member does not answer; it stays a member until it is declared down.

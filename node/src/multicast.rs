@@ -17,6 +17,7 @@ use crate::command::Command;
 use crate::error::{NotSent, SendError};
 use crate::multicast_stream::MulticastStream;
 use crate::outbox::Outbox;
+use crate::pattern;
 use crate::receipt::Receipt;
 use crate::shared::Shared;
 
@@ -130,7 +131,7 @@ impl<'a> IntoFuture for Multicast<'a> {
         Multicasting {
             multicast: self,
             room: None,
-            large: None,
+            boxed: None,
         }
     }
 }
@@ -159,10 +160,11 @@ impl<'a> IntoFuture for Multicast<'a> {
 pub struct Multicasting<'a> {
     multicast: Multicast<'a>,
     room: Option<WaitForRoom<'a>>,
-    large: Option<SendLarge<'a>>,
+    /// The sending of a large payload, or to a pattern.
+    boxed: Option<SendBoxed<'a>>,
 }
 
-type SendLarge<'a> = Pin<Box<dyn Future<Output = Result<Receipt, SendError>> + Send + 'a>>;
+type SendBoxed<'a> = Pin<Box<dyn Future<Output = Result<Receipt, SendError>> + Send + 'a>>;
 
 type WaitForRoom<'a> =
     Pin<Box<dyn Future<Output = Result<SemaphorePermit<'a>, NotSent>> + Send + 'a>>;
@@ -177,6 +179,9 @@ impl Future for Multicasting<'_> {
             Ok(outbox) => outbox,
             Err(error) => return Poll::Ready(Err(NotSent::from(error.clone()).into())),
         };
+        if outbox.role.name.is_pattern() {
+            return self.poll_pattern(cx);
+        }
         let shared = &channel.shared;
         let (bytes, max) = (self.multicast.key.len(), KEY_BYTES_MAX);
         if bytes > max {
@@ -212,11 +217,28 @@ impl<'a> Multicasting<'a> {
             ..
         } = &self.multicast;
         let (channel, timeout) = (*channel, *timeout);
-        let begin = || -> SendLarge<'a> {
+        let begin = || -> SendBoxed<'a> {
             let payload = payload.clone();
             Box::pin(MulticastStream::from_bytes(channel, payload, timeout).run())
         };
-        self.large.get_or_insert_with(begin).as_mut().poll(cx)
+        self.boxed.get_or_insert_with(begin).as_mut().poll(cx)
+    }
+
+    /// A pattern stands for roles that have outboxes of their own.
+    fn poll_pattern(&mut self, cx: &mut Context<'_>) -> Poll<Result<Receipt, SendError>> {
+        let Multicast {
+            channel,
+            payload,
+            key,
+            timeout,
+        } = &self.multicast;
+        let (channel, deadline) = (*channel, timeout.or(channel.slow.deadline()));
+        let begin = || -> SendBoxed<'a> {
+            let (payload, key) = (payload.clone(), key.clone());
+            let deadline = deadline.map(deadline_in);
+            Box::pin(pattern::multicast(channel, (payload, key), deadline))
+        };
+        self.boxed.get_or_insert_with(begin).as_mut().poll(cx)
     }
 
     /// Starts to wait for room.
@@ -317,4 +339,4 @@ pub(crate) fn check_holders(outbox: &Outbox) -> Result<(), NotSent> {
 }
 
 /// The longest key.
-const KEY_BYTES_MAX: usize = 256;
+pub(crate) const KEY_BYTES_MAX: usize = 256;

@@ -185,6 +185,7 @@ async fn begin(
         origin: shared.id,
         seq,
         upload: Some(Arc::clone(&upload)),
+        others: None,
     };
     Ok((upload, receipt))
 }

@@ -192,9 +192,15 @@ impl Node {
         taken.await.ok()?
     }
 
-    /// A handle to send to a role.
+    /// A handle to send to a role, or by a pattern such as `user-list:*`, to every role whose name begins so.
     ///
     /// A name that is not valid is reported by whatever is sent first.
+    /// Which of the holders are meant, [`Channel::in_site`] and its like say.
+    ///
+    /// A pattern stands for the roles that somebody holds at the moment of sending.
+    /// A multicast or a request to all goes to each of them, in the same sequences as what is sent to them one by one, so that each role keeps its order and its promises; nothing is promised across them, and a node that holds two of them gets it twice, in two inboxes.
+    /// An anycast or a request goes to one holder of one of them.
+    /// What is larger than a message, [`Channel::reserve`] and [`Channel::try_send`] are for one role.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -204,12 +210,16 @@ impl Node {
     /// let channel = node.channel("db:master");
     /// let another = channel.clone();
     /// assert_eq!(another.role().map(|role| role.as_str()), Some("db:master"));
+    ///
+    /// let _inboxes = (node.register("list:readers").await?, node.register("list:writers").await?);
+    /// let receipt = node.channel("list:*").multicast("the list has changed").await?;
+    /// assert_eq!(receipt.each().count(), 2);
     /// # Ok(())
     /// # }
     /// ```
     #[must_use]
     pub fn channel(&self, role: impl AsRef<str>) -> Channel {
-        Channel::new(Arc::clone(self.shared()), RoleName::new(role.as_ref()))
+        Channel::new(Arc::clone(self.shared()), RoleName::address(role.as_ref()))
     }
 
     /// Sends to every node of the mesh, this one included.

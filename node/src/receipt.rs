@@ -42,6 +42,8 @@ pub struct Receipt {
     pub(crate) seq: Seq,
     /// What is known of the payload, if it is large.
     pub(crate) upload: Option<Arc<Upload>>,
+    /// Those of the other roles, if it was sent to a pattern.
+    pub(crate) others: Option<Arc<[Receipt]>>,
 }
 
 impl Receipt {
@@ -51,6 +53,7 @@ impl Receipt {
             origin: shared.id,
             seq,
             upload: None,
+            others: None,
         }
     }
 
@@ -112,6 +115,27 @@ impl Receipt {
         self.seq
     }
 
+    /// The receipts of all the roles to which the message went: this one, and if it was sent to a pattern such as `user-list:*`, those of the other roles.
+    ///
+    /// What [`Receipt::role`], [`Receipt::seq`] and [`Receipt::holders`] say is of the first of these roles; [`Receipt::acked`] and [`Receipt::stable`] wait for all of them.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// let _inboxes = (node.register("list:a").await?, node.register("list:b").await?);
+    /// let receipt = node.channel("list:*").multicast("hello").await?;
+    /// let roles: Vec<&str> = receipt.each().map(|receipt| receipt.role().as_str()).collect();
+    /// assert_eq!(roles, ["list:a", "list:b"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn each(&self) -> impl Iterator<Item = &Receipt> {
+        let others = self.others.iter().flat_map(|others| others.iter());
+        std::iter::once(self).chain(others)
+    }
+
     /// How many holders the role has in this node's view.
     ///
     /// ```
@@ -158,6 +182,14 @@ impl Receipt {
     /// # Errors
     /// [`Unknown::Closed`] if this node is closed before that is known.
     pub async fn acked(&self) -> Result<Outcome, Unknown> {
+        let mut outcome = self.acked_alone().await?;
+        for other in self.others.iter().flat_map(|others| others.iter()) {
+            outcome.add(other.acked_alone().await?);
+        }
+        Ok(outcome)
+    }
+
+    async fn acked_alone(&self) -> Result<Outcome, Unknown> {
         if let Some(upload) = &self.upload {
             return self.acked_large(upload).await;
         }
@@ -230,6 +262,13 @@ impl Receipt {
     /// # Errors
     /// [`NotStable`]: it never came so far, or that will never be known.
     pub async fn stable(&self) -> Result<(), NotStable> {
+        for each in self.each() {
+            each.stable_alone().await?;
+        }
+        Ok(())
+    }
+
+    async fn stable_alone(&self) -> Result<(), NotStable> {
         let k_safe = self.outbox.mode.k_safe;
         match self.outbox.settlement.wait_stable(self.seq, k_safe).await {
             Waited::Done => Ok(()),
@@ -295,6 +334,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// With how it ended in another role.
+    fn add(&mut self, other: Outcome) {
+        self.acknowledged += other.acknowledged;
+        self.lost.extend(other.lost);
+        self.evicted.extend(other.evicted);
+        self.superseded.extend(other.superseded);
+        self.refused |= other.refused;
+        self.too_large.extend(other.too_large);
+    }
+
     /// Whether every holder to whom the message went has taken it.
     ///
     /// ```

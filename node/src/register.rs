@@ -42,9 +42,13 @@ pub struct Register<'a> {
 
 impl<'a> Register<'a> {
     pub(crate) fn new(node: &'a Node, role: &str) -> Self {
+        Register::of(node, RoleName::new(role))
+    }
+
+    pub(crate) fn of(node: &'a Node, role: Result<RoleName, RoleNameError>) -> Self {
         Register {
             node,
-            role: RoleName::new(role),
+            role,
             replay: 0,
         }
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use rolecast_membership::NodeId;
 use rolecast_protocol::{Answer as EngineAnswer, CallKind, Pick};
 
+pub(crate) use all::Asking;
 pub use all::RequestAll;
 pub use anycast::{Anycast, Delivered};
 

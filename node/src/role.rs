@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rolecast_membership::RoleName;
-use tokio::sync::Notify;
+use rolecast_membership::{NodeId, RoleName};
+use tokio::sync::watch;
 
 use crate::command::Command;
 use crate::error::ClosedReason;
 use crate::shared::Shared;
 
-/// A role that some handle sends to or waits for, with the number of its holders as the driver last saw it.
+/// A role that some handle sends to or waits for, with its holders as the driver last saw them.
 pub(crate) struct Role {
     pub(crate) name: RoleName,
+    /// How many they are, for whoever has no time to look at the list.
     holders: AtomicUsize,
-    changed: Notify,
+    list: watch::Sender<Option<Arc<[NodeId]>>>,
 }
 
 impl Role {
@@ -22,7 +23,7 @@ impl Role {
         Role {
             name,
             holders: AtomicUsize::new(NOT_FOLLOWED),
-            changed: Notify::new(),
+            list: watch::Sender::new(None),
         }
     }
 
@@ -34,10 +35,30 @@ impl Role {
         }
     }
 
-    /// The driver's word on how many nodes hold the role.
-    pub(crate) fn set_holders(&self, holders: usize) {
-        self.holders.store(holders, Ordering::Release);
-        self.changed.notify_waiters();
+    /// The driver's word on which nodes hold the role, in the order of their ids.
+    pub(crate) fn set_holders(&self, holders: Vec<NodeId>) {
+        self.holders.store(holders.len(), Ordering::Release);
+        self.list.send_if_modified(|list| {
+            let changed = list.as_deref() != Some(&holders[..]);
+            if changed {
+                *list = Some(holders.into());
+            }
+            changed
+        });
+    }
+
+    /// Has the driver keep the holders up to date; gives them as they change, `None` until the driver has looked.
+    pub(crate) fn follow(
+        self: &Arc<Self>,
+        shared: &Shared,
+    ) -> Result<watch::Receiver<Option<Arc<[NodeId]>>>, ClosedReason> {
+        if self.holders().is_none() {
+            shared.submit(Command::Follow {
+                role: Arc::clone(self),
+                done: None,
+            })?;
+        }
+        Ok(self.list.subscribe())
     }
 
     /// Waits until at least `wanted` nodes hold the role, and says how many do.
@@ -46,27 +67,20 @@ impl Role {
         shared: &Shared,
         wanted: usize,
     ) -> Result<usize, ClosedReason> {
-        if self.holders().is_none() {
-            shared.submit(Command::Follow {
-                role: Arc::clone(self),
-            })?;
-        }
+        let mut list = self.follow(shared)?;
         let mut closed = shared.watch_closed();
-        loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
-            changed.as_mut().enable();
-            match self.holders() {
-                Some(holders) if holders >= wanted => return Ok(holders),
-                _ => {}
-            }
-            tokio::select! {
-                biased;
-                _ = closed.wait_for(Option::is_some) => return Err(shared.closed_reason()),
-                () = changed => {}
+        let enough =
+            |list: &Option<Arc<[NodeId]>>| list.as_ref().is_some_and(|list| list.len() >= wanted);
+        tokio::select! {
+            biased;
+            _ = closed.wait_for(Option::is_some) => Err(shared.closed_reason()),
+            list = list.wait_for(enough) => {
+                let list = list.expect("this role has the other end");
+                Ok(list.as_ref().map_or(0, |list| list.len()))
             }
         }
     }
 }
 
-/// The driver was not asked for the number of holders yet.
+/// Stands for a number that nobody asked for.
 const NOT_FOLLOWED: usize = usize::MAX;

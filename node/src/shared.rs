@@ -2,7 +2,7 @@
 //!
 //! Handles never touch the engine: they put commands, full outboxes and consumed tickets here and wake the driver, which takes everything that has gathered at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -55,6 +55,8 @@ struct Gate {
 #[derive(Default)]
 struct Names {
     roles: BTreeMap<RoleName, Weak<Role>>,
+    /// Those of the names that are patterns.
+    patterns: BTreeSet<RoleName>,
     outboxes: BTreeMap<(RoleName, Mode, SlowMembers), Arc<Outbox>>,
     /// Why no outbox takes anything any more, if so.
     closing: Option<ClosedReason>,
@@ -238,9 +240,16 @@ impl Shared {
         }
     }
 
-    /// The one state of this role, if anybody uses it.
-    pub(crate) fn role_in_use(&self, name: &RoleName) -> Option<Arc<Role>> {
-        self.names().roles.get(name).and_then(Weak::upgrade)
+    /// The states of this role, of the same narrowed and of the patterns that stand for it, as far as anybody uses them.
+    pub(crate) fn roles_in_use(&self, name: &RoleName) -> Vec<Arc<Role>> {
+        let names = self.names();
+        // A narrowed role comes right behind the one that it narrows.
+        let within = names.roles.range(name.clone()..);
+        let within = within.take_while(|(role, _)| role.is_within(name));
+        let patterns = names.patterns.iter().filter(|role| role.matches(name));
+        let patterns = patterns.filter_map(|role| names.roles.get(role));
+        let states = within.map(|(_, role)| role).chain(patterns);
+        states.filter_map(Weak::upgrade).collect()
     }
 
     /// The one outbox for this role, mode and policy.
@@ -294,6 +303,9 @@ impl Names {
         }
         let role = Arc::new(Role::new(name.clone()));
         self.roles.insert(name.clone(), Arc::downgrade(&role));
+        if name.is_pattern() {
+            self.patterns.insert(name.clone());
+        }
         role
     }
 
@@ -305,6 +317,8 @@ impl Names {
         self.outboxes
             .retain(|_, outbox| Arc::strong_count(outbox) > 1 || outbox.is_open());
         self.roles.retain(|_, role| role.strong_count() > 0);
+        let roles = &self.roles;
+        self.patterns.retain(|pattern| roles.contains_key(pattern));
         self.prune_above = 2 * self.roles.len();
     }
 }

@@ -328,6 +328,9 @@ impl Engine {
         mode: impl Into<Mode>,
         slow: SlowMembers,
     ) -> Result<FlowId, OpenFlowError> {
+        if role.is_pattern() {
+            return Err(OpenFlowError::Pattern);
+        }
         let mode: Mode = mode.into();
         let mode = Mode {
             k_safe: mode.k_safe.max(1),

@@ -43,6 +43,9 @@ pub enum OpenFlowError {
         "only the last of each key can be kept in the usual order, without k_safe and without gossip"
     )]
     NotKeepLast,
+    /// A pattern stands for many roles, each of which has flows of its own.
+    #[error("a pattern stands for many roles, each of which has flows of its own")]
+    Pattern,
 }
 
 /// Why a batch was not taken.

@@ -84,7 +84,9 @@ impl Driver {
             return;
         }
         let role = match &target {
-            Target::Any(role, _) | Target::Node(_, role) | Target::Near { role, .. } => role.clone(),
+            Target::Any(role, _) | Target::Node(_, role) | Target::Near { role, .. } => {
+                role.clone()
+            }
         };
         let deadline = self.clock.time(deadline);
         let watched = self.witnessed.is_watched();

@@ -1,5 +1,7 @@
 //! What the handles ask for.
 
+use rolecast_membership::Description;
+
 use super::Driver;
 use crate::command::Command;
 
@@ -23,8 +25,19 @@ impl Driver {
             Command::Register { role, replay, done } => self.register(role, replay, done),
             Command::Unregister { inbox, done } => self.unregister(inbox, done),
             Command::Broadcasts { done } => self.take_broadcasts(done),
-            Command::Follow { role } => {
-                role.set_holders(self.engine.holders(&role.name).len());
+            Command::Follow { role, done } => {
+                let holders = self.engine.holders(&role.name);
+                role.set_holders(holders.clone());
+                // Whoever asked may have gone.
+                drop(done.map(|done| done.send(holders)));
+            }
+            Command::Matching { pattern, done } => {
+                drop(done.send(self.engine.matching(&pattern)));
+            }
+            Command::Describe { change, done } => {
+                let mut description = Description::of(self.engine.record());
+                change.apply(&mut description);
+                drop(done.send(self.engine.describe(self.now, description)));
             }
             Command::Open { outbox, done } => self.open_flow(&outbox, done),
             Command::Seeds { addrs } => self.engine.set_seeds(self.now, addrs),

@@ -152,7 +152,7 @@ impl Flow {
         self.outbox.release(cost);
         self.last = accepted.last;
         let first = self.skipped.outer(accepted.first);
-        let own = engine.record().roles.contains_key(&self.outbox.role.name);
+        let own = engine.is_holder(&self.outbox.role.name);
         let members = Members {
             all: accepted.members,
             others: accepted.members.saturating_sub(usize::from(own)),
@@ -203,13 +203,14 @@ impl Driver {
                     last: Seq(0),
                     skipped: Skipped::default(),
                 });
-                role.set_holders(self.engine.holders(&role.name).len());
+                role.set_holders(self.engine.holders(&role.name));
                 outbox.opened(id);
             }
             Err(OpenFlowError::TooMany { max }) => outbox.refuse(NotSent::TooManyChannels { max }),
             Err(OpenFlowError::NotKept) => outbox.refuse(NotSent::NotKept),
             Err(OpenFlowError::NoFanout) => outbox.refuse(NotSent::NoFanout),
             Err(OpenFlowError::NotCausal) => outbox.refuse(NotSent::NotCausal),
+            Err(OpenFlowError::Pattern) => outbox.refuse(NotSent::Pattern),
             Err(OpenFlowError::NotKeepLast) => outbox.refuse(NotSent::NotKeepLast),
             Err(_) => outbox.refuse(NotSent::Closed(self.closing_reason())),
         }

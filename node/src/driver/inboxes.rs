@@ -137,6 +137,10 @@ impl Driver {
             // Whoever asks next finds it free.
             return;
         }
+        if role == RoleName::service() && self.engine.record().service.name.is_empty() {
+            drop(done.send(Err(RegisterError::NoService)));
+            return;
+        }
         self.witnessed.saw(&self.engine, || Sight::Asks);
         let result = match self.engine.take_up_with(self.now, role.clone(), replay) {
             Ok(id) => {

@@ -17,7 +17,14 @@ impl Driver {
                 tracing::info!(node = %identity.id, addr = %identity.addr, epoch = %identity.epoch, "a node joined");
                 MeshEvent::Joined(self.member_of(record))
             }
-            Event::Updated { after, .. } => MeshEvent::Updated(self.member_of(after)),
+            Event::Updated { before, after } => {
+                let changes = role_changes(&before, &after);
+                self.tell_watchers(&MeshEvent::Updated(self.member_of(after)));
+                for change in changes {
+                    self.tell_watchers(&change);
+                }
+                return;
+            }
             Event::Replaced { after, .. } => {
                 let identity = after.identity;
                 tracing::info!(node = %identity.id, addr = %identity.addr, epoch = %identity.epoch, "a node restarted");
@@ -48,15 +55,15 @@ impl Driver {
         self.tell_watchers(&event);
     }
 
-    /// Brings the number of holders of a role up to date, if anybody asks for it.
+    /// Brings the holders of a role up to date, of the role narrowed, and of the patterns that stand for it, if anybody asks for them.
     pub(super) fn on_holders(&mut self, role: &RoleName) {
-        let holders = self.engine.holders(role).len();
         if *role == RoleName::everyone() {
+            let holders = self.engine.holders(role).len();
             self.counters.members.set(holders as f64);
             self.shared.set_company(holders > 1);
         }
-        if let Some(role) = self.shared.role_in_use(role) {
-            role.set_holders(holders);
+        for role in self.shared.roles_in_use(role) {
+            role.set_holders(self.engine.holders(&role.name));
         }
     }
 
@@ -113,4 +120,28 @@ impl Driver {
         tracing::error!(%epoch, "another process runs with this node's key in a later life: this node stops");
         self.phase = Phase::Over(ClosedReason::Superseded { epoch });
     }
+}
+
+/// Which roles a member took up and dropped.
+fn role_changes(before: &Record, after: &Record) -> Vec<MeshEvent> {
+    let node = after.identity.id;
+    let dropped = before
+        .roles
+        .keys()
+        .filter(|role| !after.roles.contains_key(*role));
+    let dropped = dropped.map(|role| MeshEvent::RoleDropped {
+        node,
+        role: role.clone(),
+    });
+    let taken_up = after.roles.iter();
+    let taken_up = taken_up.filter(|(role, tenure)| before.roles.get(*role) != Some(tenure));
+    let taken_up = taken_up.map(|(role, _)| MeshEvent::RoleTakenUp {
+        node,
+        role: role.clone(),
+    });
+    let changes = dropped.chain(taken_up);
+    let service = RoleName::service();
+    changes
+        .filter(|change| !matches!(change, MeshEvent::RoleTakenUp { role, .. } | MeshEvent::RoleDropped { role, .. } if *role == service))
+        .collect()
 }

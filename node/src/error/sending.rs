@@ -140,6 +140,11 @@ pub enum NotSent {
         "only the last of each key can be kept of what is sent in the usual order, without k_safe and gossip, and is neither large nor asked of all"
     )]
     NotKeepLast,
+    /// The channel's address is a pattern such as `user-list:*`, which takes multicasts in one piece, anycasts and requests only.
+    #[error(
+        "a pattern stands for many roles: what is streamed, reserved or tried at once goes to one of them"
+    )]
+    Pattern,
     /// The message's key is too long.
     #[error("a key has at most {max} bytes, and this one has {bytes}")]
     KeyTooLong {

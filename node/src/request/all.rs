@@ -7,16 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{SemaphorePermit, oneshot};
+use tokio::time::Instant;
 
 use super::DEFAULT_TIMEOUT;
-use crate::answers::Answers;
+use crate::answers::{Answer, Answers};
 use crate::call::{CallEnd, CallSlot, CallState, CancelOnDrop};
 use crate::channel::Channel;
 use crate::clock::deadline_in;
 use crate::error::{NotSent, SendError, Unknown};
 use crate::multicast::reserve;
+use crate::outbox::Outbox;
+use crate::pattern;
 use crate::queue::Queue;
+use crate::shared::{CallPermit, Shared};
 
 /// A request to every holder, to be awaited; see [`Channel::request_all`].
 /// Dropped before it resolved, it is given up: it may have arrived at any holder, which is told then.
@@ -91,8 +95,30 @@ impl<'a> RequestAll<'a> {
             .as_ref()
             .map_err(|error| NotSent::from(error.clone()))?;
         let deadline = deadline_in(self.timeout);
+        if outbox.role.name.is_pattern() {
+            return pattern::request_all(self.channel, self.payload, deadline).await;
+        }
         let room = reserve(shared, outbox, self.payload.len(), Some(deadline)).await?;
-        let permit = shared.begin_call()?;
+        let room = (room, shared.begin_call()?);
+        let asking = Asking::begin(shared, outbox, (self.payload, deadline), room)?;
+        asking.sent(shared, deadline).await
+    }
+}
+
+/// A request to all holders of one role that is on its way to the driver.
+pub(crate) struct Asking {
+    queue: Arc<Queue<Answer>>,
+    holders: oneshot::Receiver<Result<usize, NotSent>>,
+    cancel: CancelOnDrop,
+}
+
+impl Asking {
+    pub(crate) fn begin(
+        shared: &Arc<Shared>,
+        outbox: &Arc<Outbox>,
+        (payload, deadline): (Bytes, Instant),
+        (room, permit): (SemaphorePermit<'_>, CallPermit),
+    ) -> Result<Self, NotSent> {
         let state = CallState::new();
         let queue = Arc::new(Queue::new());
         let (sent, holders) = oneshot::channel();
@@ -104,18 +130,36 @@ impl<'a> RequestAll<'a> {
             },
             _permit: permit,
         };
-        outbox.push_gather(shared, self.payload, deadline, slot, room)?;
-        let mut cancel = CancelOnDrop {
-            shared: Arc::clone(shared),
-            state,
-            armed: true,
-        };
+        outbox.push_gather(shared, payload, deadline, slot, room)?;
+        Ok(Asking {
+            queue,
+            holders,
+            cancel: CancelOnDrop {
+                shared: Arc::clone(shared),
+                state,
+                armed: true,
+            },
+        })
+    }
+
+    /// Waits until it was sent.
+    pub(crate) async fn sent(
+        self,
+        shared: &Shared,
+        deadline: Instant,
+    ) -> Result<Answers, SendError> {
+        let Asking {
+            queue,
+            holders,
+            mut cancel,
+        } = self;
         match tokio::time::timeout_at(deadline, holders).await {
             Ok(Ok(Ok(holders))) => Ok(Answers {
                 queue,
                 taken: VecDeque::new(),
                 holders,
                 cancel,
+                others: Vec::new(),
             }),
             Ok(Ok(Err(not_sent))) => {
                 cancel.armed = false;

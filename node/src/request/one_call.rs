@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rolecast_membership::NodeId;
+use rolecast_membership::{NodeId, RoleName};
 use rolecast_protocol::{Answer as EngineAnswer, CallKind, Pick, Target};
 use tokio::sync::oneshot;
 
@@ -36,6 +36,21 @@ impl<'a> OneCall<'a> {
     }
 
     /// Makes the call, and awaits its end.
+    fn target(&self, role: RoleName) -> Result<Target, NotSent> {
+        if let Some(node) = self.node {
+            return Ok(Target::Node(node, role));
+        }
+        let pick = self.pick.as_ref().unwrap_or(&self.channel.pick).clone();
+        Ok(match &self.channel.near {
+            None => Target::Any(role, pick),
+            Some(near) => Target::Near {
+                first: role.narrowed(near)?,
+                role,
+                pick,
+            },
+        })
+    }
+
     pub(super) async fn run(self, kind: CallKind) -> Result<(NodeId, EngineAnswer), SendError> {
         let shared = &self.channel.shared;
         let role = self
@@ -57,11 +72,7 @@ impl<'a> OneCall<'a> {
             end: CallEnd::One(end),
             _permit: permit,
         };
-        let target = match (self.node, self.pick) {
-            (Some(node), _) => Target::Node(node, role.clone()),
-            (None, Some(pick)) => Target::Any(role.clone(), pick),
-            (None, None) => Target::Any(role.clone(), self.channel.pick.clone()),
-        };
+        let target = self.target(role)?;
         let cost = room.num_permits();
         shared
             .submit(Command::Call {

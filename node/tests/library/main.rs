@@ -1,5 +1,6 @@
 //! Real nodes on loopback, as a program sees them.
 
+mod address;
 mod answers;
 mod cancel;
 mod crash;

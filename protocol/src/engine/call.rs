@@ -69,6 +69,12 @@ impl Engine {
     fn choose(&mut self, target: &Target, tried: &BTreeSet<NodeId>) -> Option<(NodeId, Epoch)> {
         let (role, pick) = match target {
             Target::Node(node, _) if tried.contains(node) => return None,
+            // It has to be said in which role it is called.
+            Target::Node(node, role) if role.is_pattern() => {
+                let holders = self.holders_of(role).into_iter();
+                let mut holders = holders.map(|holder| (holder.node, holder.epoch));
+                return holders.find(|holder| holder.0 == *node);
+            }
             Target::Node(node, _) if *node == self.me.id => return Some((*node, self.me.epoch)),
             Target::Node(node, _) => {
                 let member = self.membership.member(*node)?;
@@ -104,6 +110,7 @@ impl Engine {
                 role.clone()
             }
         };
+        let role = self.role_at(one.at.0, &role);
         let wants_reply = one.kind == CallKind::Request;
         let (at, payload) = (one.at, one.payload.clone());
         if at.0 == self.me.id {

@@ -250,6 +250,9 @@ impl Engine {
 
     /// The holders of a role as a destination set names them.
     pub(super) fn holders_of(&self, role: &RoleName) -> Vec<Holder> {
+        if role.is_pattern() {
+            return self.holders_of_any(role);
+        }
         if role.is_narrowed() {
             return self.holders_there(role);
         }

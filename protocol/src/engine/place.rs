@@ -1,8 +1,11 @@
-//! Narrowed roles: which holders of a role are where.
+//! Narrowed roles, and patterns: which holders of a role are where, and which roles have names that begin alike.
 //!
 //! A narrowed role is a role like any other to its flows.
 //! That a node moved is that it dropped some of them and took up others, in holdings of their own: the tenure of such a holding is the later of the version at which the node took up the role and the one at which it came to where it is.
 
+use std::collections::BTreeMap;
+
+use rand::RngExt;
 use rolecast_membership::{Description, NodeId, Record, RecordError, RoleName, Time};
 
 use super::{Engine, Holding};
@@ -73,6 +76,49 @@ impl Engine {
             })
         });
         there.collect()
+    }
+
+    /// The roles that a pattern stands for and somebody holds, narrowed as it is.
+    #[must_use]
+    pub fn matching(&self, pattern: &RoleName) -> Vec<RoleName> {
+        let Some(prefix) = pattern.prefix() else {
+            return vec![pattern.clone()];
+        };
+        let place = pattern.place();
+        let known = self.roles_known_from(prefix);
+        let known = known.filter_map(|role| role.narrowed(&place).ok());
+        known
+            .filter(|role| !self.holders_of(role).is_empty())
+            .collect()
+    }
+
+    /// The roles that somebody holds whose names begin so.
+    fn roles_known_from<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a RoleName> {
+        let begin = move |role: &&RoleName| role.as_str().starts_with(prefix);
+        let first = RoleName::new(prefix).expect("a pattern was checked");
+        self.holders
+            .range(first..)
+            .map(|(role, _)| role)
+            .take_while(begin)
+    }
+
+    /// Those that hold any of the roles that a pattern stands for, each once.
+    pub(super) fn holders_of_any(&self, pattern: &RoleName) -> Vec<Holder> {
+        let matching = self.matching(pattern);
+        let holders = matching.iter().flat_map(|role| self.holders_of(role));
+        let holders: BTreeMap<NodeId, Holder> = holders.map(|h| (h.node, h)).collect();
+        holders.into_values().collect()
+    }
+
+    /// The role in which a node is called: one that it holds of those that a pattern stands for.
+    pub(super) fn role_at(&mut self, node: NodeId, role: &RoleName) -> RoleName {
+        if !role.is_pattern() {
+            return role.clone();
+        }
+        let mut held = self.matching(role);
+        held.retain(|role| self.holders_of(role).iter().any(|h| h.node == node));
+        let one = self.rng.random_range(0..held.len());
+        held.swap_remove(one)
     }
 
     /// The flows to roles that this node holds no longer because it moved have nowhere to go any more.

@@ -52,7 +52,7 @@ impl<'a> Words<'a> {
             Some((name, site)) => (name, Some(site.to_owned())),
             None => (self.0[index], None),
         };
-        let role: RoleName = name.parse().expect("a role");
+        let role = RoleName::address(name).expect("a role");
         let place = Place {
             site,
             ..Place::default()
