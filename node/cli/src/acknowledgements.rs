@@ -75,7 +75,8 @@ impl Acknowledgements {
         {
             let mut tally = lock(&self.tally);
             tally.sent += 1;
-            let holders = tally.others(receipt.holders());
+            let holders = receipt.each().map(Receipt::holders).sum();
+            let holders = tally.others(holders);
             tally.holders_max = tally.holders_max.max(holders);
         }
         // There is room for more receipts than a window holds messages of usual size.

@@ -25,6 +25,8 @@ pub(crate) struct ConfigFile {
     pub(crate) trust: TrustFiles,
     /// The place the node is in.
     pub(crate) site: Option<String>,
+    /// The machine it runs on.
+    pub(crate) host: Option<String>,
     /// The node's own kind.
     pub(crate) service: Option<String>,
     /// Which of its kind it is.
@@ -85,6 +87,7 @@ impl ConfigFile {
             "key" => self.trust.certificates.key = Some(typed(key, value, TEXT)?),
             "secret-file" => self.trust.secret_file = Some(typed(key, value, TEXT)?),
             "site" => self.site = Some(typed(key, value, TEXT)?),
+            "host" => self.host = Some(typed(key, value, TEXT)?),
             "service" => self.service = Some(typed(key, value, TEXT)?),
             "instance" => self.instance = Some(typed(key, value, "a number, such as 1")?),
             "labels" => self.labels = typed(key, value, "a table, such as { rack = \"7\" }")?,
@@ -131,10 +134,11 @@ const TEXT: &str = "a text in quotation marks";
 const TEXTS: &str = "a list of texts, such as [\"a\", \"b\"]";
 
 /// Every key, for suggestions.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "advertise",
     "ca",
     "cert",
+    "host",
     "instance",
     "key",
     "labels",
@@ -179,6 +183,7 @@ mod tests {
             cert = "node.pem"
             key = "node.key"
             site = "ams"
+            host = "rack-7"
             service = "db"
             instance = 2
             labels = { rack = "7" }

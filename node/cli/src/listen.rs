@@ -21,7 +21,14 @@ use crate::style::{DIM, NAME};
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ListenArgs {
     /// The role to hold, such as db:master; '*' shows what is broadcast
-    role: String,
+    #[arg(
+        required_unless_present = "own_service",
+        conflicts_with = "own_service"
+    )]
+    role: Option<String>,
+    /// Take what is sent to the node's own service, which --service names, instead of holding a role
+    #[arg(long, requires = "service")]
+    own_service: bool,
     /// Answer every request with this text
     #[arg(long, value_name = "TEXT", conflicts_with = "reply_with")]
     reply: Option<String>,
@@ -40,7 +47,10 @@ pub(crate) struct ListenArgs {
 
 /// Holds the role until Ctrl-C.
 pub(crate) fn run(args: ListenArgs, output: &Output) -> Result<(), Failure> {
-    let role = parse_role(&args.role)?;
+    let role = match &args.role {
+        Some(role) => parse_role(role)?,
+        None => RoleName::service(),
+    };
     let settings = args.node.settings(Part::Companion("listen"), output)?;
     let alone = settings.seeds.is_empty();
     let answerer = match (args.reply, args.reply_with) {
@@ -80,13 +90,15 @@ pub(crate) async fn take_up(node: &Node, role: &RoleName, replay: u32) -> Result
         let inbox = node.broadcasts().await;
         return inbox.ok_or_else(|| Failure::failed("the node is closed"));
     }
-    node.register(role.as_str())
-        .replay(replay)
-        .await
-        .map_err(|error| match error {
-            RegisterError::Held { .. } => Failure::usage(format!("the role {role} is named twice")),
-            error => Failure::failed(error.to_string()),
-        })
+    let register = match *role == RoleName::service() {
+        true => node.register_service(),
+        false => node.register(role.as_str()),
+    };
+    register.replay(replay).await.map_err(|error| match error {
+        RegisterError::NoService => Failure::usage("--own-service needs a --service that it is of"),
+        RegisterError::Held { .. } => Failure::usage(format!("the role {role} is named twice")),
+        error => Failure::failed(error.to_string()),
+    })
 }
 
 fn announce(node: &Node, role: &RoleName, alone: bool, output: &Output) -> Result<(), Failure> {
@@ -115,6 +127,8 @@ const EXAMPLES: &str = "Examples:
   rolecast listen upper --reply-with 'tr a-z A-Z' ...
       answers each request with what the command makes of it
       (the command sees ROLECAST_ROLE and ROLECAST_ORIGIN in its environment)
+  rolecast listen --own-service --service db --instance 2 --host rack-7 ...
+      takes what is sent to the service db, with `rolecast send db --of-service`
   rolecast listen films --dir . ...
       writes each file that is sent with `rolecast send films --file` into this directory
   rolecast listen chat --json ... | jq -r .payload

@@ -1,6 +1,7 @@
 //! The `rolecast` command: nodes, messages to roles, a demo and benchmarks.
 
 mod acknowledgements;
+mod address;
 mod answerer;
 mod args;
 mod arrivals;

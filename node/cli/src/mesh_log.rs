@@ -45,7 +45,9 @@ impl<'a> MeshLog<'a> {
         match event {
             MeshEvent::Joined(member) if self.shown(&member).is_some() => Ok(()),
             MeshEvent::Joined(member) => self.arrived("joined", member),
-            MeshEvent::Updated(member) if self.shown(&member) == Some(&member.roles) => Ok(()),
+            MeshEvent::Updated(member) if self.shown(&member) == Some(&member.roles) => {
+                self.moved(member)
+            }
             MeshEvent::Restarted(member) => self.arrived("restarted", member),
             MeshEvent::Updated(member) => self.updated(member),
             MeshEvent::Suspected(node) => self.show(
@@ -127,6 +129,28 @@ impl<'a> MeshLog<'a> {
         let node = member.id;
         self.known.insert(node, member);
         self.show("roles", NAME, node, &parts.join(", "), details)
+    }
+
+    /// A member says something else of itself.
+    fn moved(&mut self, member: MemberInfo) -> Result<(), Failure> {
+        let place = |member: &MemberInfo| {
+            let MemberInfo {
+                site,
+                host,
+                service,
+                labels,
+                ..
+            } = member;
+            (site.clone(), host.clone(), service.clone(), labels.clone())
+        };
+        let before = self.known.get(&member.id).map(place);
+        if before == Some(place(&member)) {
+            return Ok(());
+        }
+        let text = described(&member).unwrap_or_else(|| "nowhere in particular".to_owned());
+        let (node, details) = (member.id, member_details(&member));
+        self.known.insert(node, member);
+        self.show("described", NAME, node, &text, details)
     }
 
     fn gone(

@@ -146,7 +146,7 @@ const EXAMPLES: &str = "Examples:
         seeds = [\"10.0.0.2:7400\"]
         secret-file = \"mesh.secret\"
         roles = [\"db:master\"]
-      (further keys: site, service, instance, labels, state-dir, profile,
+      (further keys: site, host, service, instance, labels, state-dir, profile,
       and ca, cert, key instead of secret-file;
       relative paths start at the file's directory)
 

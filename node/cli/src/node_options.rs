@@ -35,6 +35,9 @@ pub(crate) struct NodeOptions {
     /// The place the node is in, such as ams
     #[arg(long)]
     site: Option<String>,
+    /// The machine the node runs on, such as rack-7
+    #[arg(long)]
+    host: Option<String>,
     /// The node's own kind, such as db
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
@@ -126,6 +129,7 @@ impl NodeOptions {
             .seeds(&seeds)
             .listen(&listen)
             .site(own.site.unwrap_or_default())
+            .host(own.host.unwrap_or_default())
             .service(own.service.unwrap_or_default(), own.instance.unwrap_or(0))
             .profile(own.profile.unwrap_or(MeshProfile::Lan).into());
         if let Some(advertise) = own.advertise {
@@ -183,6 +187,7 @@ impl NodeOptions {
             Part::Companion(command) | Part::Visitor(command) => ConfigFile {
                 service: Some(format!("rolecast-{command}")),
                 site: file.site,
+                host: file.host,
                 profile: file.profile,
                 ..ConfigFile::default()
             },
@@ -193,6 +198,7 @@ impl NodeOptions {
             listen: self.listen.clone().or(file.listen),
             advertise: self.advertise.clone().or(file.advertise),
             site: self.site.clone().or(file.site),
+            host: self.host.clone().or(file.host),
             service: self.service.clone().or(file.service),
             instance: self.instance.or(file.instance),
             state_dir: self.state_dir.clone().or(file.state_dir),

@@ -8,6 +8,7 @@ use clap::Args;
 use rolecast::{Bytes, Channel, NoAnswer, NodeId, RoleName, SendError, Unknown};
 use serde_json::{Value, json};
 
+use crate::address::{Address, PlaceOptions};
 use crate::arrivals::hex;
 use crate::duration::{parse_duration, show_duration};
 use crate::failure::Failure;
@@ -15,7 +16,7 @@ use crate::human;
 use crate::messages::send_problem;
 use crate::node_options::{NodeOptions, Part};
 use crate::output::{Output, write_failure};
-use crate::session::{OnInterrupt, parse_role, with_node};
+use crate::session::{OnInterrupt, with_node};
 use crate::style::{BAD, DIM, NAME};
 use crate::view::{View, find_holders};
 
@@ -23,7 +24,7 @@ use crate::view::{View, find_holders};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RequestArgs {
-    /// The role to ask
+    /// The role to ask; with a * at its end, every role whose name begins so
     role: String,
     /// The question
     message: String,
@@ -37,25 +38,33 @@ pub(crate) struct RequestArgs {
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
     wait: Duration,
     #[command(flatten)]
+    place: PlaceOptions,
+    #[command(flatten)]
     node: NodeOptions,
 }
 
 /// Asks, and shows the answers.
 pub(crate) fn run(args: RequestArgs, output: &Output) -> Result<(), Failure> {
-    let role = parse_role(&args.role)?;
+    let address = Address::parse(&args.role, args.place)?;
+    if address.has_preference() && args.all {
+        return Err(Failure::usage(
+            "--prefer-site chooses one holder of several, and --all asks every one",
+        ));
+    }
     let settings = args.node.settings(Part::Visitor("request"), output)?;
     let seeds = settings.seeds.clone();
     with_node(settings, OnInterrupt::Incomplete, output, async |node| {
+        let channel = address.channel(node);
         let mut question = Question {
-            channel: node.channel(role.as_str()),
-            role,
+            role: channel.role().expect("the address was checked").clone(),
+            channel,
             payload: args.message.into(),
             timeout: args.timeout,
             start: Instant::now(),
             output,
         };
         let mut view = View::of(node);
-        let found = find_holders(&mut view, question.role.as_str(), &seeds, args.wait).await;
+        let found = find_holders(&mut view, &address, &seeds, args.wait).await;
         if let Err(nobody) = found {
             question.show_no_reply(None, &nobody, false)?;
             return Err(nobody);
@@ -233,5 +242,9 @@ const EXAMPLES: &str = "Examples:
       asks any one holder; the standard output is its answer and nothing else
   rolecast request workers 'status' --all --timeout 500ms ...
       asks every holder, and says who did not answer
+  rolecast request cache 'get 17' --prefer-site ams ...
+      asks a holder in ams, or one elsewhere if nobody is there
+  rolecast request db 'status' --of-service --all ...
+      asks every node of the service db
 
 Exit code 1 means that an answer is missing; the message says whether the request may have arrived.";

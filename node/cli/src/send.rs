@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use rolecast::{Bytes, Channel, Order, RoleName, SlowReceivers};
+use rolecast::{Bytes, Channel, Order, SlowReceivers};
 
 use crate::acknowledgements::Acknowledgements;
+use crate::address::{Address, PlaceOptions};
 use crate::duration::parse_duration;
 use crate::failure::Failure;
 use crate::messages::{Messages, send_problem};
 use crate::node_options::{NodeOptions, Part};
 use crate::output::Output;
-use crate::session::{OnInterrupt, parse_role, with_node};
+use crate::session::{OnInterrupt, with_node};
 use crate::singles::send_singles;
 use crate::view::{View, find_holders, find_member};
 
@@ -20,7 +21,7 @@ use crate::view::{View, find_holders, find_member};
 #[derive(Debug, Args)]
 #[command(after_help = SEND_EXAMPLES)]
 pub(crate) struct SendArgs {
-    /// The role to send to
+    /// The role to send to; with a * at its end, every role whose name begins so
     role: String,
     /// The message; without it, every line of the standard input is one
     message: Option<String>,
@@ -48,6 +49,8 @@ pub(crate) struct SendArgs {
     /// Never wait for slow holders: of the lines that begin with the same word, keep only the last for them
     #[arg(long, conflicts_with_all = ["anycast", "to", "file", "unordered", "causal", "k_safe"])]
     keep_last: bool,
+    #[command(flatten)]
+    place: PlaceOptions,
     #[command(flatten)]
     patience: SendPatience,
     #[command(flatten)]
@@ -79,7 +82,7 @@ pub(crate) struct SendPatience {
 
 /// What is sent, and how.
 struct Sending {
-    role: RoleName,
+    address: Address,
     message: Option<String>,
     file: Option<PathBuf>,
     mode: Mode,
@@ -106,8 +109,20 @@ pub(crate) fn run(args: SendArgs, output: &Output) -> Result<(), Failure> {
         (false, Some(prefix)) => Mode::To(prefix),
         (false, None) => Mode::Multicast,
     };
+    let address = Address::parse(&args.role, args.place)?;
+    if address.has_preference() && !matches!(mode, Mode::Anycast) {
+        return Err(Failure::usage(
+            "--prefer-site chooses one holder of several, which only --anycast does",
+        ));
+    }
+    if address.is_pattern() && (args.file.is_some() || args.keep_last) {
+        return Err(Failure::usage(format!(
+            "--file and --keep-last are for one role, and {} is a pattern",
+            args.role
+        )));
+    }
     let sending = Sending {
-        role: parse_role(&args.role)?,
+        address,
         message: args.message,
         file: args.file,
         mode,
@@ -126,7 +141,7 @@ pub(crate) fn run(args: SendArgs, output: &Output) -> Result<(), Failure> {
 /// Sends to every node.
 pub(crate) fn run_broadcast(args: BroadcastArgs, output: &Output) -> Result<(), Failure> {
     let sending = Sending {
-        role: RoleName::everyone(),
+        address: Address::everyone(),
         message: args.message,
         file: None,
         mode: Mode::Multicast,
@@ -149,16 +164,17 @@ impl Sending {
         let seeds = settings.seeds.clone();
         with_node(settings, OnInterrupt::Incomplete, output, async |node| {
             let mut view = View::of(node);
-            let role = self.role.as_str();
-            let members = find_holders(&mut view, role, &seeds, self.patience.wait).await?;
+            let patience = self.patience.wait;
+            let members = find_holders(&mut view, &self.address, &seeds, patience).await?;
             let timeout = self.patience.timeout;
-            let acknowledgements = Acknowledgements::collect(node.id(), &self.role);
+            let channel = self.address.channel(node);
+            let role = channel.role().expect("the address was checked").clone();
+            let acknowledgements = Acknowledgements::collect(node.id(), &role);
             if let Some(path) = &self.file {
-                let channel = node.channel(role);
                 return send_file(&channel, path, acknowledgements, timeout, output).await;
             }
-            let messages = Messages::new(self.message, self.role.clone());
-            let channel = node.channel(role).order(self.order).k_safe(self.k_safe);
+            let messages = Messages::new(self.message, role);
+            let channel = channel.order(self.order).k_safe(self.k_safe);
             match self.mode {
                 Mode::Multicast if self.keep_last => {
                     let channel = channel.slow_receivers(SlowReceivers::KeepLast);
@@ -303,6 +319,14 @@ const SEND_EXAMPLES: &str = "Examples:
       sends a file of any length, without reading it into memory
   rolecast send jobs 'resize 17' --anycast ...
       sends to any one holder
+  rolecast send jobs 'resize 17' --anycast --prefer-site ams ...
+      sends to any one holder in ams, or elsewhere if nobody is there
+  rolecast send chat 'lunch' --in-site ams ...
+      sends to every holder in the site ams
+  rolecast send 'user-list:*' 'user 17 changed' ...
+      sends to every holder of every role whose name begins with user-list:
+  rolecast send db 'take a backup' --of-service --on-host rack-7 ...
+      sends to every node of the service db on one host
   rolecast send chat 'psst' --to 3fa2 ...
       sends to the one node whose id starts with 3fa2
 

@@ -8,10 +8,9 @@ use std::time::Duration;
 use rolecast::{LinkState, Liveness, MemberInfo, MeshEvent, MeshEvents, Node};
 use tokio::time::{Instant, timeout_at};
 
+use crate::address::Address;
 use crate::duration::show_duration;
 use crate::failure::Failure;
-use crate::human;
-use crate::nearest::nearest;
 use crate::obstacles::Obstacles;
 
 /// A node's view of the mesh while it fills.
@@ -102,39 +101,22 @@ impl<'a> View<'a> {
     }
 }
 
-/// Waits until some node holds the role; says why nobody is found.
+/// Waits until some node is meant by the address; says why nobody is found.
 pub(crate) async fn find_holders(
     view: &mut View<'_>,
-    role: &str,
+    address: &Address,
     seeds: &[String],
     patience: Duration,
 ) -> Result<Vec<MemberInfo>, Failure> {
-    let holds = |members: &[MemberInfo]| members.iter().any(|member| member.holds(role));
-    let everyone = role == "*";
-    let members = view
-        .settle(Instant::now() + patience, |members| {
-            holds(members) || (everyone && !members.is_empty())
-        })
-        .await;
+    let holds = |members: &[MemberInfo]| members.iter().any(|member| address.means(member));
+    let members = view.settle(Instant::now() + patience, holds).await;
     if members.is_empty() {
         return Err(view.no_mesh(seeds, patience));
     }
-    if !everyone && !holds(&members) {
-        return Err(no_holder(role, &members));
+    match holds(&members) {
+        true => Ok(members),
+        false => Err(address.nobody(&members)),
     }
-    Ok(members)
-}
-
-fn no_holder(role: &str, members: &[MemberInfo]) -> Failure {
-    let known = || members.iter().flat_map(|member| &member.roles);
-    let hint = match nearest(role, known().map(|role| role.as_str())) {
-        Some(meant) => format!("did you mean {meant}?"),
-        None => format!("`rolecast listen {role}` would hold it"),
-    };
-    Failure::failed(format!(
-        "no node holds the role {role} in this mesh of {}; {hint}",
-        human::number_of(members.len(), "node")
-    ))
 }
 
 /// Finds the one member whose id starts so.

@@ -93,6 +93,71 @@ fn a_node_is_found_by_the_first_digits_of_its_id() {
 }
 
 #[test]
+fn places_patterns_and_services_are_addressed() {
+    let place = Place::new();
+    let (_node, seed) = place.start_mesh();
+    let ams = place.start_listener(&seed, &["list:a", "--site", "ams", "--reply", "ams"]);
+    let fra = place.start_listener(&seed, &["list:b", "--site", "fra", "--reply", "fra"]);
+    let service = ["--service", "db", "--instance", "2", "--host", "rack-7"];
+    let db = [&["--own-service", "--reply", "db"][..], &service].concat();
+    let db = place.start_listener(&seed, &db);
+
+    let sent = place.visit(&seed, &["send", "list:*", "to both", "--json"]);
+    assert_eq!(sent.objects()[0]["acknowledged"], 2, "{sent:?}");
+    let sent = place.visit(
+        &seed,
+        &["send", "list:*", "in ams", "--in-site", "ams", "--json"],
+    );
+    assert_eq!(sent.objects()[0]["role"], "list:* [site=ams]", "{sent:?}");
+    for text in ["to both", "in ams"] {
+        assert_eq!(ams.event("message")["payload"], text);
+    }
+    assert_eq!(fra.event("message")["payload"], "to both");
+
+    let near = |site: &str| {
+        let asked = place.visit(&seed, &["request", "list:*", "?", "--prefer-site", site]);
+        asked.stdout.trim_end().to_owned()
+    };
+    assert_eq!(
+        (near("fra"), near("ams")),
+        ("fra".to_owned(), "ams".to_owned())
+    );
+    assert!(["ams", "fra"].contains(&&near("oslo")[..]));
+
+    let args = [
+        "request",
+        "db",
+        "?",
+        "--of-service",
+        "--on-host",
+        "rack-7",
+        "--of-instance",
+        "2",
+    ];
+    assert_eq!(place.visit(&seed, &args).stdout, "db\n");
+    let sent = place.visit(&seed, &["send", "db", "to the service", "--of-service"]);
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    for text in ["?", "to the service"] {
+        assert_eq!(db.event("message")["payload"], text);
+    }
+
+    for (args, why) in [
+        (
+            &["send", "list:a", "x", "--in-site", "fra"][..],
+            "elsewhere in this mesh",
+        ),
+        (&["send", "web:*", "x"], "holds a role that matches web:*"),
+        (
+            &["send", "web", "x", "--of-service"],
+            "takes what is sent to the service web",
+        ),
+    ] {
+        let args = [args, &["--wait", "300ms"]].concat();
+        place.visit(&seed, &args).assert_error(1, &[why]);
+    }
+}
+
+#[test]
 fn broadcasts_reach_nodes_and_who_listens_to_everything() {
     let place = Place::new();
     let (node, seed) = place.start_mesh();

@@ -64,6 +64,16 @@ fn wrong_flags_are_usage_errors() {
         &["listen", "chat", "--reply", "a", "--reply-with", "b"],
         &["demo", "--nodes", "2"],
         &["members", "--label", "novalue"],
+        &["send", "*:readers", "hi"],
+        &["send", "the role", "hi", "--in-site", "ams"],
+        &["send", "chat", "hi", "--prefer-site", "ams"],
+        &["send", "chat", "hi", "--of-instance", "1"],
+        &["send", "", "hi", "--of-service"],
+        &["send", "list:*", "hi", "--keep-last"],
+        &["request", "chat", "hi", "--all", "--prefer-site", "ams"],
+        &["listen", "list:*"],
+        &["listen", "--own-service"],
+        &["listen", "chat", "--own-service", "--service", "db"],
     ] {
         let ended = place.run(args);
         assert_eq!(ended.code, Some(2), "{args:?}: {ended:?}");
