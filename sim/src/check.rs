@@ -225,6 +225,7 @@ impl Ghost {
         ghost.flows.window_bytes = Some(limits.flow_window_bytes);
         ghost.flows.large_bytes_max = Some(limits.large_bytes_max);
         ghost.flows.replay_bytes = Some(limits.replay_bytes);
+        ghost.flows.ways.bytes_max = Some(limits.session_bytes_max);
         ghost
     }
 
@@ -312,7 +313,7 @@ impl Ghost {
                 lives.take_up(process, inbox, role, tenure)?;
             }
             Observation::AsksForPast { inbox, messages } => {
-                self.flows.asks_for_past(process, inbox, messages);
+                self.flows.asks_for_past(lives, (process, inbox), messages);
             }
             Observation::Dropped { inbox } => lives.drop_role(process, inbox),
             Observation::Sent(sending) => self.flows.accept(lives, now, process, sending)?,
@@ -356,10 +357,16 @@ impl Ghost {
                 self.flows
                     .consume(lives, process, inbox, (origin, flow), upto, now);
             }
-            Observation::Calls(calling) => self.calls.make(process, calling)?,
+            Observation::Calls(calling) => {
+                self.flows.note_call(calling.len_bytes());
+                self.calls.make(process, calling)?;
+            }
             Observation::Cancels { call } => self.calls.cancel(process, call),
             Observation::Called(called) => self.calls.deliver(lives, process, &called)?,
-            Observation::Replies { to, answer } => self.calls.reply(lives, process, to, answer),
+            Observation::Replies { to, answer } => {
+                self.flows.note_call(answer.as_ref().map_or(0, Bytes::len));
+                self.calls.reply(lives, process, to, answer);
+            }
             Observation::Told(event) => self.told(now, process, event)?,
             Observation::AtRest => {
                 self.flows.at_rest(process)?;

@@ -21,6 +21,16 @@ pub struct Calling {
     pub deadline: Time,
 }
 
+impl Calling {
+    /// How much is sent, beyond what is sent as a multicast.
+    pub(super) fn len_bytes(&self) -> usize {
+        match &self.to {
+            Callee::One { payload, .. } => payload.len(),
+            Callee::All(_) => 0,
+        }
+    }
+}
+
 /// To whom a call goes.
 #[derive(Clone, Debug)]
 pub enum Callee {

@@ -13,6 +13,7 @@ mod larges;
 mod owed;
 mod receipts;
 mod replay;
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub(crate) use evicted::OwnTime;
 use keep_last::Lag;
 use larges::Large;
 use receipts::Receipt;
+use room::Ways;
 
 /// A batch that an engine accepted.
 #[derive(Clone, Debug)]
@@ -155,6 +157,8 @@ pub(crate) struct Flows {
     announced: BTreeMap<(LifeId, FlowId), Large>,
     /// How much of a flow may be on the way, if that is known.
     pub(crate) window_bytes: Option<usize>,
+    /// How much may be on the way to whom.
+    pub(crate) ways: Ways,
     /// The longest large payload that a node takes, if that is known.
     pub(crate) large_bytes_max: Option<u64>,
 }
@@ -244,10 +248,14 @@ impl Flows {
             messages,
             keys,
             cost_bytes,
-            members,
+            members: Arc::clone(&members),
             after,
         });
         flow.last = last;
+        self.note_sent(lives, &members, cost_bytes);
+        if keeps_last {
+            self.lag_from_the_first(lives, (origin, sending.flow));
+        }
         Ok(())
     }
 

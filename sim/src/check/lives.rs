@@ -387,6 +387,12 @@ impl Lives {
         open.next().map(|inbox| inbox.seat)
     }
 
+    /// The role that an inbox is of.
+    pub(crate) fn role_of(&self, process: ProcessId, inbox: InboxId) -> Option<&RoleName> {
+        let inboxes = &self.processes[process.0 as usize].inboxes;
+        inboxes.get(&inbox).map(|inbox| &inbox.role)
+    }
+
     pub(crate) fn find_seat(&self, role: &RoleName, holder: &Holder) -> Option<SeatId> {
         let life = self.find(Origin {
             node: holder.node,

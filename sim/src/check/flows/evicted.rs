@@ -45,7 +45,6 @@ impl Flows {
         node: NodeId,
         (after, upto): (Seq, Seq),
     ) -> Result<(), Broken> {
-        self.lost(process, id, node, (after, upto))?;
         let patience = self.patience.get(&(process, id)).copied();
         let calm = self.calm;
         let name = (lives.life_of(process), id);
@@ -54,27 +53,31 @@ impl Flows {
             flow: id.0,
             what,
         };
-        let flow = self.flows.get_mut(&name);
-        let flow = flow.ok_or_else(|| wrong("nothing was sent"))?;
         let patience = patience.ok_or_else(|| wrong("the flow evicts nobody"))?;
-        let members = flow.sent.last().map(|sent| sent.members.iter());
-        let seat = members
-            .into_iter()
-            .flatten()
-            .find(|&&seat| lives.life(lives.seat(seat).life).identity.id == node);
-        let &seat = seat.ok_or_else(|| wrong("it is no member"))?;
-        let Some(first) = flow.due(seat, after.0 + 1, upto.0).next() else {
-            return Err(wrong("nothing is due to it"));
+        let flow = self.flows.get(&name);
+        let Some((flow, seat)) = flow.and_then(|flow| Some((flow, flow.seat_of(lives, node)?)))
+        else {
+            let may = self.leave_out_early(lives, (process, id), node, (after, upto));
+            return may.then_some(()).ok_or_else(|| wrong("it is no member"));
         };
-        let sent_at = own.clock.at(flow.sent_at(first));
-        let waited = own.clock.at(now).since(sent_at);
+        let full = self.may_be_full(lives, process, node);
+        let first = flow.due(seat, after.0 + 1, upto.0).next();
+        if first.is_none() && !full && self.on_the_way(lives, flow, seat, (after, upto)) == 0 {
+            return Err(wrong("nothing is due to it"));
+        }
+        let sent_at = first.map(|first| own.clock.at(flow.sent_at(first)));
+        let early = |sent_at| own.clock.at(now).since(sent_at) < patience;
         // Before its clock was set, it showed other times than it would have.
-        if own.resumed < sent_at && waited < patience {
+        if sent_at.is_some_and(|sent_at| own.resumed < sent_at && early(sent_at)) {
             return Err(wrong("it had more time"));
         }
-        if calm && flow.had_all_long_before(seat, now) {
+        if calm && !full && flow.had_all_long_before(seat, now) {
             return Err(wrong("it has taken everything"));
         }
+        if after < upto {
+            self.lost(process, id, node, (after, upto))?;
+        }
+        let flow = self.flows.get_mut(&name).expect("it was just found");
         self.opening.insert((process, id));
         flow.evicted.push(Evicted {
             seat,
@@ -111,10 +114,10 @@ impl Flows {
         node: NodeId,
         start: Seq,
     ) -> Result<(), Broken> {
-        if self.caught_up(lives, (process, id), node, start) {
+        let name = (lives.life_of(process), id);
+        if self.caught_up(lives, (process, id), node, start) || self.take_back_early(name, node) {
             return Ok(());
         }
-        let name = (lives.life_of(process), id);
         let flow = self.flows.get_mut(&name);
         let evicted = flow.and_then(|flow| {
             let mut evicted = flow.evicted.iter_mut().rev();
@@ -143,12 +146,15 @@ impl Flows {
     ) -> Result<(), Broken> {
         let (seat, _) = lives.inbox(process, inbox, || format!("{lagged:?}"))?;
         let wrong = Broken::LaggedWrong { lagged };
-        let life = lives.find(lagged.origin);
-        let flow = life.and_then(|life| self.flows.get_mut(&(life, lagged.flow)));
-        let Some(flow) = flow else {
+        let Some(life) = lives.find(lagged.origin) else {
             return Err(wrong);
         };
         let (first, last) = (lagged.first.0, lagged.last.0);
+        let name = (life, lagged.flow);
+        let early = self.was_left_out_early(name, lives.node_of(process), first);
+        let Some(flow) = self.flows.get_mut(&name) else {
+            return Err(wrong);
+        };
         if is_superseded(lagged) {
             Flows::check_superseded(flow, seat, lagged)?;
             flow.give_up(lives, seat, (first, last))?;
@@ -158,7 +164,7 @@ impl Flows {
         }
         let told = flow.was_told_of(seat, first, last) || first > last || last > flow.last;
         let mut evictions = flow.evicted.iter().filter(|e| e.seat == seat);
-        let justified = evictions.any(|e| e.after < first)
+        let justified = (early || evictions.any(|e| e.after < first))
             && flow
                 .due(seat, first, last)
                 .all(|seq| flow.was_evicted(seat, seq));

@@ -6,7 +6,7 @@ use rolecast_protocol::{FlowId, LagReason, Lagged, Seq};
 
 use super::super::lives::{Lives, ProcessId, SeatId};
 use super::super::violation::Broken;
-use super::{Flow, Flows};
+use super::{Flow, FlowName, Flows};
 
 /// A member that lags.
 #[derive(Clone, Copy, Debug)]
@@ -41,18 +41,20 @@ impl Flows {
             flow: id.0,
             what,
         };
-        let flow = self.flows.get_mut(&(lives.life_of(process), id));
-        let flow = flow.ok_or_else(|| wrong("nothing was sent"))?;
-        let seat = flow.seat_of(lives, node);
-        let seat = seat.ok_or_else(|| wrong("it is no member"))?;
         if !keeps {
             return Err(wrong("everything is kept for it"));
         }
-        let on_the_way = flow.overlapping(after.0 + 1, upto.0);
-        let cost: usize = on_the_way.map(|sent| sent.cost_bytes).sum();
-        if cost < window {
+        let name = (lives.life_of(process), id);
+        let flow = self.flows.get(&name);
+        let Some(seat) = flow.and_then(|flow| flow.seat_of(lives, node)) else {
+            let may = self.leave_out_early(lives, (process, id), node, (after, upto));
+            return may.then_some(()).ok_or_else(|| wrong("it is no member"));
+        };
+        let shut = flow.map(|flow| self.on_the_way(lives, flow, seat, (after, upto)));
+        if shut < Some(window) && !self.may_be_full(lives, process, node) {
             return Err(wrong("its window is open"));
         }
+        let flow = self.flows.get_mut(&name).expect("it was just found");
         flow.lags.push(Lag {
             seat,
             after: after.0,
@@ -60,6 +62,23 @@ impl Flows {
             back: None,
         });
         Ok(())
+    }
+
+    /// Something was sent: those that lagged before anything was meant for them are members from here on.
+    pub(super) fn lag_from_the_first(&mut self, lives: &Lives, name: FlowName) {
+        for (node, after) in self.left_out_early(name) {
+            let flow = self.flows.get_mut(&name).expect("something was sent");
+            let Some(seat) = flow.seat_of(lives, node) else {
+                continue;
+            };
+            flow.lags.push(Lag {
+                seat,
+                after,
+                upto: after,
+                back: None,
+            });
+            self.take_back_early(name, node);
+        }
     }
 
     /// The sender sends everything to a member again that lagged; says whether there was one.
@@ -132,7 +151,7 @@ impl Flows {
 
 impl Flow {
     /// The holding of a node that was last meant.
-    fn seat_of(&self, lives: &Lives, node: NodeId) -> Option<SeatId> {
+    pub(super) fn seat_of(&self, lives: &Lives, node: NodeId) -> Option<SeatId> {
         let members = self.sent.last()?.members.iter();
         let mut members = members.copied();
         members.find(|&seat| lives.life(lives.seat(seat).life).identity.id == node)

@@ -2,13 +2,19 @@
 
 use rolecast_protocol::{Dissemination, InboxId, Order, Started};
 
-use super::super::lives::{ProcessId, SeatId};
+use super::super::lives::{Lives, ProcessId, SeatId};
 use super::super::violation::Broken;
 use super::{Flow, FlowName, Flows};
 
 impl Flows {
     /// An inbox asks for so many messages of each flow that were sent before it began.
-    pub(crate) fn asks_for_past(&mut self, process: ProcessId, inbox: InboxId, messages: u32) {
+    pub(crate) fn asks_for_past(
+        &mut self,
+        lives: &Lives,
+        (process, inbox): (ProcessId, InboxId),
+        messages: u32,
+    ) {
+        self.note_past(lives, process, inbox);
         self.asked.insert((process, inbox), messages.into());
     }
 
