@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use rolecast_membership::{Event as MembershipEvent, Time};
 use rolecast_protocol::{
     Class, Delivery, Event, Gap, InboxId, Input, LagReason, Lagged, Output, ReplyTo, SlowMembers,
-    Started,
+    Started, explain,
 };
 
 use super::{Happening, World};
@@ -413,7 +413,8 @@ impl std::fmt::Display for Brief<'_> {
                 write!(f, "datagram on {link:?}: {} bytes", bytes.len())
             }
             Input::Frame { link, class, bytes } => {
-                write!(f, "{class:?} frame on {link:?}: {} bytes", bytes.len())
+                let says = explain(*class, bytes);
+                write!(f, "{class:?} frame on {link:?}: {says}")
             }
             other => write!(f, "{other:?}"),
         }
@@ -432,12 +433,8 @@ impl std::fmt::Display for BriefOut<'_> {
                 head,
                 body,
             } => {
-                write!(
-                    f,
-                    "{class:?} frame on {link:?}: {}+{} bytes",
-                    head.len(),
-                    body.len()
-                )
+                let says = explain(*class, &[&head[..], &body[..]].concat().into());
+                write!(f, "{class:?} frame on {link:?}: {says}")
             }
             Output::Deliver {
                 inbox,
