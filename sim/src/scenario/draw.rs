@@ -62,6 +62,9 @@ impl Scenario {
             Some(core) => plan.with_outsiders(seed, nodes, core, settled + window),
             None => plan,
         };
+        // Whoever is out of reach for good is waited for before what it may have is given up.
+        let patience_us = micros(limits.forget_after);
+        let bound_us = bound_us(profile) + core.as_ref().map_or(0, |_| patience_us);
         Scenario {
             family: family.name.to_string(),
             level: Level::Engine,
@@ -74,7 +77,7 @@ impl Scenario {
             plan,
             workload,
             core,
-            bound_us: bound_us(profile),
+            bound_us,
             canary: None,
         }
     }
@@ -148,6 +151,10 @@ fn bound_us(profile: Profile) -> u64 {
         Profile::Local | Profile::Fast => 60_000_000,
         Profile::Lan | Profile::Wan => 120_000_000,
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).expect("some seconds")
 }
 
 fn usize_from(number: u64) -> usize {
