@@ -82,13 +82,16 @@ impl Engine {
             |member| self.peers.is_linked(member.node),
             &mut self.rng,
         );
+        // The origin may know before this node that a member is in a later life.
+        // What follows from that may make room in sessions, where nothing of this batch must be yet.
+        for member in &targets {
+            let ended = self.peers.enter_life(member.node, member.epoch);
+            self.on_life_ended(now, member.node, member.epoch, ended);
+        }
         let mut awaited_peers = 0;
         let forgotten = usize::from(planted!(RelayOneShort));
         for member in targets.iter().skip(forgotten) {
             let to = (member.node, member.epoch);
-            // The origin may know before this node that the member is in a later life.
-            let ended = self.peers.enter_life(to.0, to.1);
-            self.on_life_ended(now, to.0, to.1, ended);
             if with_set {
                 self.announce(to, key, version, &known.encoded);
             }
