@@ -401,8 +401,8 @@ impl FlowOut {
             self.in_flight.pop_front();
             self.in_flight_bytes -= bytes;
         }
-        self.retained.rise(floor);
         self.settled = self.settled.max(floor);
+        self.let_go();
         let taken = self.eviction.lagging().map(|member| member.acked);
         let taken = taken.min().map_or(floor, |acked| acked.min(floor));
         (taken > self.taken).then(|| {
@@ -414,7 +414,10 @@ impl FlowOut {
     /// The first message that is meant for a member that has been delivered nothing before, and is from here on.
     /// Gives as well how many from there on were sent before it came.
     pub(crate) fn begin_at(&mut self, node: NodeId) -> Option<(u64, u64)> {
-        let member = self.members.get_mut(&node)?;
+        // What was sent to it before it was left out may be delivered only then.
+        let left_out = self.eviction.members.get_mut(&node);
+        let left_out = left_out.map(|evicted| &mut evicted.member);
+        let member = self.members.get_mut(&node).or(left_out)?;
         let begins = !std::mem::replace(&mut member.begun, true);
         begins.then_some((member.start, member.replayed))
     }

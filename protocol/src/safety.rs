@@ -392,6 +392,11 @@ impl Safety {
         (held, self.safe)
     }
 
+    /// The first message that is pending.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.pending.front().map(|pending| pending.first)
+    }
+
     /// Those who are meant by the first batch that is pending.
     pub(crate) fn first_set(&self) -> Option<&Arc<DestSet>> {
         self.pending.front().map(|pending| &pending.set)

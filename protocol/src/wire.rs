@@ -35,7 +35,7 @@ pub(crate) enum Control<'a> {
     /// The sender asks for what it misses.
     Pull(Pull),
     /// The sender was asked for this and has nothing of it.
-    Gone(Pull),
+    Gone(Gone),
 }
 
 /// How far a member has a flow.
@@ -117,6 +117,24 @@ pub(crate) struct Pull {
     pub(crate) key: FlowKey,
     pub(crate) first: u64,
     pub(crate) last: u64,
+}
+
+/// The sender has nothing of what it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gone {
+    pub(crate) pull: Pull,
+    pub(crate) why: Why,
+}
+
+/// Why somebody has nothing of what it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Why {
+    /// It does not keep it any more, or never had it.
+    NotKept,
+    /// It had all of it, and knows no set of destinations with whoever asked.
+    NotMeant,
+    /// It had all of it, and whoever asked was left out of it.
+    LeftOut,
 }
 
 /// Who speaks, and what it already has.
@@ -373,6 +391,18 @@ impl DestSet {
     pub(crate) fn evicted(&self, node: NodeId) -> Option<&DestEvicted> {
         let mut evicted = self.evicted.iter();
         evicted.find(|evicted| evicted.node == node)
+    }
+
+    /// Why a life of a node is not sent messages `first..=last`, as far as this set says, by somebody who had them all.
+    pub(crate) fn why_not(&self, (node, epoch): (NodeId, Epoch), (first, last): (u64, u64)) -> Why {
+        let member = self.member(node).filter(|member| member.epoch == epoch);
+        let evicted = self.evicted(node);
+        match evicted.filter(|evicted| evicted.epoch == epoch) {
+            Some(evicted) if evicted.upto < first => Why::LeftOut,
+            Some(evicted) if evicted.start <= last => Why::NotKept,
+            _ if member.is_some_and(|member| member.start <= last) => Why::NotKept,
+            _ => Why::NotMeant,
+        }
     }
 
     /// Whether those that are left out are in order, without doubles, no members, not too many, and meant by something that can be.

@@ -173,6 +173,13 @@ impl Engine {
         self.wake_waiting(now, key);
     }
 
+    /// Somebody has a flow of which nothing came here: patience begins anew.
+    pub(super) fn hear_of_unknown(&mut self, now: Time, key: FlowKey) {
+        if let Some(asked) = self.causality.asked.get_mut(&key) {
+            asked.since = now;
+        }
+    }
+
     /// How far a flow was given up before anything of it came.
     pub(super) fn given_up_unknown(&self, key: FlowKey) -> u64 {
         self.causality.given_up.get(&key).copied().unwrap_or(0)

@@ -18,7 +18,9 @@ use crate::mode::Order;
 use crate::retained::{DIGEST_DELAY, Retained, RetainedBatch};
 use crate::session::{Cargo, LaneName, OutFrame};
 use crate::spread::{self, Interest};
-use crate::wire::{Control, DestEvicted, DestMember, FlowDigest, FlowKey, Pull, SEQ_MAX};
+use crate::wire::{
+    Control, DestEvicted, DestMember, FlowDigest, FlowKey, Gone, Pull, SEQ_MAX, Why,
+};
 
 /// What is kept of a flow at most, in windows with the batch that may go beyond: one is what its origin may send above the floor, with as much again for the heads of many small batches.
 const RETAINED_WINDOWS: usize = 2;
@@ -154,9 +156,10 @@ impl Engine {
             .filter(|member| !self.is_over(member.node, member.epoch))
             .map(|member| (member.node, member.epoch, member.start))
             .collect();
-        let known = self.flows_in.get(&key).and_then(FlowIn::newest_dest_set);
-        let evicted = known.map_or(&[][..], |known| &known.set.evicted).iter();
+        let evicted = self.flows_in.get(&key).map(FlowIn::left_out);
         let evicted: Vec<DestEvicted> = evicted
+            .into_iter()
+            .flatten()
             .filter(|evicted| self.peers.is_linked(evicted.node) && evicted.node != self.me.id)
             .take(EVICTED_TOLD_MAX)
             .copied()
@@ -237,21 +240,10 @@ impl Engine {
             return;
         };
         let one_high = u64::from(planted!(FloorOneHigh));
-        let mut floor = flow.watermark();
-        // Whoever is left out needs what was sent before that.
-        let left_out = flow.newest_dest_set().map(|known| &known.set.evicted[..]);
-        for evicted in left_out.unwrap_or_default() {
-            let told = flow.retained.told_by(evicted.node, evicted.epoch);
-            let behind = told.max(evicted.start - 1) < floor.min(evicted.upto);
-            if behind && evicted.node != self.me.id && !self.is_over(evicted.node, evicted.epoch) {
-                floor = told.max(evicted.start - 1);
-            }
-        }
+        let mut floor = self.floor_here(flow, flow.watermark());
         for member in self.members_beside(key) {
-            let told = flow.retained.told_by(member.node, member.epoch);
-            let safe = flow.safety.as_ref();
-            let safe = safe.map(|safety| safety.safe_by(member.node, member.epoch));
-            let told = told.min(safe.unwrap_or(told)).max(member.start - 1);
+            let told = flow.known_to_have(member.node, member.epoch);
+            let told = told.max(member.start - 1);
             let behind = told < floor && (told > 0 || !planted!(FloorOfSome));
             if behind && !self.is_over(member.node, member.epoch) {
                 floor = told;
@@ -261,6 +253,34 @@ impl Engine {
             }
         }
         let floor = flow.watermark().min(floor + one_high);
+        if let Some(flow) = self.flows_in.get_mut(&key) {
+            flow.retained.rise(floor);
+        }
+    }
+
+    /// How much of a floor that somebody gives counts here.
+    /// Whoever is left out needs what was sent before that, though its origin does not wait for it.
+    fn floor_here(&self, flow: &FlowIn, floor: u64) -> u64 {
+        let mut floor = floor.min(flow.watermark());
+        for evicted in flow.left_out() {
+            let told = flow.known_to_have(evicted.node, evicted.epoch);
+            let told = told.max(evicted.start - 1).max(flow.retained.floor());
+            let behind = told < floor.min(evicted.upto);
+            if behind && evicted.node != self.me.id && !self.is_over(evicted.node, evicted.epoch) {
+                floor = told;
+            }
+        }
+        floor
+    }
+
+    /// Everybody who is meant has a flow up to here, as somebody says who knows this version of the destination set.
+    pub(super) fn on_floor(&mut self, key: FlowKey, version: u32, floor: u64) {
+        let flow = self.flows_in.get(&key);
+        // In a later version, others may be left out.
+        let Some(flow) = flow.filter(|flow| version <= flow.newest_version()) else {
+            return;
+        };
+        let floor = self.floor_here(flow, floor);
         if let Some(flow) = self.flows_in.get_mut(&key) {
             flow.retained.rise(floor);
         }
@@ -333,7 +353,8 @@ impl Engine {
             safety.on_said(now, (node, epoch), digest.upto, claim);
             safety.on_heard(&digest.heard);
         }
-        flow.retained.rise(digest.floor.min(flow.watermark()));
+        self.on_floor(digest.key, digest.version, digest.floor);
+        let flow = self.flows_in.get_mut(&digest.key)?;
         if node == digest.key.origin && digest.aged == 0 {
             return None;
         }
@@ -356,6 +377,7 @@ impl Engine {
             self.pull(node, digest.key, first, last);
         }
         self.weigh_interest(now, digest);
+        self.say_that_it_lags((node, epoch), digest);
         let flow = self.flows_in.get(&digest.key)?;
         if from_origin {
             return flow.safety.is_some().then(|| flow.answer());
@@ -363,8 +385,10 @@ impl Engine {
         let floor = flow.retained.floor();
         // Whoever keeps nothing gives no digests of its own, and is waited for; answers, which have no age, are not answered.
         let upto = flow.held();
-        let waited_for = flow.retained.is_empty() && digest.floor < upto && digest.aged > 0;
-        if digest.floor >= floor && !waited_for {
+        let waited_for = flow.retained.is_empty() && digest.floor < upto;
+        // Its answer says to whom the messages go of which this node knows no more than that.
+        let waits = flow.dead_since.is_some() && flow.is_unaddressed();
+        if digest.floor >= floor && (digest.aged == 0 || !waited_for && !waits) {
             return None;
         }
         let known = flow.newest_dest_set();
@@ -377,9 +401,24 @@ impl Engine {
         Some(answer.since(start.unwrap_or(u64::MAX)))
     }
 
+    /// Tells one that lags, and perhaps has not heard so from the origin, which messages exist that nobody else has for it.
+    fn say_that_it_lags(&mut self, to: (NodeId, Epoch), digest: &FlowDigest) {
+        let flow = self.flows_in.get(&digest.key);
+        let known = flow.and_then(|flow| flow.newest_dest_set());
+        let Some(known) = known.filter(|known| digest.version < known.set.version) else {
+            return;
+        };
+        let evicted = known.set.evicted(to.0);
+        if evicted.is_some_and(|e| e.epoch == to.1 && e.lags.is_some()) {
+            let known = known.clone();
+            self.announce(to, digest.key, known.set.version, &known.encoded);
+        }
+    }
+
     /// Asks for a flow of which this node has not heard, because its origin did not get so far.
     fn pull_unknown(&mut self, now: Time, node: NodeId, digest: &FlowDigest) {
         let key = digest.key;
+        self.hear_of_unknown(now, key);
         let over = self.forgotten.contains(key) || self.finished.contains(key);
         if digest.aged == 0 || over || !self.digests.is_due(now, key) {
             return;
@@ -458,22 +497,23 @@ impl Engine {
         }
         // To know that, it has to have been meant itself by all that is asked for, and to have got it.
         let knows_all = flow.claim().is_some_and(|claim| claim.from <= pull.first);
-        // Of whoever was left out nobody keeps what it has not got yet: that nothing is left does not say that nothing was meant.
-        let left_out = known.and_then(|known| known.set.evicted(node));
-        let left_out = left_out.is_some_and(|e| e.start <= pull.last && pull.first <= e.upto);
-        let complete = !causal || (knows_all && flow.held() >= pull.last && !left_out);
+        let held = flow.held();
+        let why = known.filter(|_| knows_all).map_or(Why::NotKept, |known| {
+            let asked = (pull.first, pull.last);
+            known.set.why_not((node, epoch), asked)
+        });
         if !may_answer || planted!(PullUnanswered) {
             return Ok(());
         }
-        let held = flow.held();
         let Some((first, wanted)) = flow.retained.take_wanted(now, (node, epoch), pull, held)
         else {
             return Ok(());
         };
         flow.hear_of(now);
         self.digest_later(pull.key);
-        if wanted.is_empty() && first == pull.first && complete {
-            self.send_control_to(node, &Control::Gone(*pull));
+        // What it has not got yet itself, it may have when it is asked again.
+        if wanted.is_empty() && first == pull.first && held >= pull.last {
+            self.send_control_to(node, &Control::Gone(Gone { pull: *pull, why }));
         }
         for batch in wanted {
             self.send_retained((node, epoch), pull.key, batch);
@@ -493,14 +533,20 @@ impl Engine {
     }
 
     /// A peer that was asked for messages has none of them.
-    pub(super) fn on_gone(&mut self, now: Time, node: NodeId, pull: &Pull) {
+    pub(super) fn on_gone(&mut self, now: Time, node: NodeId, gone: &Gone) {
+        let pull = &gone.pull;
         if let Some(flow) = self.flows_in.get_mut(&pull.key) {
             flow.retained.on_gone(node, pull.last);
         }
-        // Where this node is a member, others may have nothing left because it was evicted; only the origin knows that nothing was meant.
+        // Of a member that went and came back, others may not know that it was one before; only the origin does.
         let flow = self.flows_in.get(&pull.key);
         let member = flow.is_some_and(|flow| flow.inbox().is_some());
-        if !member || node == pull.key.origin {
+        let nothing_meant = match gone.why {
+            Why::NotKept => false,
+            Why::NotMeant => !member || node == pull.key.origin,
+            Why::LeftOut => true,
+        };
+        if nothing_meant {
             self.on_stranger(now, pull.key, pull.last.min(SEQ_MAX));
         }
     }

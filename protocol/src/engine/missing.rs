@@ -39,6 +39,9 @@ impl Engine {
         if planted!(GivenUpTooSoon) {
             return false;
         }
+        if flow.is_kept_by_origin() {
+            return false;
+        }
         if flow.is_given_up_by_others() {
             // They asked whoever they could, and who comes back from the dead with it comes too late for them.
             let concerned = self.concerned_by(flow);
@@ -112,7 +115,8 @@ impl Engine {
             return false;
         }
         // What the origin goes on without sending to this member is nothing that nobody has.
-        let why = match may_come || flow.dead_since.is_none() {
+        let left_out = flow.dead_since.is_none() || flow.is_kept_by_origin();
+        let why = match may_come || left_out {
             true => Why::OutOfTime,
             false => Why::NobodyHasIt,
         };

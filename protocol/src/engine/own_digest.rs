@@ -9,7 +9,7 @@ use super::Engine;
 use crate::api::FlowId;
 use crate::canary::planted;
 use crate::spread;
-use crate::wire::{Control, FlowDigest, FlowKey, Pull, SEQ_MAX};
+use crate::wire::{Control, FlowDigest, FlowKey, Gone, Pull, SEQ_MAX, Why};
 
 impl Engine {
     /// One round of digests of a flow of this node, to some of those who have not acknowledged everything.
@@ -120,7 +120,8 @@ impl Engine {
             self.digest_later(pull.key);
         }
         if gone {
-            self.send_control_to(to.0, &Control::Gone(*pull));
+            let why = Why::NotMeant;
+            self.send_control_to(to.0, &Control::Gone(Gone { pull: *pull, why }));
         }
         for batch in wanted {
             self.send_retained(to, pull.key, batch);

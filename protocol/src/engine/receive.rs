@@ -129,6 +129,8 @@ impl Engine {
             return Ok(());
         }
         self.flow_in(earlier, mode, member, first)?;
+        // What was sent before that it is not owed: if it had been left out, it was taken back then.
+        self.on_readmitted(now, earlier, owed.first);
         if let Some(flow) = self.flows_in.get_mut(&earlier) {
             if (flow.own_epoch(), flow.tenure()) == (member.epoch, member.tenure) {
                 flow.bind(role, inbox);
@@ -242,11 +244,11 @@ impl Engine {
         }
         let last = first + u64::from(count) - 1;
         let untaken_bytes_max = self.untaken_bytes_max();
+        self.on_floor(key, version, floor);
         let Some(flow) = self.flows_in.get_mut(&key) else {
             self.ask_for_set(now, from, key, last);
             return Ok(());
         };
-        flow.retained.rise(floor.min(flow.watermark()));
         if flow.is_duplicate(first, last) {
             #[cfg(feature = "canaries")]
             if planted!(DuplicateDelivered) {

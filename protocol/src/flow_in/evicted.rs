@@ -5,6 +5,7 @@ use std::time::Duration;
 use rolecast_membership::Time;
 
 use super::FlowIn;
+use crate::wire::DestEvicted;
 
 /// What is known of it.
 #[derive(Debug)]
@@ -36,6 +37,19 @@ impl FlowIn {
     /// Whether the origin goes on without this node, for good.
     pub(crate) fn is_evicted(&self) -> bool {
         self.evicted.as_ref().is_some_and(|evicted| !evicted.lags)
+    }
+
+    /// Those that the origin goes on without and that may miss something which was meant for this node too.
+    pub(crate) fn left_out(&self) -> impl Iterator<Item = &DestEvicted> {
+        let evicted = self.newest_dest_set().map(|known| &known.set.evicted[..]);
+        let evicted = evicted.unwrap_or_default().iter();
+        evicted.filter(|evicted| evicted.upto >= self.start || evicted.lags.is_some())
+    }
+
+    /// Whether what is missed first is kept for this node by nobody but the origin, because it lags.
+    pub(crate) fn is_kept_by_origin(&self) -> bool {
+        let lags = |evicted: &EvictedIn| evicted.lags && evicted.upto <= self.held();
+        self.evicted.as_ref().is_some_and(lags)
     }
 
     /// Of the messages up to `upto` nothing more comes; gives what of them is missing before the next batch that is there, if anything is.

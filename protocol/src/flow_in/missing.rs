@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rolecast_membership::{NodeId, Time};
+use rolecast_membership::{Epoch, NodeId, Time};
 
 use super::FlowIn;
 use crate::canary::planted;
@@ -18,6 +18,14 @@ impl FlowIn {
     pub(crate) fn is_told_by(&self, node: NodeId) -> bool {
         let last = self.missing_upto(self.known_upto);
         self.retained.may_have(node, self.held() + 1, last)
+    }
+
+    /// How far a life of another member said that it is, and knows that enough members are if they have to.
+    pub(crate) fn known_to_have(&self, node: NodeId, epoch: Epoch) -> u64 {
+        let told = self.retained.told_by(node, epoch);
+        let safety = self.safety.as_ref();
+        let safe = safety.map_or(u64::MAX, |safety| safety.safe_by(node, epoch));
+        told.min(safe)
     }
 
     /// The last message of the first run of missing ones, of those up to `upto`.
@@ -51,6 +59,11 @@ impl FlowIn {
         self.note_upto(now, upto)
     }
 
+    /// Whether messages are known to exist of which it is not known to whom they go.
+    pub(crate) fn is_unaddressed(&self) -> bool {
+        self.addressed_upto < self.known_upto
+    }
+
     /// Messages up to here are known to exist and to be meant for this node.
     pub(crate) fn addressed_upto(&self) -> u64 {
         self.addressed_upto
@@ -78,7 +91,7 @@ impl FlowIn {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use rolecast_membership::{Epoch, Tenure};
+    use rolecast_membership::Tenure;
 
     use super::*;
     use crate::api::FlowId;

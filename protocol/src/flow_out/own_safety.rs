@@ -41,11 +41,20 @@ impl FlowOut {
         }
     }
 
+    /// Lets go of what is kept for others and nobody needs: every member has taken it, and enough of those that it was sent to hold it.
+    pub(super) fn let_go(&mut self) {
+        let waiting = self.safety.as_ref().and_then(|own| own.safety.first());
+        let safe = waiting.map_or(u64::MAX, |first| first - 1);
+        self.retained.rise(self.settled.min(safe));
+    }
+
     /// The next batch that this node may deliver to itself, if it still holds the role as it did.
     pub(crate) fn take_deliverable(&mut self, me: NodeId) -> Option<(u64, u64, Batch)> {
         let tenure = self.any_tenure_of(me);
         let own = self.safety.as_mut()?;
         own.safety.done(own.safety.deliverable());
+        self.let_go();
+        let own = self.safety.as_mut()?;
         loop {
             let next = own.waiting.front()?;
             if next.last > own.safety.deliverable() {
@@ -72,6 +81,10 @@ impl FlowOut {
         let first = own.safety.deliverable() + 1;
         own.safety.give_up(upto);
         self.stable = self.stable.max(upto);
+        self.let_go();
+        let Some(own) = &mut self.safety else {
+            return (first, None);
+        };
         let mut missed: Option<(u64, u64)> = None;
         while own.waiting.front().is_some_and(|own| own.last <= upto)
             && let Some(batch) = own.waiting.pop_front()

@@ -9,8 +9,8 @@ use crate::mode::{Dissemination, Mode, Order};
 use crate::session::LaneName;
 use crate::wire::strategies::{addr, id};
 use crate::wire::{
-    Acks, Claim, Control, DataHead, Dep, DestMember, DestSet, FlowAck, FlowDigest, FlowKey, Heard,
-    Hello, LargeHead, Owed, Pull, ViaAck, WireAnswer, encode_control, encode_head,
+    Acks, Claim, Control, DataHead, Dep, DestMember, DestSet, FlowAck, FlowDigest, FlowKey, Gone,
+    Heard, Hello, LargeHead, Owed, Pull, ViaAck, Why, WireAnswer, encode_control, encode_head,
 };
 
 /// What is left of an input.
@@ -180,7 +180,7 @@ impl<'a> Script<'a> {
             }
             4 | 5 => Control::Digest(self.many(Self::digest)),
             6 => Control::Pull(self.pull()),
-            _ => Control::Gone(self.pull()),
+            _ => Control::Gone(self.gone()),
         })
     }
 
@@ -198,6 +198,12 @@ impl<'a> Script<'a> {
             first: self.number(),
             last: self.number(),
         }
+    }
+
+    fn gone(&mut self) -> Gone {
+        let pull = self.pull();
+        let why = [Why::NotKept, Why::NotMeant, Why::LeftOut][usize::from(self.byte()) % 3];
+        Gone { pull, why }
     }
 
     fn claim(&mut self) -> Claim {

@@ -10,8 +10,8 @@ use crate::config::Limits;
 use crate::mode::Dissemination;
 use crate::wire::strategies::id;
 use crate::wire::{
-    Acks, Control, DataHead, DestMember, DestSet, FlowAck, FlowDigest, FlowKey, Pull, SEQ_MAX,
-    decode_control, encode_control, encode_head,
+    Acks, Control, DataHead, DestMember, DestSet, FlowAck, FlowDigest, FlowKey, Gone, Pull,
+    SEQ_MAX, Why, decode_control, encode_control, encode_head,
 };
 
 /// A flow of node 2 that the engine was told of.
@@ -242,7 +242,9 @@ fn a_pull_for_what_is_gone_harms_nobody() {
     ] {
         let pull = Pull { key, first, last };
         // It is told so, or left without an answer; and nobody had asked it for what it says is gone.
-        for control in [Control::Pull(pull), Control::Gone(pull)] {
+        let gone = [Why::NotKept, Why::NotMeant, Why::LeftOut];
+        let gone = gone.map(|why| Control::Gone(Gone { pull, why }));
+        for control in std::iter::once(Control::Pull(pull)).chain(gone) {
             for output in peer.hear(Class::Control, encode_control(&control)) {
                 let Output::Frame { head, .. } = output else {
                     panic!("{pull:?}: {output:?}");

@@ -10,7 +10,8 @@ use super::net::{Due, Net};
 use crate::api::{Class, Delivery, Event, Gap, InboxId, Input, ReplyTo};
 use crate::notice::{LagReason, Lagged, Started};
 use crate::wire::{
-    Claim, Control, DataHead, DestMember, DestSet, FlowDigest, Pull, decode_control, decode_data,
+    Claim, Control, DataHead, DestMember, DestSet, FlowDigest, Pull, Why, decode_control,
+    decode_data,
 };
 
 impl Net {
@@ -243,7 +244,15 @@ impl Net {
                     format!("digest {}", flows.join(" "))
                 }
                 Some(Control::Pull(pull)) => format!("pull of {}", pull_text(&pull)),
-                Some(Control::Gone(pull)) => format!("gone are {}", pull_text(&pull)),
+                Some(Control::Gone(gone)) => format!(
+                    "gone are {}, {}",
+                    pull_text(&gone.pull),
+                    match gone.why {
+                        Why::NotKept => "not kept",
+                        Why::NotMeant => "not meant",
+                        Why::LeftOut => "left out",
+                    }
+                ),
             },
             Class::Data | Class::Bulk => match decode_data(bytes) {
                 Some((head, _)) => Self::data_text(&head),

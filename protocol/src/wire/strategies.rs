@@ -8,7 +8,8 @@ use rolecast_membership::{Epoch, NodeId, Tenure};
 
 use super::{
     Acks, Claim, Control, DataHead, Dep, DestEvicted, DestMember, DestSet, FlowAck, FlowDigest,
-    FlowKey, Heard, Hello, LargeHead, Owed, Pull, ViaAck, WireAnswer, encode_control, encode_head,
+    FlowKey, Gone, Heard, Hello, LargeHead, Owed, Pull, ViaAck, Why, WireAnswer, encode_control,
+    encode_head,
 };
 use crate::api::{Class, FlowId, Refusal};
 use crate::batch::{Batch, Note};
@@ -247,6 +248,7 @@ pub(crate) fn control() -> impl Strategy<Value = Control<'static>> {
             heard,
         },
     );
+    let why = prop_oneof![Just(Why::NotKept), Just(Why::NotMeant), Just(Why::LeftOut)];
     let flows = proptest::collection::vec(flow_ack(), 0..3);
     let vias = proptest::collection::vec(via, 0..3);
     let received = || (number(), number()).prop_map(<[u64; 2]>::from);
@@ -260,7 +262,7 @@ pub(crate) fn control() -> impl Strategy<Value = Control<'static>> {
         }),
         2 => proptest::collection::vec(digest, 0..3).prop_map(Control::Digest),
         1 => pull().prop_map(Control::Pull),
-        1 => pull().prop_map(Control::Gone),
+        1 => (pull(), why).prop_map(|(pull, why)| Control::Gone(Gone { pull, why })),
     ]
 }
 
