@@ -115,6 +115,14 @@ impl Membership {
         membership
     }
 
+    /// Of how many other nodes something is remembered: those that are members, and those that are down or left and are still called now and then.
+    ///
+    /// It is bounded by what lives and by the tombs that are kept, whatever came and went.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.registry.members().count() + self.tombs.len()
+    }
+
     /// Takes in what happened; a peer's bytes cannot make it fail.
     pub fn handle(&mut self, now: Time, input: Input) {
         if !self.begin(now) {

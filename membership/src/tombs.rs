@@ -58,6 +58,10 @@ impl Tombs {
         self.tombs.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.tombs.len()
+    }
+
     /// The epoch in which this node is down.
     pub(crate) fn epoch(&self, id: NodeId) -> Option<Epoch> {
         self.tombs.get(&id).map(|tomb| tomb.life.epoch)

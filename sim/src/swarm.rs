@@ -16,15 +16,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rand::SeedableRng as _;
 use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt as _, SeedableRng as _};
 use rolecast_membership::Time;
 
 pub use detector::{Act, Detector, Heard, Place};
 pub use own::Own;
 pub use plain::PlainFoca;
 pub use trials::{
-    Alarms, Grid, Healing, Spread, crash_times, false_alarms, healing, idle_bytes, role_changes,
+    Alarms, Grid, Healing, Restarts, Spread, crash_times, false_alarms, healing, idle_bytes,
+    restarts, role_changes,
 };
 
 use links::{Leg, Links};
@@ -196,12 +197,8 @@ impl<D: Detector> Swarm<D> {
             heard: None,
         };
         for place in 0..size {
-            let detector = D::new(
-                place,
-                size,
-                seed.wrapping_mul(1_000_003) ^ place as u64,
-                now,
-            );
+            let seed = seed.wrapping_mul(1_000_003) ^ place as u64;
+            let detector = D::new(place, 1, size, seed, now);
             swarm.views.present[place] = detector.life();
             swarm.nodes.push(Node {
                 detector: Some(detector),
@@ -260,6 +257,22 @@ impl<D: Detector> Swarm<D> {
         self.push(LINK_IDLE, Happening::IdleLinks(place));
     }
 
+    /// Ends a process and starts it anew at once, with the same key: in its next life, and knowing nobody but its seed.
+    pub fn restart(&mut self, place: Place, seed: Place) {
+        let life = self.views.present[place] + 1;
+        self.crash(place);
+        self.hang_up(place);
+        let size = self.nodes.len();
+        for other in 0..size {
+            self.views.see(place, other, 0);
+        }
+        let random = self.rng.random();
+        self.nodes[place].detector = Some(D::new(place, life, size, random, self.now));
+        self.views.live(place, life);
+        self.drain(place);
+        self.meet(place, seed);
+    }
+
     /// Splits the network, or heals it: nothing goes from one part to another.
     pub fn split(&mut self, part_of: impl Fn(Place) -> u32) {
         for (place, part) in self.parts.iter_mut().enumerate() {
@@ -313,6 +326,13 @@ impl<D: Detector> Swarm<D> {
         let version = detector.change_role(now);
         self.heard = Some((place, version, BTreeSet::new()));
         self.drain(place);
+    }
+
+    /// Of how many other nodes a node remembers something; the one that remembers most of those that run.
+    #[must_use]
+    pub fn remembered_most(&self) -> usize {
+        let running = self.nodes.iter().filter_map(|node| node.detector.as_ref());
+        running.map(Detector::remembered).max().unwrap_or(0)
     }
 
     /// Whether every other node has heard of the last role change.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rolecast_sim::swarm::{
     Alarms, Grid, Own, PlainFoca, Slowness, crash_times, false_alarms, healing, idle_bytes,
-    role_changes,
+    restarts, role_changes,
 };
 
 /// Some of 48 nodes cannot hear, for a quarter of a minute each time.
@@ -64,6 +64,15 @@ fn a_role_is_known_to_all_soon_whatever_is_lost() {
 fn a_mesh_at_rest_costs_little() {
     let bytes = idle_bytes::<Own>(32);
     assert!(bytes <= 150.0, "{bytes} bytes a second");
+}
+
+#[test]
+fn who_restarts_is_known_in_its_next_life_and_is_never_down() {
+    let restarted = restarts::<Own>(32, 10, Duration::from_secs(10), 1);
+    let known = restarted.time.is_some_and(|time| time < RESTART_KNOWN);
+    assert!(known, "{restarted:?}");
+    assert_eq!((restarted.alarms, restarted.renewed), (0, 0));
+    assert_eq!(restarted.remembered, 31, "nobody remembers former lives");
 }
 
 #[test]
@@ -131,3 +140,5 @@ mod canaries {
 
 /// Of 32 nodes; plain `foca` takes about as long, with suspicions of a single length.
 const CRASH_KNOWN: Duration = Duration::from_millis(8_500);
+/// Of 32 nodes, through one seed.
+const RESTART_KNOWN: Duration = Duration::from_secs(2);

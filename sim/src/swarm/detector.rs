@@ -89,11 +89,14 @@ pub trait Detector: Sized {
     /// Whether whoever drives it runs timers before what arrived while it was blocked.
     const TIMERS_FIRST: bool;
 
-    /// A node that knows nobody.
-    fn new(place: Place, size: usize, seed: u64, now: Time) -> Self;
+    /// A node that knows nobody, in this life.
+    fn new(place: Place, life: u64, size: usize, seed: u64, now: Time) -> Self;
 
     /// The life it is in.
     fn life(&self) -> u64;
+
+    /// Of how many other nodes it remembers something, whether they live or not.
+    fn remembered(&self) -> usize;
 
     /// Takes in what happened.
     fn handle(&mut self, now: Time, heard: Heard);

@@ -79,6 +79,26 @@ impl<D: Detector> Swarm<D> {
         }
     }
 
+    /// Makes a node known to another one, over a link if that is how they talk.
+    pub(super) fn meet(&mut self, from: Place, to: Place) {
+        if D::LINKED {
+            self.dial(from, to);
+        } else {
+            let life = self.views.present[to];
+            self.hear(from, Heard::Linked { peer: to, life });
+        }
+    }
+
+    /// A node has no links any more, and its peers do not know that yet.
+    pub(super) fn hang_up(&mut self, place: Place) {
+        for peer in (0..self.nodes.len()).filter(|peer| *peer != place) {
+            let link = self.links.pair(place, peer);
+            link.up[usize::from(place > peer)] = false;
+            link.dialling = None;
+            self.links.waiting.remove(&(place, peer));
+        }
+    }
+
     /// An end has the link from here on.
     fn take_up(&mut self, end: Place, peer: Place, number: u64) {
         let link = self.links.pair(end, peer);
@@ -220,7 +240,9 @@ impl<D: Detector> Swarm<D> {
             let broken =
                 gone(self, place) || gone(self, peer) || self.parts[place] != self.parts[peer];
             let link = self.links.pair(place, peer);
-            if !broken || link.up == [false; 2] {
+            // The process that had the other end is gone, and the next one did not dial.
+            let half = link.up[0] != link.up[1] && link.dialling.is_none();
+            if !broken && !half || link.up == [false; 2] {
                 continue;
             }
             let (number, up) = (link.number, link.up);

@@ -20,9 +20,9 @@ impl<const FAST: bool> Detector for Own<FAST> {
     const LINKED: bool = true;
     const TIMERS_FIRST: bool = false;
 
-    fn new(place: Place, _size: usize, seed: u64, now: Time) -> Self {
+    fn new(place: Place, life: u64, _size: usize, seed: u64, now: Time) -> Self {
         let config = Config {
-            record: Record::new(identity(place, 1)),
+            record: Record::new(identity(place, life)),
             seeds: Vec::new(),
             profile: if FAST { Profile::Fast } else { Profile::Lan },
         };
@@ -34,6 +34,10 @@ impl<const FAST: bool> Detector for Own<FAST> {
 
     fn life(&self) -> u64 {
         self.membership.record().identity.epoch.0
+    }
+
+    fn remembered(&self) -> usize {
+        self.membership.remembered()
     }
 
     fn handle(&mut self, now: Time, heard: Heard) {

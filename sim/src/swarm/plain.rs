@@ -178,7 +178,7 @@ impl<const TIMERS_FIRST: bool> Detector for PlainFoca<TIMERS_FIRST> {
     const LINKED: bool = false;
     const TIMERS_FIRST: bool = TIMERS_FIRST;
 
-    fn new(place: Place, size: usize, seed: u64, _: Time) -> Self {
+    fn new(place: Place, life: u64, size: usize, seed: u64, _: Time) -> Self {
         let size = u32::try_from(size).ok().and_then(NonZeroU32::new);
         let config = Config::new_lan(size.expect("a mesh has nodes"));
         let news = Rc::default();
@@ -189,7 +189,7 @@ impl<const TIMERS_FIRST: bool> Detector for PlainFoca<TIMERS_FIRST> {
         let rng = ChaCha8Rng::seed_from_u64(seed);
         PlainFoca {
             foca: Foca::with_custom_broadcast(
-                Life::new(place, 1),
+                Life::new(place, life),
                 config,
                 rng,
                 PostcardCodec,
@@ -206,6 +206,10 @@ impl<const TIMERS_FIRST: bool> Detector for PlainFoca<TIMERS_FIRST> {
 
     fn life(&self) -> u64 {
         self.foca.identity().life
+    }
+
+    fn remembered(&self) -> usize {
+        self.foca.iter_membership_state().count()
     }
 
     fn handle(&mut self, now: Time, heard: Heard) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rand::RngExt as _;
+use rand::seq::SliceRandom as _;
 
 use super::detector::{Detector, Place};
 use super::{Slowness, Swarm};
@@ -155,6 +156,42 @@ pub fn healing<D: Detector>(size: usize, smaller: usize, lasted: Duration, seed:
     Healing {
         time: time.filter(|_| swarm.all_know_all()),
         renewed: swarm.renewals,
+    }
+}
+
+/// How a mesh fared in which many restarted.
+#[derive(Clone, Copy, Debug)]
+pub struct Restarts {
+    /// How long it took after the last one until all knew all; `None` if they did not within two minutes.
+    pub time: Option<Duration>,
+    /// How often a node that ran was held for down by another one.
+    pub alarms: u64,
+    /// How many had to go on in another life than the one that they started in.
+    pub renewed: u64,
+    /// Of how many others a node remembers something half a minute later, at most.
+    pub remembered: usize,
+}
+
+/// How a mesh fares in which so many nodes, drawn at random, restart one after the other within this time; each is back at once, with the same key.
+#[must_use]
+pub fn restarts<D: Detector>(size: usize, count: usize, within: Duration, seed: u64) -> Restarts {
+    let mut swarm = Swarm::<D>::at_rest(size, seed);
+    swarm.alarms.clear();
+    swarm.renewals = 0;
+    let mut places: Vec<Place> = (1..size).collect();
+    places.shuffle(&mut swarm.rng);
+    let pause = within / u32::try_from(count).expect("they are few");
+    for place in places.into_iter().take(count) {
+        swarm.run(pause);
+        swarm.restart(place, 0);
+    }
+    let time = swarm.run_until(PATIENCE, Swarm::all_know_all);
+    swarm.run(AFTERMATH);
+    Restarts {
+        time: time.filter(|_| swarm.all_know_all()),
+        alarms: swarm.alarms.len() as u64,
+        renewed: swarm.renewals,
+        remembered: swarm.remembered_most(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rolecast_sim::swarm::{
     Alarms, Detector, Grid, Own as Node, PlainFoca as Foca, Slowness, Spread, crash_times,
-    false_alarms, healing, idle_bytes, role_changes,
+    false_alarms, healing, idle_bytes, restarts, role_changes,
 };
 
 use crate::figures::{Figure, Goal, Printer};
@@ -32,12 +32,13 @@ type Table = fn(&mut Printer, Extent) -> io::Result<()>;
 
 /// Prints the tables whose names contain `only`.
 pub(crate) fn print(printer: &mut Printer, extent: Extent, only: Option<&str>) -> io::Result<()> {
-    let tables: [(&str, Table); 6] = [
+    let tables: [(&str, Table); 7] = [
         ("crash", crashes),
         ("slow", slow_nodes),
         ("role", roles),
         ("idle", idle),
         ("heal", heals),
+        ("restart", many_restarts),
         ("fast", fast),
     ];
     for (name, table) in tables {
@@ -292,6 +293,41 @@ fn heal<D: Detector>(
     Ok(())
 }
 
+/// Three in ten restart within a minute, each with its key.
+fn many_restarts(printer: &mut Printer, extent: Extent) -> io::Result<()> {
+    let (size, count, seeds) = if extent.short {
+        (32, 10, 1)
+    } else {
+        (200, 60, 3)
+    };
+    let trials = (0..seeds).map(|seed| restarts::<Own>(size, count, RESTART_TIME, seed));
+    let trials: Vec<_> = trials.collect();
+    let of = |what: &str| format!("{count} of {size} restart within a minute: {what}");
+    let slowest = trials.iter().map(|trial| trial.time).max();
+    let never = trials.iter().filter(|trial| trial.time.is_none()).count();
+    let alarms: u64 = trials.iter().map(|trial| trial.alarms).sum();
+    let renewed: u64 = trials.iter().map(|trial| trial.renewed).sum();
+    let remembered = trials.iter().map(|trial| trial.remembered).max();
+    if let Some(Some(slowest)) = slowest.filter(|_| never == 0) {
+        let what = of("until all know all after the last, at most");
+        printer.print(&Figure::new(what, seeds, slowest.as_secs_f64(), "s"))?;
+    }
+    for (what, value, most) in [
+        ("views that did not converge", never as f64, 0.0),
+        ("held for down", alarms as f64, 0.0),
+        ("had to renew", renewed as f64, 0.0),
+        (
+            "others that a node remembers at most",
+            remembered.unwrap_or(0) as f64,
+            size as f64 - 1.0,
+        ),
+    ] {
+        let figure = Figure::new(of(what), seeds, value, "");
+        printer.print(&figure.with(Goal::AtMost(most)))?;
+    }
+    Ok(())
+}
+
 /// The profile for fast detection: how soon, how often wrong, and at what cost.
 fn fast(printer: &mut Printer, extent: Extent) -> io::Result<()> {
     let meshes = if extent.short { 5 } else { 50 };
@@ -337,5 +373,7 @@ fn quantile(sorted: &[Duration], percent: usize) -> f64 {
 
 /// How long Lifeguard's anomalies go on.
 const GRID_TIME: Duration = Duration::from_secs(120);
+/// Within which time nodes restart.
+const RESTART_TIME: Duration = Duration::from_secs(60);
 /// How long a split lasts.
 const SPLIT_TIME: Duration = Duration::from_secs(600);
