@@ -13,5 +13,6 @@ mod multicast;
 mod observe;
 mod renewal;
 mod requests;
+mod seeds;
 mod slow;
 mod typed;
