@@ -619,6 +619,7 @@ impl Engine {
         self.give_up_missing(now);
         self.cut_short_orphans(now);
         self.forget_dead_flows(now);
+        self.report_unreported();
         self.forget_finished(now);
         self.bound_flows();
         self.forget_doubtful_peers(now);

@@ -251,23 +251,41 @@ impl Engine {
         }
     }
 
+    /// It is said again as long as there is no session with the life that it is said to: of that, others may have told this node first.
     fn report(&mut self, key: FlowKey, refused: bool) {
-        let Some(flow) = self.flows_in.get_mut(&key) else {
+        let Some(flow) = self.flows_in.get(&key) else {
             return;
         };
-        if let Some(large) = &mut flow.large {
-            large.reported = true;
-        }
-        if flow.own_epoch() != self.me.epoch {
-            return;
-        }
         let head = DataHead::Finished {
             flow: key.flow,
             tenure: flow.tenure(),
             refused,
         };
         let to = (key.origin, key.epoch);
-        self.push(to, &head, Bytes::new(), Cargo::Plain);
+        let present = flow.own_epoch() == self.me.epoch;
+        if present && self.push(to, &head, Bytes::new(), Cargo::Plain).is_none() {
+            return;
+        }
+        let flow = self.flows_in.get_mut(&key);
+        if let Some(large) = flow.and_then(|flow| flow.large.as_mut()) {
+            large.reported = true;
+        }
+    }
+
+    /// Tells the origins of large payloads what they could not be told when it was so.
+    pub(super) fn report_unreported(&mut self) {
+        let over = |flow: &FlowIn| {
+            let large = flow.large.as_ref().filter(|large| !large.reported)?;
+            Some((flow.key, large.stage))
+        };
+        let over: Vec<(FlowKey, Stage)> = self.flows_in.values().filter_map(over).collect();
+        for (key, stage) in over {
+            match stage {
+                Stage::Refused => self.report(key, true),
+                Stage::Ended => self.report_finished(key),
+                Stage::Open | Stage::Closed => {}
+            }
+        }
     }
 
     /// This node goes on in another life: what its readers have not got of the large payloads for the former one will not come.
