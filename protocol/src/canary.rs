@@ -227,6 +227,10 @@ mod list {
         DownHoldsRoles,
         /// A role that a member dropped is not taken off it.
         DroppedRoleKept,
+        /// That a member moved changes nothing for the roles that are narrowed to a place.
+        MoveUnnoticed,
+        /// Whoever moves to a place is sent again what was sent there before, if it asked for that as it took up the role.
+        MoveReplays,
         /// Inboxes do not hear that the node was declared down.
         RenewalUnreported,
         /// Flows go on in a life of the node that is over.

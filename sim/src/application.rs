@@ -32,6 +32,9 @@ pub(crate) struct Application {
     last_answer: u32,
     /// Its calls that may be outstanding, the oldest first.
     pub(crate) calls: VecDeque<CallId>,
+    /// The inboxes, as the ghost sees them, for roles that are narrowed to the site in which the node is.
+    pub(crate) narrowed: BTreeMap<(InboxId, RoleName), InboxId>,
+    pub(crate) last_narrowed: u64,
 }
 
 /// How fast an application takes what comes, in microseconds.
@@ -57,6 +60,8 @@ pub(crate) struct Item {
     pub(crate) ticket: Option<Ticket>,
     /// For multicasts: whose, of which flow, up to which position.
     pub(crate) upto: Option<(Origin, FlowId, u64)>,
+    /// Into which inbox it came, as the ghost sees it.
+    pub(crate) seen_in: InboxId,
     /// The requests among them.
     pub(crate) requests: Vec<ReplyTo>,
 }
@@ -120,6 +125,8 @@ impl Application {
             answers: BTreeMap::new(),
             last_answer: 0,
             calls: VecDeque::new(),
+            narrowed: BTreeMap::new(),
+            last_narrowed: 0,
         }
     }
 

@@ -159,6 +159,7 @@ impl Exhaust {
             evict_after_us: Vec::new(),
             keep_last_keys: Vec::new(),
             replays: Vec::new(),
+            sites: Vec::new(),
         }
     }
 }

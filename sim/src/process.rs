@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use rolecast_membership::{Epoch, NodeId, RoleName, Tenure, Time};
+use rolecast_membership::{Epoch, NodeId, Record, RoleName, Tenure, Time};
 use rolecast_protocol::{Engine, FlowId, InboxId, LinkId};
 
 use crate::application::Application;
@@ -163,7 +163,7 @@ impl Process {
                     true => own,
                     false => &self.engine.other(node)?.record,
                 };
-                let (epoch, tenure) = (record.identity.epoch, *record.roles.get(role)?);
+                let (epoch, tenure) = (record.identity.epoch, holding(record, role)?);
                 Some(Holder {
                     node,
                     epoch,
@@ -177,14 +177,18 @@ impl Process {
 
     /// The tenure with which the engine says that it holds this role.
     pub(crate) fn tenure(&self, role: &RoleName) -> Option<Tenure> {
-        self.engine.record().roles.get(role).copied()
+        holding(self.engine.record(), role)
     }
 
     /// All open inboxes with the tenures that the engine says they have.
     pub(crate) fn tenures(&self) -> Vec<(InboxId, Tenure)> {
         let inboxes = self.app.inboxes.iter();
-        inboxes
-            .filter_map(|(&id, inbox)| Some((id, self.tenure(&inbox.role)?)))
+        let whole = inboxes.map(|(&id, inbox)| (id, &inbox.role));
+        let narrowed = self.app.narrowed.iter();
+        let narrowed = narrowed.map(|((_, role), &own)| (own, role));
+        whole
+            .chain(narrowed)
+            .filter_map(|(id, role)| Some((id, self.tenure(role)?)))
             .collect()
     }
 
@@ -206,6 +210,12 @@ impl Process {
                 .collect(),
         }
     }
+}
+
+/// How a node that says this about itself holds a role.
+fn holding(record: &Record, role: &RoleName) -> Option<Tenure> {
+    let held = *record.roles.get(&role.base())?;
+    role.place().tenure(record, held)
 }
 
 /// The address of a process at this place; each generation has a port of its own.

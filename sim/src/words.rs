@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::plan::{Breakage, CutShape, FOREVER_US, Fault, Harm, Manner, Paths, Restart, Slot, Way};
 use crate::scenario::Scenario;
-use crate::workload::{Ask, Choice, Operation, RoleIndex};
+use crate::workload::{Ask, Choice, Operation, RoleIndex, SITES};
 
 /// A length of time in the unit that suits it.
 #[derive(Clone, Copy, Debug)]
@@ -74,10 +74,15 @@ pub fn describe(scenario: &Scenario) -> Vec<String> {
 }
 
 fn role_name(scenario: &Scenario, role: RoleIndex) -> String {
-    if role == scenario.workload.roles {
-        "the role of everyone".to_string()
-    } else {
-        format!("\"r{role}\"")
+    let workload = &scenario.workload;
+    let base = workload.base(role);
+    let name = match base == workload.roles {
+        true => "the role of everyone".to_string(),
+        false => format!("\"r{base}\""),
+    };
+    match role.checked_sub(workload.roles + 1) {
+        None => name,
+        Some(narrowed) => format!("{name} in s{}", narrowed % SITES),
     }
 }
 
@@ -160,6 +165,7 @@ fn asked(scenario: &Scenario, operation: &Operation) -> String {
         Ask::Cancel => format!("n{node} gives up its oldest call"),
         Ask::TakeUp { role: which } => format!("n{node} takes up {}", role(which)),
         Ask::Drop { role: which } => format!("n{node} drops {}", role(which)),
+        Ask::Move { site } => format!("n{node} moves to site s{site}"),
     }
 }
 

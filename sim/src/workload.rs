@@ -29,10 +29,16 @@ pub struct Workload {
     /// For each node, how many messages that were sent before it asks for when it takes up a role.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replays: Vec<u32>,
+    /// For each node, in which site it is when it starts; no node is in a site, if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<u8>,
 }
 
-/// One of the run's roles.
+/// One of the run's roles: those with names, then the one of everyone, and then each of them narrowed to each site.
 pub type RoleIndex = u8;
+
+/// How many sites there are.
+pub const SITES: u8 = 2;
 
 /// One thing that one application asks its node for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +137,11 @@ pub enum Ask {
         /// Which.
         role: RoleIndex,
     },
+    /// Say that the node is in this site.
+    Move {
+        /// Which.
+        site: u8,
+    },
 }
 
 /// How one holder is chosen; `rolecast_protocol::Pick` as data.
@@ -212,6 +223,10 @@ impl Workload {
             };
             draw.node_operations(&mut operations);
         }
+        let sites = sites(seed, nodes);
+        if !sites.is_empty() {
+            into_sites(&draft, roles, &mut operations);
+        }
         operations.sort_by_key(|operation| (operation.at_us, operation.node));
         for (id, operation) in (0..).zip(&mut operations) {
             operation.id = id;
@@ -223,6 +238,26 @@ impl Workload {
             evict_after_us: (0..nodes).map(|node| evict_after_us(seed, node)).collect(),
             keep_last_keys: (0..nodes).map(|node| keep_last_keys(seed, node)).collect(),
             replays: (0..nodes).map(|node| replay(seed, node)).collect(),
+            sites,
+        }
+    }
+
+    /// How many roles there are, with those that are narrowed to a site.
+    #[must_use]
+    pub fn role_count(&self) -> u8 {
+        let with_everyone = self.roles.saturating_add(1);
+        match self.sites.is_empty() {
+            true => with_everyone,
+            false => with_everyone.saturating_mul(1 + SITES),
+        }
+    }
+
+    /// A role that is not narrowed.
+    #[must_use]
+    pub fn base(&self, role: RoleIndex) -> RoleIndex {
+        match role.checked_sub(self.roles + 1) {
+            None => role,
+            Some(narrowed) => narrowed / SITES,
         }
     }
 
@@ -283,6 +318,43 @@ fn replay(seed: u64, node: Slot) -> u32 {
     let asks = stream.percent(50);
     let asked = if asks { stream.magnitude(1, 64) } else { 0 };
     u32::try_from(asked).expect("at most 64")
+}
+
+/// In some runs, nodes are in sites.
+fn sites(seed: u64, nodes: Slot) -> Vec<u8> {
+    // With dice of their own, so that the rest is what it would be without them.
+    let mut stream = Stream::new(seed, Purpose::Workload, 5_000_000);
+    if !stream.percent(40) {
+        return Vec::new();
+    }
+    let site = |_| u8::from(stream.percent(50));
+    (0..nodes).map(site).collect()
+}
+
+/// Some multicasts and gathers go into one site, and nodes move.
+fn into_sites(draft: &Draft, roles: u8, operations: &mut Vec<Operation>) {
+    let mut stream = Stream::new(draft.seed, Purpose::Workload, 5_000_001);
+    let share = *stream.pick(&[20, 50, 90]);
+    for operation in operations.iter_mut() {
+        if let Ask::Multicast { role, .. } | Ask::Gather { role, .. } = &mut operation.ask
+            && stream.percent(share)
+        {
+            *role = roles + 1 + *role * SITES + u8::from(stream.percent(50));
+        }
+    }
+    let window_us = u64::try_from(draft.window.as_micros()).unwrap_or(u64::MAX);
+    for node in 0..draft.nodes {
+        for _ in 0..*stream.pick(&[0, 0, 1, 2, 6]) {
+            operations.push(Operation {
+                id: 0,
+                at_us: draft.from.as_micros() + stream.between(0, window_us),
+                node,
+                ask: Ask::Move {
+                    site: u8::from(stream.percent(50)),
+                },
+            });
+        }
+    }
 }
 
 struct Draw {

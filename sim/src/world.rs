@@ -10,6 +10,7 @@ mod outputs;
 mod places;
 mod probes;
 mod rest;
+mod sites;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -154,6 +155,7 @@ impl<'a> World<'a> {
             .map(|role| RoleName::new(&format!("r{role}")).expect("a valid name"))
             .collect();
         roles.push(RoleName::everyone());
+        let roles = sites::with_narrowed(roles, !workload.sites.is_empty());
         let mut world = World {
             scenario,
             schedule: Schedule::default(),

@@ -9,6 +9,7 @@ use rand::RngExt;
 use rolecast_membership::{Description, NodeId, Record, RecordError, RoleName, Time};
 
 use super::{Engine, Holding};
+use crate::canary::planted;
 use crate::flow_out::Holder;
 
 impl Engine {
@@ -31,7 +32,7 @@ impl Engine {
 
     /// A node says something else about itself: who holds the roles that are narrowed has changed.
     pub(super) fn follow_place(&mut self, before: &Record, after: &Record) {
-        if Description::of(before) == Description::of(after) {
+        if Description::of(before) == Description::of(after) || planted!(MoveUnnoticed) {
             return;
         }
         for role in after.roles.keys() {

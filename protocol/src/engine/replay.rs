@@ -4,7 +4,7 @@
 //! A sender that keeps its last messages ([`Limits::replay_bytes`](crate::Limits::replay_bytes)) lets such a member begin that much earlier: the destination set names the first of them as its start, and they go into its session before whatever is sent next.
 //! So order, acknowledgements and gaps are those of all messages.
 
-use rolecast_membership::{NodeId, RoleName};
+use rolecast_membership::{NodeId, Record, RoleName};
 
 use super::Engine;
 use crate::api::FlowId;
@@ -29,9 +29,14 @@ impl Engine {
 
     /// How many former messages a node wants that holds a role.
     fn wanted_by(&self, node: NodeId, role: &RoleName) -> u32 {
-        let record = self.record_of(node);
-        let wanted = record.and_then(|record| record.replays.get(&role.base()));
-        wanted.copied().unwrap_or(0)
+        let base = role.base();
+        let wanted = |record: &Record| {
+            let held = *record.roles.get(&base)?;
+            // Whoever came to a place later has an inbox that began elsewhere, and may have been sent what was sent here.
+            let begins = role.place().tenure(record, held) == Some(held) || planted!(MoveReplays);
+            record.replays.get(&base).copied().filter(|_| begins)
+        };
+        self.record_of(node).and_then(wanted).unwrap_or(0)
     }
 
     fn replay_to(&mut self, id: FlowId, node: NodeId, wanted: u32) {

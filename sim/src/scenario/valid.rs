@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{NetworkShape, Scenario};
 use crate::plan::{Breakage, Fault, Harm, Manner, Paths, Slot, Span};
-use crate::workload::{Ask, Operation};
+use crate::workload::{Ask, Operation, SITES};
 
 /// Why a scenario cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +70,7 @@ impl Scenario {
 
     fn workload_why_not(&self) -> Option<String> {
         let workload = &self.workload;
-        let roles = workload.roles;
+        let roles = workload.role_count();
         if workload.held.iter().flatten().any(|role| *role >= roles) {
             return Some(format!(
                 "a node holds a role of which there are only {roles}"
@@ -127,9 +127,8 @@ impl NetworkShape {
 
 fn is_possible(operation: &Operation, nodes: Slot, roles: u8) -> bool {
     let known = operation.node < nodes && operation.at_us <= TIME_MAX_US;
-    // The role of everyone follows the last one.
     let fits = |role: u8, bytes: u32, within_us: u64| {
-        role <= roles && bytes <= BYTES_MAX && within_us <= TIME_MAX_US
+        role < roles && bytes <= BYTES_MAX && within_us <= TIME_MAX_US
     };
     known
         && match operation.ask {
@@ -160,7 +159,8 @@ fn is_possible(operation: &Operation, nodes: Slot, roles: u8) -> bool {
                 ..
             } => to < nodes && fits(role, bytes, within_us),
             Ask::Cancel => true,
-            Ask::TakeUp { role } | Ask::Drop { role } => role <= roles,
+            Ask::TakeUp { role } | Ask::Drop { role } => role < roles,
+            Ask::Move { site } => site < SITES,
         }
 }
 

@@ -197,7 +197,7 @@ fn smallest(ask: &mut Ask) -> bool {
         Ask::Gather { bytes, .. } | Ask::Anycast { bytes, .. } | Ask::Unicast { bytes, .. } => {
             replace(bytes, SMALL)
         }
-        Ask::Cancel | Ask::TakeUp { .. } | Ask::Drop { .. } => false,
+        Ask::Cancel | Ask::TakeUp { .. } | Ask::Drop { .. } | Ask::Move { .. } => false,
     }
 }
 

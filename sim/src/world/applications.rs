@@ -107,6 +107,7 @@ impl World<'_> {
                 self.drop_role(now, process, role)
             }
             Ask::TakeUp { .. } | Ask::Drop { .. } => Ok(()),
+            Ask::Move { site } => self.move_to(now, process, site),
         }
     }
 
@@ -138,7 +139,7 @@ impl World<'_> {
                     process,
                     Observation::TookUp {
                         inbox,
-                        role,
+                        role: role.clone(),
                         tenure,
                     },
                 )?;
@@ -147,6 +148,7 @@ impl World<'_> {
                     let asks = Observation::AsksForPast { inbox, messages };
                     self.observe(now, process, asks)?;
                 }
+                self.open_narrowed(now, process, inbox, &role, replay)?;
             }
             Err(TakeUpError::Held) if held => {}
             other => {
@@ -172,6 +174,7 @@ impl World<'_> {
         entry.forget_destinations();
         entry.engine.drop_role(entry.clock.at(now), inbox);
         self.observe(now, process, Observation::Dropped { inbox })?;
+        self.close_narrowed(now, process, inbox)?;
         self.carry_out(now, process)?;
         // Whoever drops an inbox drops the requests in it.
         for to in left.into_iter().flat_map(|item| item.requests) {
@@ -195,7 +198,7 @@ impl World<'_> {
         for item in taken {
             if let Some((origin, flow, upto)) = item.upto {
                 let observation = Observation::Consumed {
-                    inbox,
+                    inbox: item.seen_in,
                     origin,
                     flow,
                     upto,

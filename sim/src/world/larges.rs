@@ -151,6 +151,7 @@ impl World<'_> {
         let item = Item {
             ticket: Some(ticket),
             upto: Some((origin, flow, *count)),
+            seen_in: inbox,
             requests: Vec::new(),
         };
         let receiving = Receiving {

@@ -95,6 +95,7 @@ impl World<'_> {
                 self.note_way(process, origin);
                 self.note_hop(process, origin, flow);
                 let upto = (origin, flow, first.0 + u64::from(batch.count()) - 1);
+                let seen = self.seen_in(process, inbox, (origin, flow));
                 let calls = batch
                     .clone()
                     .into_messages()
@@ -103,10 +104,11 @@ impl World<'_> {
                 let item = Item {
                     ticket: Some(ticket),
                     upto: Some(upto),
+                    seen_in: seen,
                     requests,
                 };
                 let receiving = Receiving {
-                    inbox,
+                    inbox: seen,
                     origin,
                     flow,
                     first,
@@ -125,6 +127,7 @@ impl World<'_> {
                 let item = Item {
                     ticket: Some(ticket),
                     upto: None,
+                    seen_in: inbox,
                     requests,
                 };
                 (
@@ -149,6 +152,7 @@ impl World<'_> {
                 let item = Item {
                     ticket: Some(ticket),
                     upto: Some((origin, flow, seq.0)),
+                    seen_in: inbox,
                     requests: Vec::new(),
                 };
                 let receiving = Receiving {
@@ -175,7 +179,15 @@ impl World<'_> {
                 let item = Item {
                     ticket: None,
                     upto: None,
+                    seen_in: inbox,
                     requests: Vec::new(),
+                };
+                let inbox = match gap {
+                    Gap::Range { origin, flow, .. } => self.seen_in(process, inbox, (origin, flow)),
+                    Gap::DeclaredDown { .. } => {
+                        self.gap_of_narrowed(now, process, inbox, gap)?;
+                        inbox
+                    }
                 };
                 (item, Observation::Gapped { inbox, gap })
             }
@@ -187,8 +199,10 @@ impl World<'_> {
                 let item = Item {
                     ticket: None,
                     upto: None,
+                    seen_in: inbox,
                     requests: Vec::new(),
                 };
+                let inbox = self.seen_in(process, inbox, (lagged.origin, lagged.flow));
                 (item, Observation::Lagged { inbox, lagged })
             }
             Delivery::Started(started) => {
@@ -197,8 +211,10 @@ impl World<'_> {
                 let item = Item {
                     ticket: None,
                     upto: None,
+                    seen_in: inbox,
                     requests: Vec::new(),
                 };
+                let inbox = self.seen_in(process, inbox, (started.origin, started.flow));
                 (item, Observation::Begun { inbox, started })
             }
         };

@@ -99,7 +99,7 @@ impl World<'_> {
         let stream_place = u64::from(slot) << 16 | u64::from(name.incarnation);
         let seed = derive(self.scenario.seed, Purpose::Engine, stream_place);
         let clock = self.places[usize::from(slot)].clock;
-        let engine = Engine::new(self.config(identity), seed, clock.at(now));
+        let engine = Engine::new(self.config(slot, identity), seed, clock.at(now));
         self.network.move_in(slot, id);
         let stream = Stream::new(self.scenario.seed, Purpose::Application, stream_place);
         let app = Application::new(stream);
@@ -116,14 +116,16 @@ impl World<'_> {
         self.observe(now, id, Observation::ClockSet { clock })?;
         self.carry_out(now, id)?;
         let held = self.scenario.workload.held[usize::from(slot)].clone();
-        self.take_up(now, id, self.roles.len() - 1)?;
+        let everyone = usize::from(self.scenario.workload.roles);
+        self.take_up(now, id, everyone)?;
         held.into_iter()
             .try_for_each(|role| self.take_up(now, id, usize::from(role)))
     }
 
-    fn config(&self, identity: Identity) -> Config {
+    fn config(&self, slot: Slot, identity: Identity) -> Config {
         let limits = self.scenario.limits.clone();
-        let record = Record::new(identity);
+        let mut record = Record::new(identity);
+        record.site = self.first_site(slot);
         let config = Config::new(record, self.seeds(), self.scenario.profile, limits);
         #[cfg(feature = "canaries")]
         let config = Config {

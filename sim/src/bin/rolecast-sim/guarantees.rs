@@ -204,6 +204,7 @@ fn scenario(holders: Slot, traffic: Option<Traffic>, plan: FaultPlan) -> Scenari
             evict_after_us: Vec::new(),
             keep_last_keys: Vec::new(),
             replays: Vec::new(),
+            sites: Vec::new(),
         },
         core: None,
         ..Scenario::draw_from(calm, 1, Some(nodes))

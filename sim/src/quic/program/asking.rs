@@ -99,6 +99,8 @@ impl Program {
                     oldest.notify_one();
                 }
             }
+            // Whole nodes are asked only for what concerns whole roles.
+            Ask::Move { .. } => {}
             Ask::TakeUp { role } => {
                 let role = world.role(role);
                 if role != RoleName::everyone() {
