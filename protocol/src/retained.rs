@@ -56,6 +56,8 @@ struct Told {
     upto: u64,
     /// Up to here it has nothing that this node misses.
     gone_upto: u64,
+    /// The newest destination set that it knows.
+    version: u32,
 }
 
 /// A batch as it came, with the destination set that it refers to.
@@ -199,6 +201,19 @@ impl Retained {
             told.gone_upto = told.gone_upto.max(upto);
         }
         self.pulled = None;
+    }
+
+    /// Another member, in the life that said last how far it is, knows this destination set.
+    pub(crate) fn on_version(&mut self, node: NodeId, version: u32) {
+        if let Some(told) = self.others.get_mut(&node) {
+            told.version = told.version.max(version);
+        }
+    }
+
+    /// Whether a life of another member said that it knows this destination set, or a newer one.
+    pub(crate) fn knows_set(&self, node: NodeId, epoch: Epoch, version: u32) -> bool {
+        let told = self.others.get(&node);
+        told.is_some_and(|told| told.epoch == epoch && told.version >= version)
     }
 
     /// How far a life of another member is, as far as it said.

@@ -201,15 +201,19 @@ impl Engine {
         }));
     }
 
-    /// Tells those of a flow's members who have long been behind, and perhaps cannot ask, to whom the newest messages go.
+    /// Tells those of a dead origin's flow who have long been behind, and perhaps cannot ask, to whom the newest messages go.
+    ///
+    /// As long as the origin lives it tells them itself.
     fn say_who_is_meant(&mut self, key: FlowKey, targets: &[(NodeId, Epoch, u64)]) {
         let flow = &self.flows_in[&key];
-        let Some(known) = flow.newest_dest_set() else {
+        let known = flow.newest_dest_set();
+        let Some(known) = known.filter(|_| flow.dead_since.is_some()) else {
             return;
         };
         let is_behind = |&&(node, epoch, start): &&(NodeId, Epoch, u64)| {
             let told = flow.retained.told_by(node, epoch);
-            start <= flow.held() && told < flow.held()
+            let knows = flow.retained.knows_set(node, epoch, known.set.version);
+            start <= flow.held() && told < flow.held() && !knows
         };
         let behind = targets.iter().filter(is_behind);
         let behind = behind.filter(|_| flow.retained.is_stuck_for_long());
@@ -349,6 +353,7 @@ impl Engine {
         }
         // It may be a member of a later destination set than this node knows.
         flow.retained.on_told(node, epoch, digest.upto);
+        flow.retained.on_version(node, digest.version);
         if let (Some(safety), Some(claim)) = (&mut flow.safety, digest.claim) {
             safety.on_said(now, (node, epoch), digest.upto, claim);
             safety.on_heard(&digest.heard);
