@@ -31,8 +31,11 @@ impl Engine {
     }
 
     /// A node says something else about itself: who holds the roles that are narrowed has changed.
+    ///
+    /// One that went elsewhere and came back is where it was, in other holdings.
     pub(super) fn follow_place(&mut self, before: &Record, after: &Record) {
-        if Description::of(before) == Description::of(after) || planted!(MoveUnnoticed) {
+        let same = before.placed == after.placed;
+        if same && Description::of(before) == Description::of(after) || planted!(MoveUnnoticed) {
             return;
         }
         for role in after.roles.keys() {
