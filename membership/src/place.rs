@@ -155,6 +155,14 @@ impl RoleName {
     ///
     /// Of a narrowed role, the place narrows further; what both name counts as it is named here.
     ///
+    /// ```
+    /// # use rolecast_membership::{Place, RoleName, RoleNameError};
+    /// let ams = Place { site: Some("ams".into()), ..Place::default() };
+    /// let news = RoleName::new("news")?.narrowed(&ams)?;
+    /// assert_eq!(news.to_string(), "news [site=ams]");
+    /// # Ok::<(), RoleNameError>(())
+    /// ```
+    ///
     /// # Errors
     /// [`RoleNameError::PlaceTooLong`]: no node says so much about itself.
     pub fn narrowed(&self, place: &Place) -> Result<RoleName, RoleNameError> {
@@ -194,12 +202,26 @@ impl RoleName {
     }
 
     /// Whether it stands for every role whose name begins as it does.
+    ///
+    /// ```
+    /// # use rolecast_membership::{RoleName, RoleNameError};
+    /// assert!(RoleName::address("user-list:*")?.is_pattern());
+    /// assert!(!RoleName::everyone().is_pattern());
+    /// # Ok::<(), RoleNameError>(())
+    /// ```
     #[must_use]
     pub fn is_pattern(&self) -> bool {
         self.prefix().is_some()
     }
 
     /// What the names begin with that a pattern stands for.
+    ///
+    /// ```
+    /// # use rolecast_membership::{RoleName, RoleNameError};
+    /// assert_eq!(RoleName::address("user-list:*")?.prefix(), Some("user-list:"));
+    /// assert_eq!(RoleName::new("user-list:listener")?.prefix(), None);
+    /// # Ok::<(), RoleNameError>(())
+    /// ```
     #[must_use]
     pub fn prefix(&self) -> Option<&str> {
         let name = self.as_str();
@@ -208,6 +230,14 @@ impl RoleName {
     }
 
     /// Whether this is a pattern that stands for that role.
+    ///
+    /// ```
+    /// # use rolecast_membership::{RoleName, RoleNameError};
+    /// let lists = RoleName::address("user-list:*")?;
+    /// assert!(lists.matches(&RoleName::new("user-list:listener")?));
+    /// assert!(!lists.matches(&RoleName::new("db:master")?));
+    /// # Ok::<(), RoleNameError>(())
+    /// ```
     #[must_use]
     pub fn matches(&self, role: &RoleName) -> bool {
         let prefix = self.prefix();
@@ -215,12 +245,28 @@ impl RoleName {
     }
 
     /// Whether it is narrowed to a place.
+    ///
+    /// ```
+    /// # use rolecast_membership::{Place, RoleName, RoleNameError};
+    /// let ams = Place { site: Some("ams".into()), ..Place::default() };
+    /// let news = RoleName::new("news")?;
+    /// assert!(news.narrowed(&ams)?.is_narrowed() && !news.is_narrowed());
+    /// # Ok::<(), RoleNameError>(())
+    /// ```
     #[must_use]
     pub fn is_narrowed(&self) -> bool {
         self.as_str().contains(' ')
     }
 
     /// The role that a node takes up to hold this one in its place.
+    ///
+    /// ```
+    /// # use rolecast_membership::{Place, RoleName, RoleNameError};
+    /// let ams = Place { site: Some("ams".into()), ..Place::default() };
+    /// let news = RoleName::new("news")?;
+    /// assert_eq!(news.narrowed(&ams)?.base(), news);
+    /// # Ok::<(), RoleNameError>(())
+    /// ```
     #[must_use]
     pub fn base(&self) -> RoleName {
         match self.as_str().split_once(' ') {
@@ -230,6 +276,15 @@ impl RoleName {
     }
 
     /// The place that it is narrowed to.
+    ///
+    /// ```
+    /// # use rolecast_membership::{Place, RoleName, RoleNameError};
+    /// let ams = Place { site: Some("ams".into()), ..Place::default() };
+    /// let news = RoleName::new("news")?;
+    /// assert_eq!(news.narrowed(&ams)?.place(), ams);
+    /// assert_eq!(news.place(), Place::default());
+    /// # Ok::<(), RoleNameError>(())
+    /// ```
     #[must_use]
     pub fn place(&self) -> Place {
         let place = self.as_str().split_once(' ').map(|(_, place)| place);
@@ -238,6 +293,15 @@ impl RoleName {
     }
 
     /// Whether this role is the other one, or that one narrowed.
+    ///
+    /// ```
+    /// # use rolecast_membership::{Place, RoleName, RoleNameError};
+    /// let ams = Place { site: Some("ams".into()), ..Place::default() };
+    /// let news = RoleName::new("news")?;
+    /// let there = news.narrowed(&ams)?;
+    /// assert!(there.is_within(&news) && news.is_within(&news) && !news.is_within(&there));
+    /// # Ok::<(), RoleNameError>(())
+    /// ```
     #[must_use]
     pub fn is_within(&self, base: &RoleName) -> bool {
         let rest = self.as_str().strip_prefix(base.as_str());
