@@ -252,3 +252,27 @@ const UNTIL_US: u64 = Time::from_millis(30_000).as_micros();
 const TICK_MS: f64 = 10.0;
 /// In a role of so many holders, each digest goes to all others.
 const TOLD_AT_ONCE: Slot = 9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gossip_says_once_who_is_meant() {
+        let (holders, messages) = (60, 10);
+        let traffic = Traffic {
+            mode: GOSSIP,
+            messages,
+            every_us: 1_000_000,
+        };
+        let bytes = |traffic| {
+            let statistics = measure(&scenario(holders, traffic, FaultPlan::default()));
+            let all = statistics.frame_bytes + statistics.datagram_bytes;
+            all - statistics.payload_bytes_sent
+        };
+        let control = bytes(Some(traffic)) - bytes(None);
+        let each = control / u64::from(holders) / u64::from(messages);
+        // The destination set alone has 2.7 KB: said again for each message by whoever finds somebody behind, it makes 4,200.
+        assert!(each < 3_200, "{each} bytes for each holder and multicast");
+    }
+}
