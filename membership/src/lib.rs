@@ -48,7 +48,7 @@ pub use membership::Membership;
 pub use place::{Place, Placed};
 pub use record::{
     LABEL_BYTES_MAX, LABELS_MAX, RECORD_BYTES_MAX, ROLE_NAME_BYTES_MAX, ROLES_MAX, Record,
-    RecordError, RoleName, RoleNameError, Service, Tenure,
+    RecordError, RoleName, RoleNameError, Service, Tenure, UNREACHABLE_MAX,
 };
 pub use seeds::SEEDS_MAX;
 pub use time::Time;

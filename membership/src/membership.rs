@@ -22,7 +22,7 @@ use crate::tombs::Tombs;
 use crate::wants::{Ask, Wants};
 use crate::{
     Config, Event, Input, Liveness, Member, NodeId, Output, ROLES_MAX, Record, RecordError,
-    RoleName, Tenure, Time,
+    RoleName, Tenure, Time, UNREACHABLE_MAX,
 };
 
 /// The membership of one node.
@@ -224,6 +224,23 @@ impl Membership {
         record.replays.remove(role);
         self.publish(now, record);
         true
+    }
+
+    /// Says which members this node cannot reach itself, if that has changed; the first [`UNREACHABLE_MAX`] of them count.
+    pub fn set_unreachable(&mut self, now: Time, mut unreachable: BTreeSet<NodeId>) {
+        while unreachable.len() > UNREACHABLE_MAX {
+            unreachable.pop_last();
+        }
+        if self.registry.own().unreachable == unreachable {
+            return;
+        }
+        let mut record = self.registry.own().clone();
+        record.version += 1;
+        record.unreachable = unreachable;
+        // A record so full that this finds no room goes on saying what it said.
+        if record.check().is_ok() {
+            self.publish(now, record);
+        }
     }
 
     /// Looks for the mesh at these addresses instead of the former seeds; at most [`SEEDS_MAX`](crate::SEEDS_MAX) of them count.

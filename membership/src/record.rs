@@ -1,6 +1,6 @@
 //! What a node says about itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::Identity;
 use crate::place::Placed;
+use crate::{Identity, NodeId};
 
 /// The longest role name, in bytes.
 pub const ROLE_NAME_BYTES_MAX: usize = 128;
@@ -17,6 +17,8 @@ pub const ROLE_NAME_BYTES_MAX: usize = 128;
 pub const ROLES_MAX: usize = 4_096;
 /// The most labels one node may carry.
 pub const LABELS_MAX: usize = 64;
+/// The most members that one node names as out of its reach: with more of them, it is the node that is cut off.
+pub const UNREACHABLE_MAX: usize = 256;
 /// The largest encoded record, in bytes: it has to fit into one frame.
 pub const RECORD_BYTES_MAX: usize = 240 * 1024;
 /// The longest site, service, host name, label key or label value, in bytes.
@@ -233,6 +235,8 @@ pub struct Record {
     pub replays: BTreeMap<RoleName, u32>,
     /// Since when it is where it is.
     pub placed: Placed,
+    /// The members to which it has no link although it tried; what is for them goes over others.
+    pub unreachable: BTreeSet<NodeId>,
 }
 
 impl Record {
@@ -249,6 +253,7 @@ impl Record {
             roles: BTreeMap::new(),
             replays: BTreeMap::new(),
             placed: Placed::default(),
+            unreachable: BTreeSet::new(),
         }
     }
 
@@ -281,6 +286,11 @@ impl Record {
         if self.labels.len() > LABELS_MAX {
             return Err(RecordError::TooManyLabels {
                 labels: self.labels.len(),
+            });
+        }
+        if self.unreachable.len() > UNREACHABLE_MAX {
+            return Err(RecordError::TooManyUnreachable {
+                nodes: self.unreachable.len(),
             });
         }
         let texts = [&self.site, &self.host, &self.service.name];
@@ -345,6 +355,14 @@ pub enum RecordError {
         /// How many.
         labels: usize,
     },
+    /// More than [`UNREACHABLE_MAX`] members out of reach.
+    #[error(
+        "a node names at most {UNREACHABLE_MAX} members out of its reach, and these are {nodes}"
+    )]
+    TooManyUnreachable {
+        /// How many.
+        nodes: usize,
+    },
     /// A site, host, service, label key or label value above [`LABEL_BYTES_MAX`] bytes.
     #[error(
         "site, host, service and labels have at most {LABEL_BYTES_MAX} bytes each, and this one has {bytes}"
@@ -368,7 +386,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Epoch, NodeId};
+    use crate::Epoch;
 
     fn text() -> impl Strategy<Value = String> {
         proptest::string::string_regex("\\PC{0,12}").expect("a pattern")
@@ -390,6 +408,8 @@ mod tests {
         };
         let roles = proptest::collection::btree_map(role(), any::<u64>().prop_map(Tenure), 0..5);
         let replays = proptest::collection::btree_map(role(), any::<u32>(), 0..5);
+        let node = any::<[u8; 32]>().prop_map(NodeId::from_bytes);
+        let unreachable = proptest::collection::btree_set(node, 0..3);
         let labels = proptest::collection::btree_map(text(), text(), 0..5);
         let service = (text(), any::<u32>());
         let service = service.prop_map(|(name, instance)| Service { name, instance });
@@ -400,10 +420,18 @@ mod tests {
             text(),
             service,
             labels,
-            (roles, replays, any::<[u64; 3]>()),
+            (roles, replays, any::<[u64; 3]>(), unreachable),
         );
         parts.prop_map(
-            |(identity, version, site, host, service, labels, (roles, replays, placed))| Record {
+            |(
+                identity,
+                version,
+                site,
+                host,
+                service,
+                labels,
+                (roles, replays, placed, unreachable),
+            )| Record {
                 identity,
                 version,
                 site,
@@ -417,6 +445,7 @@ mod tests {
                     host: placed[1],
                     service: placed[2],
                 },
+                unreachable,
             },
         )
     }
