@@ -80,6 +80,7 @@ pub struct MemberInfo {
 ///     match member.link {
 ///         LinkState::Myself => assert_eq!(member.id, node.id()),
 ///         LinkState::Direct { rtt } => println!("{} is {rtt:?} away", member.id),
+///         LinkState::Via(relay) => println!("{} is reached over {relay}", member.id),
 ///         LinkState::Down => println!("{} cannot be reached at this moment", member.id),
 ///         _ => {}
 ///     }
@@ -97,7 +98,9 @@ pub enum LinkState {
         /// The smoothed round trip time.
         rtt: Duration,
     },
-    /// There is no link at this moment; what is sent waits for one.
+    /// Over other members, this one first, because no link of their own works.
+    Via(NodeId),
+    /// There is neither a link nor a way over others at this moment; what is sent waits for one.
     Down,
 }
 

@@ -141,6 +141,23 @@ pub enum CloseReason {
     Violation(&'static str),
 }
 
+/// How a node reaches another one.
+///
+/// ```
+/// # use rolecast_membership::NodeId;
+/// # use rolecast_protocol::{LinkId, Reach};
+/// assert_ne!(Reach::Direct(LinkId(1)), Reach::Over(NodeId::from_bytes([3; 32])));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Over this link.
+    Direct(LinkId),
+    /// Over other members, this one first.
+    Over(NodeId),
+    /// Not at this moment.
+    Unreachable,
+}
+
 /// One holding of a role, as its holder's driver knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InboxId(pub u64);

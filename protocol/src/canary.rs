@@ -211,6 +211,16 @@ mod list {
         // Sessions and links.
         /// A link that comes back starts with what is new, not with what was missed.
         ResendForgotten,
+        /// A session goes on behind what the peer had already, without saying so.
+        JumpUntold,
+        /// A session goes on over another link or way without saying where.
+        SwitchNotResumed,
+        /// Who passes on what is for others delivers it too.
+        RelayDelivers,
+        /// A link that has come back while its peer is reached over others is never relied on again.
+        LinkNeverTakenBack,
+        /// A way is found that comes to a node twice.
+        RouteWithLoop,
         /// A session resumes one frame too late.
         ResumeOneLate,
         /// A session takes one more frame as acknowledged than was.

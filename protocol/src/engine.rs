@@ -1,6 +1,6 @@
 //! The engine: what one node does with messages.
 //!
-//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`send`], [`receive`], [`relay`], [`missing`], [`acknowledge`] and [`evict`] are what becomes of a multicast, [`large_out`] and [`large_in`] of a large one, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what, [`place`] which of them are where, and [`usage`] and [`budget`] tell and bound how much is kept.
+//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`ways`] goes over others where there is none, [`send`], [`receive`], [`relay`], [`missing`], [`acknowledge`] and [`evict`] are what becomes of a multicast, [`large_out`] and [`large_in`] of a large one, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what, [`place`] which of them are where, and [`usage`] and [`budget`] tell and bound how much is kept.
 
 mod acknowledge;
 mod budget;
@@ -22,6 +22,7 @@ mod replay;
 mod safe;
 mod send;
 mod usage;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -52,6 +53,7 @@ use crate::large::Finished;
 use crate::mode::Mode;
 use crate::peers::Peers;
 use crate::questions::Questions;
+use crate::routes::Avoided;
 use crate::slow::SlowMembers;
 use crate::spread;
 use crate::wire::FlowKey;
@@ -95,6 +97,7 @@ pub struct Engine {
     tells: DueTells,
     evictions: DueEvictions,
     causality: Causality,
+    avoided: Avoided,
     tick_at: Time,
     /// See [`Engine::relayed`].
     relayed: u64,
@@ -191,6 +194,7 @@ impl Engine {
             tells: DueTells::default(),
             evictions: DueEvictions::default(),
             causality: Causality::default(),
+            avoided: Avoided::default(),
             tick_at: now + TICK,
             relayed: 0,
             draining: false,
@@ -562,7 +566,7 @@ impl Engine {
     /// The link to this peer, if there is one.
     #[must_use]
     pub fn link_of(&self, peer: NodeId) -> Option<LinkId> {
-        self.peers.get(peer)?.link.as_ref().map(|link| link.id)
+        self.peers.get(peer)?.direct()
     }
 
     /// Multicasts that this node has passed on, each counted for every member to which it went.
@@ -609,11 +613,13 @@ impl Engine {
     /// Whether there is anything that has no deadline of its own and may have to be looked after.
     fn needs_tick(&self) -> bool {
         let flows = !self.flows_in.is_empty() || !self.flows_out.is_empty();
-        flows || !self.peers.are_all_linked() || self.questions.has_doubts()
+        let links = self.peers.are_all_linked() && self.record().unreachable.is_empty();
+        flows || !links || self.questions.has_doubts()
     }
 
     /// Looks after what has no deadline of its own.
     fn tick(&mut self, now: Time) {
+        self.look_after_ways(now);
         self.look_after_safety(now);
         self.look_after_causality(now);
         self.give_up_missing(now);

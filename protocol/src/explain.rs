@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::api::Class;
-use crate::wire::{Control, decode_control, decode_data};
+use crate::wire::relay::{Relayed, WayClass};
+use crate::wire::{Control, DataHead, decode_control, decode_data};
 
 /// What a frame says, in the words of the code; for traces and diagrams, never to be parsed.
 #[must_use]
@@ -21,10 +22,29 @@ pub fn explain(class: Class, frame: &Bytes) -> String {
     said.unwrap_or_else(|| format!("{} bytes that nobody understands", frame.len()))
 }
 
+/// Whether a frame, whose bytes are `head` followed by `body`, carries something of a session, and not only what a mesh says that is at rest.
+///
+/// Whoever looks at a whole run can tell by that whether it has come to its end.
+#[must_use]
+pub fn carries_messages(class: Class, head: &Bytes, body: &Bytes) -> bool {
+    if class == Class::Control {
+        return false;
+    }
+    match decode_data(head) {
+        Some((DataHead::Relay(relay), inner)) => match relay.what {
+            Relayed::Frame(frame) => {
+                frame.class != WayClass::Control && !(inner.is_empty() && body.is_empty())
+            }
+            Relayed::Datagram | Relayed::Failed(_) => false,
+        },
+        _ => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{DataHead, encode_head};
+    use crate::wire::encode_head;
     use rolecast_membership::Epoch;
 
     #[test]
@@ -33,9 +53,13 @@ mod tests {
             from: Epoch(3),
             to: Epoch(4),
             first: 17,
+            stretch: 2,
         };
         let said = explain(Class::Data, &encode_head(&head));
-        assert_eq!(said, "Resume { from: Epoch(3), to: Epoch(4), first: 17 }");
+        assert_eq!(
+            said,
+            "Resume { from: Epoch(3), to: Epoch(4), first: 17, stretch: 2 }"
+        );
         let garbage = Bytes::from_static(&[0xff; 9]);
         assert_eq!(
             explain(Class::Control, &garbage),

@@ -153,6 +153,7 @@ fn resume(first: u64) -> Bytes {
         from: Epoch(1),
         to: Epoch(1),
         first,
+        stretch: 1,
     })
 }
 

@@ -63,6 +63,12 @@ pub(crate) struct Lane {
     received: u64,
     /// Bytes received since the last acknowledgement.
     unacknowledged_bytes: usize,
+    /// Whether the peer turned out to have frames that were still to go again, so that the present link has to say anew where it is.
+    jumped: bool,
+    /// How often it was taken up by a link or another way.
+    stretch: u64,
+    /// The peer's latest stretch that was heard.
+    heard_stretch: u64,
 }
 
 /// A frame with its place in its lane.
@@ -122,6 +128,9 @@ impl Lane {
             bytes: 0,
             received: 0,
             unacknowledged_bytes: 0,
+            jumped: false,
+            stretch: 0,
+            heard_stretch: 0,
         }
     }
 
@@ -160,8 +169,14 @@ impl Lane {
     }
 
     /// Starts over on another link: everything that is not acknowledged goes again.
-    /// Gives the number of the first frame that will.
-    pub(crate) fn rewind(&mut self) -> u64 {
+    /// Gives the number of the first frame that will, and that of this stretch.
+    pub(crate) fn rewind(&mut self) -> (u64, u64) {
+        self.stretch += 1;
+        self.jumped = false;
+        (self.rewind_queue(), self.stretch)
+    }
+
+    fn rewind_queue(&mut self) -> u64 {
         #[cfg(feature = "canaries")]
         if planted!(ResendForgotten) || planted!(ResumeOneLate) {
             return self.forget_unacknowledged();
@@ -197,9 +212,17 @@ impl Lane {
             self.bytes -= queued.frame.len_bytes();
             arrived.push(queued.frame.cargo);
             self.queue.pop_front();
-            self.handed_now = self.handed_now.saturating_sub(1);
+            match self.handed_now.checked_sub(1) {
+                Some(left) => self.handed_now = left,
+                None => self.jumped = true,
+            }
         }
         arrived
+    }
+
+    /// Whether the next frame does not follow on the last one that the present link was handed.
+    pub(crate) fn has_jumped(&self) -> bool {
+        self.jumped && !planted!(JumpUntold)
     }
 
     /// Blanks a frame that was never handed to a link; says whether that could be done.
@@ -298,9 +321,14 @@ impl Lane {
     }
 
     /// The peer goes on with frame `first`; gives how many frames come that were received before.
-    pub(crate) fn resume_received(&mut self, first: u64) -> u64 {
+    /// Nothing, if it has gone on with a later stretch already.
+    pub(crate) fn resume_received(&mut self, first: u64, stretch: u64) -> Option<u64> {
+        if stretch < self.heard_stretch {
+            return None;
+        }
+        self.heard_stretch = stretch;
         self.received = self.received.max(first - 1);
-        self.received + 1 - first
+        Some(self.received + 1 - first)
     }
 
     /// Frames of the peer were taken in.
@@ -437,10 +465,31 @@ mod tests {
         assert_eq!(lane.acknowledge(1).len(), 1);
         lane.push(frame("d"));
         assert_eq!(drain(&mut lane), ["d"]);
-        assert_eq!(lane.rewind(), 2);
+        assert_eq!(lane.rewind(), (2, 1));
         assert_eq!(drain(&mut lane), ["b", "c", "d"]);
         assert_eq!(lane.acknowledge(4).len(), 3);
         assert!(lane.is_settled() && lane.bytes() == 0);
+    }
+
+    #[test]
+    fn what_arrived_over_the_link_before_and_is_acknowledged_late_is_jumped() {
+        let mut lane = Lane::new();
+        for body in ["a", "b", "c", "d"] {
+            lane.push(frame(body));
+        }
+        assert_eq!(drain(&mut lane).len(), 4);
+        assert_eq!(lane.rewind(), (1, 1));
+        assert_eq!(lane.next_frame().expect("four frames").body, "a");
+        assert_eq!(lane.acknowledge(1).len(), 1);
+        assert!(!lane.has_jumped());
+        assert_eq!(lane.acknowledge(3).len(), 2);
+        assert!(
+            lane.has_jumped(),
+            "the other end takes the next frame for the second"
+        );
+        assert_eq!(lane.rewind(), (4, 2));
+        assert!(!lane.has_jumped());
+        assert_eq!(drain(&mut lane), ["d"]);
     }
 
     #[test]
@@ -456,12 +505,13 @@ mod tests {
     #[test]
     fn repeated_frames_are_counted_and_skipped_ones_accepted() {
         let mut lane = Lane::new();
-        assert_eq!(lane.resume_received(1), 0);
+        assert_eq!(lane.resume_received(1, 1), Some(0));
         lane.on_received(1, 1);
         lane.on_received(1, 1);
-        assert_eq!(lane.resume_received(1), 2);
-        assert_eq!(lane.resume_received(3), 0);
-        assert_eq!(lane.resume_received(10), 0);
+        assert_eq!(lane.resume_received(1, 3), Some(2));
+        assert_eq!(lane.resume_received(3, 4), Some(0));
+        assert_eq!(lane.resume_received(1, 2), None, "it comes too late");
+        assert_eq!(lane.resume_received(10, 5), Some(0));
         assert_eq!(lane.take_received(), 9);
     }
 
@@ -510,7 +560,7 @@ mod tests {
         assert_eq!(counts, [1, 3, 1, 1]);
         assert_eq!(drain(&mut lane).len(), 3);
         assert_eq!(lane.acknowledge(3).len(), 1);
-        assert_eq!(lane.rewind(), 2);
+        assert_eq!(lane.rewind(), (2, 1));
         assert_eq!(lane.acknowledge(6).len(), 3);
         assert!(lane.is_settled() && lane.bytes() == 0);
         assert_eq!(lane.push(frame("next")), 7);

@@ -27,17 +27,19 @@ mod notice;
 mod peers;
 mod questions;
 mod retained;
+mod routes;
 mod safety;
 mod session;
 mod slow;
 mod spread;
 #[cfg(test)]
 mod traces;
+mod way;
 mod wire;
 
 pub use api::{
     Answer, CallId, CallKind, Class, CloseReason, Delivery, Event, FlowId, Gap, InboxId, Input,
-    LargeEnd, LinkId, Origin, Output, Pick, Refusal, ReplyTo, Seq, Target, Ticket,
+    LargeEnd, LinkId, Origin, Output, Pick, Reach, Refusal, ReplyTo, Seq, Target, Ticket,
 };
 pub use batch::{BATCH_BYTES_FULL, Batch, BatchBuilder, BatchMessage, Messages, SINGLE_BYTES_MIN};
 #[cfg(feature = "canaries")]
@@ -45,7 +47,7 @@ pub use canary::Canary;
 pub use config::{Config, Limits};
 pub use engine::{Accepted, Engine, LARGE_OPEN_MAX, Usage};
 pub use error::{CallError, ChunkError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
-pub use explain::explain;
+pub use explain::{carries_messages, explain};
 pub use mode::{Dissemination, Mode, Order};
 pub use notice::{LagReason, Lagged, Started};
 pub use rolecast_membership as membership;

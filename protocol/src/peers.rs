@@ -1,4 +1,6 @@
-//! The other nodes as the engine talks to them: a link when there is one, a session with their present life, and the dialling that keeps links up.
+//! The other nodes as the engine talks to them: a link when there is one, or a way over others, a session with their present life, and the dialling that keeps links up.
+
+mod ways;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -12,8 +14,11 @@ use rolecast_membership::{Epoch, NodeId, Time};
 use crate::api::{Class, LinkId, Output};
 use crate::bulk::BulkWindow;
 use crate::canary::planted;
+use crate::lane::Lane;
 use crate::session::{Cargo, LaneName, OutFrame, Session};
+use crate::way::{Carrier, HeardWay, Way};
 use crate::wire::{DataHead, encode_head};
+pub(crate) use ways::SILENCE;
 
 /// Every peer that there is a link to, or a session with, or a reason to dial.
 #[derive(Debug)]
@@ -25,12 +30,28 @@ pub(crate) struct Peers {
     pub(crate) now: Time,
     /// No dial is due before this; it may be too early, never too late.
     dial_hint: Option<Time>,
+    /// The number of the way that was opened last.
+    last_way: u64,
+    /// How many peers are reached over others, or have a link that is on trial.
+    detours: usize,
 }
 
 /// One other node.
 #[derive(Debug, Default)]
 pub(crate) struct Peer {
+    /// What carries what is sent to it.
     pub(crate) link: Option<Link>,
+    /// A link that has come up while it is reached over others.
+    trial: Option<Trial>,
+    /// What carries the stretch of each lane that comes in, in the order of [`LaneName::ALL`].
+    incoming: [Option<Incoming>; 2],
+    /// Its way to this node, if it has one.
+    pub(crate) heard: Option<HeardWay>,
+    /// How often in a row a way to it failed, and when the next one may be opened.
+    failed_ways: u32,
+    next_way_at: Time,
+    /// Since when there is no link to it that holds, although one was tried.
+    unlinked_since: Option<Time>,
     pub(crate) session: Option<Session>,
     /// Bytes of one flow that it lets its origin have on the way, as it said last.
     pub(crate) window_bytes: Option<usize>,
@@ -42,15 +63,17 @@ pub(crate) struct Peer {
     waiting: VecDeque<(Time, Bytes)>,
     /// When its link came up last.
     linked_at: Option<Time>,
+    /// When it was last reached after a time in which it was not.
+    met_at: Option<Time>,
     /// Since when nothing but a session speaks for its existence.
     pub(crate) doubted_since: Option<Time>,
     dial: Dial,
 }
 
-/// A link that is up.
+/// A link that is up, or a way over others in its place.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) id: LinkId,
+    pub(crate) path: Path,
     /// The peer's life, once it has said hello.
     pub(crate) hello: Option<Epoch>,
     /// In the order of [`LaneName::ALL`].
@@ -58,15 +81,49 @@ pub(crate) struct Link {
     bulk: BulkWindow,
 }
 
+/// How frames get to a peer.
+#[derive(Debug)]
+pub(crate) enum Path {
+    /// Over a link of this node and the peer.
+    Direct(LinkId),
+    /// Over other members.
+    Over(Way),
+}
+
+/// A link that has to hold before it is relied on.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    id: LinkId,
+    since: Time,
+    hello: Option<Epoch>,
+}
+
+/// A stretch of a lane that comes in.
+#[derive(Clone, Copy, Debug)]
+struct Incoming {
+    carrier: Carrier,
+    /// How many repeated frames are still to come in.
+    repeated: u64,
+}
+
 /// How a link carries one lane of a session.
 #[derive(Debug, Default)]
 pub(crate) struct LinkLane {
     /// The lives whose session flows out of this link.
     sending: Option<(Epoch, Epoch)>,
-    /// How many repeated frames are still to come in; `None` while nothing on the stream counts.
-    pub(crate) receiving: Option<u64>,
     /// Bytes handed to the transport and not taken on by it.
     in_transport: usize,
+}
+
+/// What becomes of a link that has come up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewLink {
+    /// There was none before.
+    First,
+    /// It takes the place of another one.
+    Instead,
+    /// The peer is reached over others until this link has held for a while.
+    OnTrial,
 }
 
 /// The state of dialling one peer.
@@ -98,6 +155,8 @@ const REMEMBERED_MAX: usize = 65_536;
 const DIAL_ONCE_PERIOD: Duration = Duration::from_secs(1);
 /// A link that lived so long is worth dialling again at once.
 const LIVED: Duration = Duration::from_secs(5);
+/// Bytes of a lane that may be on their way over others: enough for what is not in a hurry, and little for those who keep it meanwhile.
+const WAY_WINDOW_BYTES: usize = 256 << 10;
 /// How long a dial may take before it counts as failed; the transport gives up earlier.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -109,6 +168,8 @@ impl Peers {
             link_bytes_max,
             now: Time::ZERO,
             dial_hint: None,
+            last_way: 0,
+            detours: 0,
         }
     }
 
@@ -135,9 +196,9 @@ impl Peers {
             .filter_map(|peer| peer.session.as_ref())
     }
 
-    /// Whether there is a link to every peer that is known.
+    /// Whether there is a link that holds to every peer that is known.
     pub(crate) fn are_all_linked(&self) -> bool {
-        self.by_link.len() == self.by_node.len()
+        self.by_link.len() == self.by_node.len() && self.detours == 0
     }
 
     /// The peers whose link has carried their hello.
@@ -161,35 +222,49 @@ impl Peers {
     pub(crate) fn changed_at(&self, but: NodeId) -> Option<Time> {
         let others = self.iter().filter(|&(node, _)| node != but);
         others
-            .filter_map(|(_, peer)| peer.linked_at.max(peer.ended_at))
+            .filter_map(|(_, peer)| peer.met_at.max(peer.ended_at))
             .max()
     }
 
-    /// A link is up; gives the link that it replaces.
-    pub(crate) fn link_up(&mut self, now: Time, id: LinkId, node: NodeId) -> Option<LinkId> {
+    /// A link is up; says what becomes of it.
+    pub(crate) fn link_up(&mut self, now: Time, id: LinkId, node: NodeId) -> NewLink {
         let peer = self.by_node.entry(node).or_default();
         peer.linked_at = Some(now);
         peer.doubted_since = None;
-        let link = Link {
-            id,
-            hello: None,
-            lanes: Default::default(),
-            bulk: BulkWindow::default(),
-        };
-        let before = peer.link.replace(link).map(|link| link.id);
         peer.dial.at = None;
+        let before = peer.direct();
         if let Some(before) = before {
             self.by_link.remove(&before);
         }
         self.by_link.insert(id, node);
-        before
+        let peer = self.by_node.get_mut(&node).expect("it was just there");
+        if peer.is_detoured() {
+            let hello = None;
+            let since = now;
+            peer.trial = Some(Trial { id, since, hello });
+            return NewLink::OnTrial;
+        }
+        peer.trial = None;
+        peer.met_at = Some(now);
+        peer.unlinked_since = None;
+        peer.link = Some(Link::new(Path::Direct(id)));
+        match before {
+            Some(_) => NewLink::Instead,
+            None => NewLink::First,
+        }
     }
 
-    /// A link is gone; gives its peer.
-    pub(crate) fn link_down(&mut self, id: LinkId) -> Option<NodeId> {
+    /// A link is gone; gives its peer, and whether what was sent went over it.
+    pub(crate) fn link_down(&mut self, id: LinkId) -> Option<(NodeId, bool)> {
         let node = self.by_link.remove(&id)?;
-        self.by_node.get_mut(&node)?.link = None;
-        Some(node)
+        let now = self.now;
+        let peer = self.by_node.get_mut(&node)?;
+        peer.unlinked_since.get_or_insert(now);
+        if peer.trial.take_if(|trial| trial.id == id).is_some() {
+            return Some((node, false));
+        }
+        peer.link = None;
+        Some((node, true))
     }
 
     /// The datagrams that waited for this peer's link.
@@ -248,6 +323,10 @@ impl Peers {
 
     /// Hands frames of a session to its link, as long as the transport has room.
     pub(crate) fn pump(&mut self, own_epoch: Epoch, node: NodeId, out: &mut VecDeque<Output>) {
+        let Some((first, waiting)) = self.first_link(node) else {
+            return;
+        };
+        let now = self.now;
         let Some(Peer {
             link: Some(link),
             session: Some(session),
@@ -260,39 +339,42 @@ impl Peers {
         if link.hello != Some(session.peer_epoch) {
             return;
         }
+        let mut relayed = [0; 2];
         for name in LaneName::ALL {
             let lane = session.lane_mut(name);
             // The other end expects nothing of a lane before there is something.
             if lane.is_settled() {
                 continue;
             }
-            if link.lane_mut(name).sending != Some(lives) {
+            let mut bytes = 0;
+            if link.lane_mut(name).sending != Some(lives) || lane.has_jumped() {
                 link.lane_mut(name).sending = Some(lives);
-                let first = lane.rewind();
+                let (first_frame, stretch) = lane.rewind();
                 let head = encode_head(&DataHead::Resume {
                     from: lives.0,
                     to: lives.1,
-                    first,
+                    first: first_frame,
+                    stretch,
                 });
-                link.hand_over(name, head, Bytes::new(), out);
+                bytes += link.hand_over((own_epoch, first), name, (head, Bytes::new()), out);
             }
-            let mut room = match name {
-                LaneName::Data => usize::MAX,
-                LaneName::Bulk => link.bulk.bytes().saturating_sub(lane.on_the_way_bytes()),
-            };
-            while link.lane_mut(name).in_transport < self.link_bytes_max
+            let mut room = link.room(name, lane);
+            let waiting = waiting[name as usize];
+            while link.lane_mut(name).in_transport.max(waiting + bytes) < self.link_bytes_max
                 && room > 0
                 && let Some(number) = lane.next_number()
                 && let Some(frame) = lane.next_frame()
             {
                 room = room.saturating_sub(frame.len_bytes());
                 if name == LaneName::Bulk {
-                    link.bulk.on_sent(self.now, number);
+                    link.bulk.on_sent(now, number);
                 }
-                let (head, body) = (frame.head.clone(), frame.body.clone());
-                link.hand_over(name, head, body, out);
+                let parts = (frame.head.clone(), frame.body.clone());
+                bytes += link.hand_over((own_epoch, first), name, parts, out);
             }
+            relayed[name as usize] = bytes;
         }
+        self.count_relayed(first, relayed);
     }
 
     /// The peer has so many bulk frames of this session.
@@ -323,9 +405,7 @@ impl Peers {
             |session: &mut Session| session.peer_epoch <= epoch && !planted!(DeadSessionKept);
         match peer.session.take_if(over) {
             Some(session) => {
-                if let Some(link) = &mut peer.link {
-                    link.ignore_data();
-                }
+                peer.incoming = [None; 2];
                 session.into_unacknowledged().collect()
             }
             None => Vec::new(),
@@ -353,9 +433,7 @@ impl Peers {
     /// Ends every session because this node's own life changed; gives what they had not delivered.
     pub(crate) fn end_own_life(&mut self) -> Vec<(NodeId, Vec<(Cargo, bool)>)> {
         let ended = self.by_node.iter_mut().filter_map(|(&node, peer)| {
-            if let Some(link) = &mut peer.link {
-                link.ignore_data();
-            }
+            peer.incoming = [None; 2];
             // Two parts of a mesh may have declared each other down: this node goes on in a new life, in which a peer that did not have to renew itself is alive again.
             peer.dead_epoch = None;
             let session = peer.session.take()?;
@@ -373,7 +451,7 @@ impl Peers {
                 ..Dial::default()
             };
         }
-        if peer.link.is_none() {
+        if peer.direct().is_none() {
             let at = peer.dial.at.map_or(at, |before| before.min(at));
             peer.dial.at = Some(at);
             self.dial_not_before(at);
@@ -412,7 +490,8 @@ impl Peers {
     pub(crate) fn dial_failed(&mut self, now: Time, addr: SocketAddr, rng: &mut ChaCha8Rng) {
         let mut earliest = None;
         for peer in self.by_node.values_mut() {
-            if peer.dial.addr == Some(addr) && peer.link.is_none() {
+            if peer.dial.addr == Some(addr) && peer.direct().is_none() {
+                peer.unlinked_since.get_or_insert(now);
                 let at = now + peer.dial.backoff().mul_f64(rng.random_range(0.5..1.0));
                 peer.dial.at = Some(at);
                 earliest = Some(earliest.map_or(at, |before: Time| before.min(at)));
@@ -430,7 +509,7 @@ impl Peers {
         }
         for (&node, peer) in &mut self.by_node {
             let Some(addr) = peer.dial.addr else { continue };
-            if peer.link.is_none() && peer.dial.at.is_some_and(|at| at <= now) {
+            if peer.direct().is_none() && peer.dial.at.is_some_and(|at| at <= now) {
                 peer.dial.at = Some(now + DIAL_TIMEOUT);
                 out.push_back(Output::Dial {
                     addr,
@@ -438,7 +517,7 @@ impl Peers {
                 });
             }
         }
-        let unlinked = self.by_node.values().filter(|peer| peer.link.is_none());
+        let unlinked = self.by_node.values().filter(|peer| peer.direct().is_none());
         self.dial_hint = unlinked.filter_map(|peer| peer.dial.at).min();
     }
 
@@ -482,7 +561,8 @@ impl Peers {
     pub(crate) fn forget(&mut self) {
         let room = self.by_node.len() <= REMEMBERED_MAX;
         self.by_node.retain(|_, peer| {
-            let used = peer.link.is_some() || peer.session.is_some() || peer.dial.addr.is_some();
+            let linked = peer.link.is_some() || peer.trial.is_some();
+            let used = linked || peer.session.is_some() || peer.dial.addr.is_some();
             used || (room && peer.dead_epoch.is_some())
         });
     }
@@ -498,25 +578,58 @@ impl Dial {
 }
 
 impl Link {
+    fn new(path: Path) -> Self {
+        Link {
+            path,
+            hello: None,
+            lanes: Default::default(),
+            bulk: BulkWindow::default(),
+        }
+    }
+
     /// How it carries a lane.
     pub(crate) fn lane_mut(&mut self, name: LaneName) -> &mut LinkLane {
         &mut self.lanes[name as usize]
     }
 
-    /// Nothing that comes in on it counts before a session resumes.
-    fn ignore_data(&mut self) {
-        for lane in &mut self.lanes {
-            lane.receiving = None;
-        }
+    /// How many bytes of a lane may go to it before more is acknowledged.
+    fn room(&self, name: LaneName, lane: &Lane) -> usize {
+        let window = match (name, &self.path) {
+            (LaneName::Data, Path::Direct(_)) => return usize::MAX,
+            (LaneName::Data, Path::Over(_)) => WAY_WINDOW_BYTES,
+            (LaneName::Bulk, Path::Direct(_)) => self.bulk.bytes(),
+            (LaneName::Bulk, Path::Over(_)) => self.bulk.bytes().min(WAY_WINDOW_BYTES),
+        };
+        window.saturating_sub(lane.on_the_way_bytes())
     }
 
-    fn hand_over(&mut self, name: LaneName, head: Bytes, body: Bytes, out: &mut VecDeque<Output>) {
-        self.lane_mut(name).in_transport += head.len() + body.len();
-        out.push_back(Output::Frame {
-            link: self.id,
-            class: name.class(),
-            head,
-            body,
-        });
+    /// Sends a frame of a lane over the link `first`, which is this one or the first one of the way; gives how many bytes others relay.
+    fn hand_over(
+        &mut self,
+        (life, first): (Epoch, LinkId),
+        name: LaneName,
+        (head, body): (Bytes, Bytes),
+        out: &mut VecDeque<Output>,
+    ) -> usize {
+        match &mut self.path {
+            Path::Direct(_) => {
+                self.lane_mut(name).in_transport += head.len() + body.len();
+                let class = name.class();
+                let link = first;
+                out.push_back(Output::Frame {
+                    link,
+                    class,
+                    head,
+                    body,
+                });
+                0
+            }
+            Path::Over(way) => {
+                let envelope = way.wrap(life, name.class(), (head, body));
+                let bytes = envelope.len_bytes();
+                out.push_back(envelope.over(first));
+                bytes
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! A data frame is one postcard value, its head, followed by the payload, if there is one.
 //! The transport bounds the length of a frame before it allocates it, and no field of a head can claim more than the frame holds.
 
+pub(crate) mod relay;
 #[cfg(test)]
 pub(crate) mod strategies;
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::api::{FlowId, Origin, Refusal};
 use crate::lane::Received;
 use crate::mode::Mode;
+use relay::RelayHead;
 
 /// A frame on the control stream.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,7 +207,13 @@ impl FlowKey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum DataHead {
     /// What follows on this stream is the session between these lives, from frame `first` on.
-    Resume { from: Epoch, to: Epoch, first: u64 },
+    /// The sender gives each stretch of a lane a greater number, so that whatever carries an earlier one and comes later is known to be over.
+    Resume {
+        from: Epoch,
+        to: Epoch,
+        first: u64,
+        stretch: u64,
+    },
     /// Who is meant by a flow's messages from here on.
     DestSet(DestSet),
     /// Messages `first ..` of a flow; the body is a batch.
@@ -217,7 +225,7 @@ pub(crate) enum DataHead {
         /// Every member has acknowledged every message up to here, as the origin knew when it sent this.
         floor: u64,
         /// In causal order, how far the origin had been given other flows; only what changed since the batch before.
-        #[serde(deserialize_with = "few")]
+        #[serde(deserialize_with = "few::<SOURCES_MAX, _, _>")]
         deps: Vec<Dep>,
     },
     /// Stands for `count` frames that the sender dropped for want of room, and says how far they concerned each flow.
@@ -259,6 +267,9 @@ pub(crate) enum DataHead {
     },
     /// The sender has given up what it missed up to here of a flow whose origin is dead: nobody who is alive has it.
     GivenUp { key: FlowKey, upto: u64 },
+    /// Something on its way over other members; the body is that.
+    /// In no session: whoever passes it on takes no part.
+    Relay(RelayHead),
 }
 
 /// How a call ended at its holder.
@@ -286,7 +297,7 @@ pub(crate) struct DestSet {
     /// If it is the flow of a large payload, what is said of that.
     pub(crate) large: Option<LargeHead>,
     /// In causal order, the flows that batches may depend on.
-    #[serde(deserialize_with = "few")]
+    #[serde(deserialize_with = "few::<SOURCES_MAX, _, _>")]
     pub(crate) sources: Vec<FlowKey>,
 }
 
@@ -307,25 +318,25 @@ pub(crate) struct Dep {
     pub(crate) upto: u64,
 }
 
-/// A list of at most [`SOURCES_MAX`] elements, for which no more is allocated.
-fn few<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+/// A list of at most `MAX` elements, for which no more is allocated.
+fn few<'de, const MAX: usize, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    struct Few<T>(PhantomData<T>);
+    struct Few<const MAX: usize, T>(PhantomData<T>);
 
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Few<T> {
+    impl<'de, const MAX: usize, T: Deserialize<'de>> Visitor<'de> for Few<MAX, T> {
         type Value = Vec<T>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "at most {SOURCES_MAX} elements")
+            write!(f, "at most {MAX} elements")
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
             let mut all = Vec::new();
             while let Some(next) = seq.next_element()? {
-                if all.len() == SOURCES_MAX {
+                if all.len() == MAX {
                     return Err(A::Error::custom("too many elements"));
                 }
                 all.push(next);
@@ -334,7 +345,7 @@ where
         }
     }
 
-    deserializer.deserialize_seq(Few(PhantomData))
+    deserializer.deserialize_seq(Few::<MAX, T>(PhantomData))
 }
 
 /// So many flows a flow in causal order names as those that it depends on, at most.

@@ -5,7 +5,9 @@ use std::time::Instant;
 use rolecast_protocol::Canary;
 use serde::Serialize;
 
+use crate::exhaust::{LINKS_FAMILY, LinkCuts};
 use crate::pool;
+use crate::replay;
 use crate::run::run;
 use crate::scenario::{Family, Scenario};
 
@@ -91,13 +93,19 @@ pub fn search(canary: Canary, seeds_max: u64, jobs: usize, mut on_seed: impl FnM
 
 /// What this bug breaks at a seed, if it is the bug that does.
 ///
-/// Each seed stands for two scenarios: the one that it draws, and one of a family that no seed draws.
+/// Each seed stands for three scenarios: the one that it draws, one of a family that no seed draws, and one in which links are cut so that everybody can be reached over others.
 fn broken_by(canary: Canary, seed: u64) -> Option<Found> {
     let eager = Family::named("eager").expect("there is one");
     let drawn = Scenario::draw(seed, None);
-    broken_in(canary, drawn, "").or_else(|| {
+    let found = broken_in(canary, drawn, "").or_else(|| {
         let scenario = Scenario::draw_from(eager, seed, None);
         broken_in(canary, scenario, " --scenario eager")
+    });
+    found.or_else(|| {
+        let cuts = LinkCuts::of(4).expect("four nodes are few");
+        // A prime, so that neighbouring seeds have cuts that differ much.
+        let index = usize::try_from(seed).unwrap_or(0).wrapping_mul(7_919) % cuts.count();
+        broken_in(canary, cuts.scenario(index), "")
     })
 }
 
@@ -114,10 +122,13 @@ fn broken_in(canary: Canary, sound: Scenario, family: &str) -> Option<Found> {
     Some(Found {
         seed,
         violation: violation.to_string(),
-        replay: format!(
-            "rolecast-sim run --seed {seed}{family} --canary {}",
-            name(canary)
-        ),
+        replay: match scenario.family.as_str() {
+            LINKS_FAMILY => replay::command(&scenario),
+            _ => format!(
+                "rolecast-sim run --seed {seed}{family} --canary {}",
+                name(canary)
+            ),
+        },
         family: scenario.family,
     })
 }
@@ -136,4 +147,5 @@ pub const RARE: &[Canary] = &[
     Canary::HolderOfAnotherLife,
     Canary::EarlyForgotten,
     Canary::AckOverHole,
+    Canary::JumpUntold,
 ];

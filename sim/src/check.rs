@@ -16,8 +16,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use rolecast_membership::{Event as MembershipEvent, Identity, NodeId, RoleName, Tenure, Time};
 use rolecast_protocol::{
-    CallId, Event, FlowId, Gap, InboxId, Lagged, LargeEnd, Limits, Origin, Refusal, ReplyTo,
-    Started as FlowStart,
+    Answer, CallId, Event, FlowId, Gap, InboxId, Lagged, LargeEnd, Limits, Origin, Refusal,
+    ReplyTo, Started as FlowStart,
 };
 
 pub use bounds::{Bounds, check_link, check_usage, left_over};
@@ -209,6 +209,8 @@ pub struct Ghost {
     clocks: Vec<Clock>,
     /// When each process last came out of a pause, or its clock last jumped, by its own clock.
     resumed: Vec<Time>,
+    /// Whether the mesh is in one piece all the time.
+    whole: bool,
 }
 
 impl Ghost {
@@ -233,6 +235,13 @@ impl Ghost {
     #[must_use]
     pub fn in_calm(mut self, calm: bool) -> Self {
         self.flows.calm = calm;
+        self
+    }
+
+    /// As it is, in a mesh that is in one piece all the time: nobody is down, and whoever asks is answered.
+    #[must_use]
+    pub fn in_one_piece(mut self, whole: bool) -> Self {
+        self.whole = whole;
         self
     }
 
@@ -396,6 +405,9 @@ impl Ghost {
         let lives = &mut self.lives;
         match event {
             Event::Membership(event) => match *event {
+                MembershipEvent::Down(identity) if self.whole => Err(Broken::FalseAlarm {
+                    who: lives.name_of(identity)?,
+                }),
                 MembershipEvent::Down(identity) => lives.declare_down(now, process, identity),
                 MembershipEvent::Left(identity) => lives.seen_leaving(identity),
                 MembershipEvent::Superseded(_) => lives.superseded(process),
@@ -412,6 +424,14 @@ impl Ghost {
                 answer,
                 last,
             } => {
+                let by_program = match answer {
+                    Answer::Taken | Answer::Reply(_) | Answer::Refused(Refusal::Dropped) => true,
+                    Answer::TimedOut => self.calls.is_left_lying(process, call),
+                    _ => false,
+                };
+                if self.whole && !by_program {
+                    return Err(Broken::Unanswered { answer });
+                }
                 let resumed = self.resumed[process.0 as usize];
                 let now = self.clocks[process.0 as usize].at(now);
                 let answered = Answered {

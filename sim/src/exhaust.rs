@@ -2,12 +2,17 @@
 //!
 //! Seeds find what is rare; this leaves nothing out: every set of directed paths is cut while a few messages travel, and the sender dies at none or at any of a few moments.
 
+mod links;
+
 use rolecast_membership::Profile;
 use rolecast_protocol::{Dissemination, Limits};
 
 use crate::plan::{Breakage, CutShape, Fault, FaultPlan, Manner, Slot, Span, Way};
 use crate::scenario::{Level, NetworkShape, Scenario};
 use crate::workload::{Ask, Choice, Operation, Workload};
+
+pub use links::LinkCuts;
+pub(crate) use links::{FAMILY as LINKS_FAMILY, joins_all};
 
 /// All scenarios of a mesh of this size.
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,8 @@ use rolecast_membership::{Profile, Time};
 use rolecast_protocol::Limits;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{FaultPlan, Slot};
+use crate::exhaust::{LINKS_FAMILY, joins_all};
+use crate::plan::{Breakage, FaultPlan, Slot, Way};
 use crate::workload::Workload;
 
 pub use family::{FAMILIES, Family};
@@ -115,6 +116,28 @@ impl Scenario {
             .healed_at()
             .max(self.workload.ends_at())
             .max(Time::from_micros(started_us.max(begun_us.unwrap_or(0))))
+    }
+
+    /// Whether it is one of those in which nothing breaks but links, and those that are never cut join all nodes: then nobody is down, and everything gets through all the time.
+    ///
+    /// Other scenarios are too short, or have requests that cannot wait until a cut is noticed.
+    #[must_use]
+    pub fn stays_whole(&self) -> bool {
+        let mut whole: Vec<Way> = (0..self.nodes)
+            .flat_map(|a| (a + 1..self.nodes).map(move |b| (a, b)))
+            .collect();
+        for fault in &self.plan.faults {
+            let Breakage::Cut { spans, .. } = &fault.what else {
+                return false;
+            };
+            let cut = spans.iter().flat_map(|span| &span.ways);
+            for &(from, to) in cut {
+                whole.retain(|&pair| pair != (from.min(to), from.max(to)));
+            }
+        }
+        // In a larger mesh two nodes may be further apart than anything is relayed.
+        let near = self.nodes <= 5;
+        near && self.family == LINKS_FAMILY && joins_all(self.nodes, &whole)
     }
 
     /// How long after that the mesh may take to come to rest.

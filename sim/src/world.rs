@@ -177,6 +177,7 @@ impl<'a> World<'a> {
             canary: scenario.canary.as_deref().and_then(crate::canary::named),
             ghost: Ghost::with_limits(&scenario.limits)
                 .with_core(scenario.core.clone())
+                .in_one_piece(scenario.stays_whole())
                 .in_calm(scenario.plan.faults.is_empty()),
             trace: Trace::new(sink),
             record: record.then(Vec::new),

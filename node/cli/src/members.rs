@@ -87,7 +87,8 @@ async fn watch(node: &Node, mut view: View<'_>, output: &Output) -> Result<(), F
                 None | Some(MeshEvent::Closed(_)) => return Err(Failure::failed("the node is closed")),
                 Some(_) => {}
             },
-            _ = refresh.tick(), if in_place => {}
+            // How members are reached changes without an event.
+            _ = refresh.tick() => {}
         }
     }
 }
@@ -114,8 +115,12 @@ fn show(members: &[MemberInfo], node: &Node, output: &Output) -> Result<(), Fail
         let mut object = member_details(member);
         let (link, rtt) = match member.link {
             LinkState::Direct { rtt } => ("direct", Some(rtt)),
-            _ => ("down", None),
+            LinkState::Via(_) => ("via", None),
+            _ => ("unreachable", None),
         };
+        if let LinkState::Via(relay) = member.link {
+            object["via"] = json!(relay.to_hex());
+        }
         object["event"] = json!("member");
         object["state"] = json!(state(member));
         object["link"] = json!(link);
@@ -154,7 +159,11 @@ fn row(member: &MemberInfo) -> Vec<Cell> {
     };
     let (link, rtt) = match member.link {
         LinkState::Direct { rtt } => (Cell::plain("direct"), show_duration(rtt)),
-        _ => (Cell::styled("down", BAD), "-".to_owned()),
+        LinkState::Via(relay) => {
+            let via = format!("via {relay}");
+            (Cell::styled(via, WARNING), "-".to_owned())
+        }
+        _ => (Cell::styled("unreachable", BAD), "-".to_owned()),
     };
     vec![
         Cell::styled(member.id.to_string(), NAME),
@@ -175,9 +184,9 @@ fn state(member: &MemberInfo) -> &'static str {
     }
 }
 
-/// Links that are not up after this long are shown as down.
+/// Members that are not reached after this long are shown as unreachable.
 const LINK_PATIENCE: Duration = Duration::from_millis(500);
-/// How often round trip times are looked at again.
+/// How often round trip times and ways are looked at again.
 const REFRESH: Duration = Duration::from_secs(1);
 /// Moves to the upper left corner and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";

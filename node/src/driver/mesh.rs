@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rolecast_membership::{Epoch, Event, NodeId, Record, RoleName};
+use rolecast_protocol::Reach;
 
 use super::Driver;
 use super::shutdown::Phase;
@@ -94,13 +95,17 @@ impl Driver {
         if node == self.shared.id {
             return LinkState::Myself;
         }
-        let link = self
-            .engine
-            .link_of(node)
-            .and_then(|link| self.links.get(&link));
-        link.map_or(LinkState::Down, |link| LinkState::Direct {
-            rtt: link.stats().rtt,
-        })
+        match self.engine.reach(node) {
+            Reach::Direct(link) => {
+                self.links
+                    .get(&link)
+                    .map_or(LinkState::Down, |link| LinkState::Direct {
+                        rtt: link.stats().rtt,
+                    })
+            }
+            Reach::Over(relay) => LinkState::Via(relay),
+            Reach::Unreachable => LinkState::Down,
+        }
     }
 
     /// The node goes on in another life, which it has to remember before the next one starts.

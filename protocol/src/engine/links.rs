@@ -9,7 +9,9 @@ use super::receive::BatchNumbers;
 use super::{ACK_DELAY, Engine};
 use crate::api::{CallId, Class, CloseReason, Event, FlowId, LinkId, Origin, Output, ReplyTo};
 use crate::canary::planted;
+use crate::peers::{NewLink, Path};
 use crate::session::{Cargo, LaneName, OutFrame};
+use crate::way::Carrier;
 use crate::wire::{
     Acks, Control, DataHead, Hello, decode_control, decode_data, encode_control, encode_head,
 };
@@ -28,21 +30,25 @@ impl Engine {
             self.out.push_back(Output::Close { link, reason });
             return;
         }
-        if self.peers.link_up(now, link, node).is_some() {
+        if self.peers.link_up(now, link, node) == NewLink::Instead {
             self.on_link_lost(now, node);
         }
-        self.say_hello(link, node);
+        self.say_hello_over(link, node);
     }
 
     pub(super) fn on_link_down(&mut self, now: Time, link: LinkId) {
-        if let Some(node) = self.peers.link_down(link) {
+        let Some((node, relied_on)) = self.peers.link_down(link) else {
+            return;
+        };
+        if relied_on {
             self.on_link_lost(now, node);
-            self.peers.redial(node, now, &mut self.rng);
+            self.lose_ways_over(now, node);
         }
+        self.peers.redial(node, now, &mut self.rng);
     }
 
     /// What depended on a link goes on without it.
-    fn on_link_lost(&mut self, now: Time, node: NodeId) {
+    pub(super) fn on_link_lost(&mut self, now: Time, node: NodeId) {
         let session = self
             .peers
             .get_mut(node)
@@ -61,29 +67,49 @@ impl Engine {
 
     /// Says who this node is and what it has, over every link.
     pub(super) fn say_hello_everywhere(&mut self) {
-        let links: Vec<_> = self
-            .peers
-            .iter()
-            .filter_map(|(node, peer)| Some((peer.link.as_ref()?.id, node)))
-            .collect();
-        for (link, node) in links {
-            self.say_hello(link, node);
+        let peers = self.peers.iter();
+        let links = peers.filter_map(|(node, peer)| Some((peer.direct()?, node)));
+        for (link, node) in links.collect::<Vec<_>>() {
+            self.say_hello_over(link, node);
         }
     }
 
-    fn say_hello(&mut self, link: LinkId, node: NodeId) {
+    /// Says who this node is over whatever carries what is sent to a peer.
+    pub(super) fn say_hello(&mut self, node: NodeId) {
+        let hello = self.hello_for(node);
+        self.send_control(node, &Control::Hello(hello));
+    }
+
+    pub(super) fn say_hello_over(&mut self, link: LinkId, node: NodeId) {
+        let hello = self.hello_for(node);
+        self.send_control_over(link, &Control::Hello(hello));
+    }
+
+    fn hello_for(&self, node: NodeId) -> Hello {
         let session = self.peers.get(node).and_then(|peer| peer.session.as_ref());
         let known = session.map(|session| (session.peer_epoch, session.received()));
-        let hello = Hello {
+        Hello {
             epoch: self.me.epoch,
             addr: self.me.addr,
             window_bytes: self.limits.flow_window_bytes as u64,
             known,
-        };
-        self.send_control(link, &Control::Hello(hello));
+        }
     }
 
-    pub(super) fn send_control(&mut self, link: LinkId, control: &Control<'_>) {
+    fn send_control(&mut self, node: NodeId, control: &Control<'_>) {
+        let link = self.peers.get(node).and_then(|peer| peer.link.as_ref());
+        match link.map(|link| &link.path) {
+            Some(&Path::Direct(link)) => self.send_control_over(link, control),
+            Some(Path::Over(_)) => {
+                let frame = (Class::Control, encode_control(control));
+                let life = self.me.epoch;
+                self.peers.send_over_way(life, node, frame, &mut self.out);
+            }
+            None => {}
+        }
+    }
+
+    fn send_control_over(&mut self, link: LinkId, control: &Control<'_>) {
         let (head, body) = (encode_control(control), Bytes::new());
         self.out.push_back(Output::Frame {
             link,
@@ -95,12 +121,11 @@ impl Engine {
 
     /// Sends a control frame to a peer if it is linked; says whether it is.
     pub(super) fn send_control_to(&mut self, node: NodeId, control: &Control<'_>) -> bool {
-        let link = self.peers.get(node).and_then(|peer| peer.link.as_ref());
-        let Some(id) = link.filter(|link| link.hello.is_some()).map(|link| link.id) else {
-            return false;
-        };
-        self.send_control(id, control);
-        true
+        let linked = self.peers.is_linked(node);
+        if linked {
+            self.send_control(node, control);
+        }
+        linked
     }
 
     pub(super) fn on_datagram(&mut self, now: Time, link: LinkId, bytes: Bytes) {
@@ -115,6 +140,7 @@ impl Engine {
             && !planted!(PumpForgotten)
         {
             self.peers.pump(self.me.epoch, node, &mut self.out);
+            self.pump_over(node);
         }
     }
 
@@ -122,9 +148,10 @@ impl Engine {
         let Some(node) = self.peers.node_of(link) else {
             return;
         };
-        let result = match LaneName::of(class) {
-            None => self.on_control(now, node, frame),
-            Some(lane) => self.on_data(now, node, lane, frame),
+        let from = (node, Carrier::Link(link));
+        let result = match class {
+            Class::Control => self.on_control(now, from, frame),
+            Class::Data | Class::Bulk => self.on_data(now, from, class, frame),
         };
         if let Err(what) = result {
             self.event(Event::Violation { peer: node, what });
@@ -136,9 +163,14 @@ impl Engine {
         }
     }
 
-    fn on_control(&mut self, now: Time, node: NodeId, frame: &Bytes) -> Result<(), &'static str> {
+    pub(super) fn on_control(
+        &mut self,
+        now: Time,
+        (node, carrier): (NodeId, Carrier),
+        frame: &Bytes,
+    ) -> Result<(), &'static str> {
         match decode_control(frame).ok_or("a malformed control frame")? {
-            Control::Hello(hello) => self.on_hello(now, node, &hello)?,
+            Control::Hello(hello) => self.on_hello(now, (node, carrier), &hello)?,
             Control::Acks(acks) => self.on_acks(now, node, acks),
             Control::Membership(bytes) => {
                 let bytes = frame.slice_ref(bytes);
@@ -152,7 +184,12 @@ impl Engine {
         Ok(())
     }
 
-    fn on_hello(&mut self, now: Time, node: NodeId, hello: &Hello) -> Result<(), &'static str> {
+    fn on_hello(
+        &mut self,
+        now: Time,
+        (node, carrier): (NodeId, Carrier),
+        hello: &Hello,
+    ) -> Result<(), &'static str> {
         if hello.window_bytes == 0 {
             return Err("a hello that allows no message");
         }
@@ -173,7 +210,7 @@ impl Engine {
             // The peer went on in a later life, and what it sent as data since overtook what it said before.
             return Ok(());
         }
-        peer.link.as_mut().expect("a frame came over it").hello = Some(hello.epoch);
+        peer.on_hello(carrier, hello.epoch);
         peer.window_bytes = usize::try_from(hello.window_bytes).ok();
         let ended = self.peers.enter_life(node, hello.epoch);
         self.on_life_ended(now, node, hello.epoch, ended);
@@ -195,6 +232,9 @@ impl Engine {
         for datagram in self.peers.take_waiting(now, node) {
             self.send_datagram(node, datagram);
         }
+        if self.peers.get(node).is_some_and(|peer| peer.link.is_none()) {
+            self.rely_on_link(now, node);
+        }
         self.peers.pump(self.me.epoch, node, &mut self.out);
         self.repeat_acks(node, hello.epoch);
         self.digest_to(now, node);
@@ -206,27 +246,37 @@ impl Engine {
     pub(super) fn send_datagram(&mut self, node: NodeId, bytes: Bytes) {
         if let Some(link) = self.link_of(node) {
             self.out.push_back(Output::Datagram { link, bytes });
+        } else {
+            self.send_datagram_over_others(node, &bytes);
         }
     }
 
-    fn on_data(
+    pub(super) fn on_data(
         &mut self,
         now: Time,
-        node: NodeId,
-        lane: LaneName,
+        (node, carrier): (NodeId, Carrier),
+        class: Class,
         frame: &Bytes,
     ) -> Result<(), &'static str> {
+        let lane = LaneName::of(class).expect("control is handled elsewhere");
         let (head, body) = decode_data(frame).ok_or("a malformed data frame")?;
-        if let DataHead::Resume { from, to, first } = head {
-            return self.on_resume(now, (node, lane), (from, to), first);
+        match head {
+            DataHead::Resume {
+                from,
+                to,
+                first,
+                stretch,
+            } => {
+                let resumed = (from, to, first, stretch);
+                return self.on_resume(now, (node, lane, carrier), resumed);
+            }
+            DataHead::Relay(head) => return self.on_relay(now, (node, class), head, body),
+            _ => {}
         }
         let peer = self.peers.get_mut(node).expect("a frame came from it");
-        let link = peer.link.as_mut().expect("a frame came over it");
-        let (Some(repeated), Some(session)) =
-            (&mut link.lane_mut(lane).receiving, &mut peer.session)
-        else {
+        if peer.session.is_none() {
             return Ok(());
-        };
+        }
         let count = match &head {
             DataHead::Skipped { count, .. } if *count > FRAME_NUMBER_MAX => {
                 return Err("a word about an impossible number of frames");
@@ -234,11 +284,15 @@ impl Engine {
             DataHead::Skipped { count, .. } => *count,
             _ => 1,
         };
+        let Some(repeated) = peer.receiving(lane, carrier) else {
+            return Ok(());
+        };
         let again = count.min(*repeated);
         *repeated -= again;
         if again == count {
             return Ok(());
         }
+        let session = peer.session.as_mut().expect("it was just there");
         let origin = Origin {
             node,
             epoch: session.peer_epoch,
@@ -267,9 +321,8 @@ impl Engine {
     fn on_resume(
         &mut self,
         now: Time,
-        (node, lane): (NodeId, LaneName),
-        (from, to): (Epoch, Epoch),
-        first: u64,
+        (node, lane, carrier): (NodeId, LaneName, Carrier),
+        (from, to, first, stretch): (Epoch, Epoch, u64, u64),
     ) -> Result<(), &'static str> {
         if first == 0 || first > FRAME_NUMBER_MAX {
             return Err("a session that resumes at an impossible frame");
@@ -278,11 +331,18 @@ impl Engine {
         self.on_life_ended(now, node, from, ended);
         let own = self.me.epoch;
         let repeated = match self.peers.session(node, from) {
-            Some(session) if to == own => Some(session.lane_mut(lane).resume_received(first)),
+            Some(session) if to == own => {
+                let lane = session.lane_mut(lane);
+                match lane.resume_received(first, stretch) {
+                    Some(repeated) => Some(repeated),
+                    // Another link or way has carried a later stretch already.
+                    None => return Ok(()),
+                }
+            }
             _ => None,
         };
-        if let Some(link) = self.peers.get_mut(node).and_then(|peer| peer.link.as_mut()) {
-            link.lane_mut(lane).receiving = repeated;
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.resume(lane, carrier, repeated);
         }
         Ok(())
     }
@@ -299,7 +359,7 @@ impl Engine {
             return Err("a frame on the wrong stream");
         }
         match head {
-            DataHead::Resume { .. } => {}
+            DataHead::Resume { .. } | DataHead::Relay(_) => {}
             DataHead::DestSet(set) if set.key.origin == from.node && set.key.epoch > from.epoch => {
                 return Err("a flow of a life that has not begun");
             }
@@ -468,7 +528,7 @@ impl Engine {
 /// The lane in which a frame belongs, if that is not either.
 fn lane_of(head: &DataHead) -> Option<LaneName> {
     match head {
-        DataHead::Resume { .. } | DataHead::Skipped { .. } => None,
+        DataHead::Resume { .. } | DataHead::Skipped { .. } | DataHead::Relay(_) => None,
         DataHead::DestSet(set) => Some(LaneName::of_flow(set.key.flow)),
         DataHead::Batch { key, .. } => Some(LaneName::of_flow(key.flow)),
         DataHead::Call { .. }

@@ -44,8 +44,11 @@ impl Engine {
     }
 
     fn on_swim_packet(&mut self, now: Time, to: Identity, bytes: bytes::Bytes) {
-        if self.peers.is_linked(to.id) {
+        if self.peers.direct(to.id).is_some() {
             self.send_datagram(to.id, bytes);
+            return;
+        }
+        if self.send_datagram_over_others(to.id, &bytes) {
             return;
         }
         self.peers.wait_with(now, to.id, bytes);
@@ -75,7 +78,7 @@ impl Engine {
                 }
                 self.peers.unwant(identity.id);
             }
-            MembershipEvent::Renewed(identity) => self.on_renewed(identity),
+            MembershipEvent::Renewed(identity) => self.on_renewed(now, identity),
             MembershipEvent::Suspected(_)
             | MembershipEvent::AliveAgain(_)
             | MembershipEvent::Superseded(_) => {}
@@ -132,7 +135,8 @@ impl Engine {
     }
 
     /// This node was declared down while it lived and goes on in another life.
-    fn on_renewed(&mut self, identity: Identity) {
+    fn on_renewed(&mut self, now: Time, identity: Identity) {
+        self.lose_all_ways(now);
         let former = std::mem::replace(&mut self.me, identity).epoch;
         let ended = self.peers.end_own_life();
         self.end_questions_of_others();

@@ -167,6 +167,7 @@ impl Mesh {
                 from: Epoch(1),
                 to: Epoch(1),
                 first: received + 1,
+                stretch: link.0,
             })
         });
         for (class, bytes) in [

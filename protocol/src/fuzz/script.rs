@@ -7,6 +7,7 @@ use crate::api::{Class, FlowId, Refusal};
 use crate::batch::{Batch, Note};
 use crate::mode::{Dissemination, Mode, Order};
 use crate::session::LaneName;
+use crate::wire::relay::{Failed, RelayHead, Relayed, WayClass, WayFrame};
 use crate::wire::strategies::{addr, id};
 use crate::wire::{
     Acks, Claim, Control, DataHead, Dep, DestMember, DestSet, FlowAck, FlowDigest, FlowKey, Gone,
@@ -232,10 +233,16 @@ impl<'a> Script<'a> {
 
     /// A frame of a session, in the class in which it belongs.
     fn data(&mut self) -> (Class, Bytes) {
-        let (head, body) = match self.below(17) {
+        let (head, body) = match self.below(19) {
             0 => {
                 let (from, to, first) = (self.epoch(), self.epoch(), self.number());
-                (DataHead::Resume { from, to, first }, Bytes::new())
+                let head = DataHead::Resume {
+                    from,
+                    to,
+                    first,
+                    stretch: self.number(),
+                };
+                (head, Bytes::new())
             }
             1..=4 => (DataHead::DestSet(self.dest_set()), Bytes::new()),
             5..=10 => self.batch(),
@@ -273,6 +280,7 @@ impl<'a> Script<'a> {
                 let (key, upto) = (self.key(), self.number());
                 (DataHead::GivenUp { key, upto }, Bytes::new())
             }
+            16 | 17 => return self.relayed(),
             _ => {
                 let head = DataHead::Finished {
                     flow: self.flow(),
@@ -289,6 +297,52 @@ impl<'a> Script<'a> {
         };
         let class = LaneName::of_flow(flow).class();
         (class, [&encode_head(&head)[..], &body].concat().into())
+    }
+
+    /// Something that goes over others: to the node that hears it, over it, or nowhere.
+    fn relayed(&mut self) -> (Class, Bytes) {
+        let routes: [&[u8]; 6] = [
+            &[4, 2, 1],
+            &[2, 1, 3],
+            &[5, 4, 2, 1],
+            &[2, 1],
+            &[2, 1, 2],
+            &[6, 5, 4, 2, 1, 3],
+        ];
+        let route = routes[usize::from(self.below(6))];
+        let at = match self.below(8) {
+            0 => self.byte(),
+            _ => route.iter().position(|&node| node == 1).unwrap_or(0) as u8,
+        };
+        let (what, inner) = match self.below(8) {
+            0 => (Relayed::Datagram, self.datagram()),
+            1 => {
+                let (to, way) = (self.node(), self.number());
+                let beyond = self.maybe(Self::node);
+                (Relayed::Failed(Failed { to, way, beyond }), Bytes::new())
+            }
+            _ => {
+                let (class, inner) = match self.below(3) {
+                    0 => (WayClass::Data, self.frame().1),
+                    _ => (WayClass::Control, self.control()),
+                };
+                let frame = WayFrame {
+                    class,
+                    way: self.number(),
+                    answers: self.number(),
+                    number: self.number(),
+                };
+                (Relayed::Frame(frame), inner)
+            }
+        };
+        let head = RelayHead {
+            route: route.iter().map(|&node| id(node)).collect(),
+            at,
+            life: self.epoch(),
+            what,
+        };
+        let class = head.stream();
+        (class, [&head.encode()[..], &inner].concat().into())
     }
 
     fn payload(&mut self) -> Bytes {

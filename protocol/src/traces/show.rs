@@ -9,6 +9,7 @@ use rolecast_membership::{Event as MembershipEvent, NodeId};
 use super::net::{Due, Net};
 use crate::api::{Class, Delivery, Event, Gap, InboxId, Input, ReplyTo};
 use crate::notice::{LagReason, Lagged, Started};
+use crate::wire::relay::{RelayHead, Relayed};
 use crate::wire::{
     Claim, Control, DataHead, DestMember, DestSet, FlowDigest, Pull, Why, decode_control,
     decode_data,
@@ -219,9 +220,15 @@ impl Net {
     }
 
     pub(super) fn show_frame(&mut self, from: u8, to: u8, class: Class, bytes: &Bytes) {
+        if let Some(what) = Self::frame_text(class, bytes) {
+            writeln!(self.lines, "  {from} -> {to} {what}").expect("a string");
+        }
+    }
+
+    fn frame_text(class: Class, bytes: &Bytes) -> Option<String> {
         let what = match class {
             Class::Control => match decode_control(bytes) {
-                Some(Control::Membership(_)) | None => return,
+                Some(Control::Membership(_)) | None => return None,
                 Some(Control::Hello(hello)) => {
                     let known = hello
                         .known
@@ -255,16 +262,38 @@ impl Net {
                 ),
             },
             Class::Data | Class::Bulk => match decode_data(bytes) {
+                Some((DataHead::Relay(head), body)) => return Self::relay_text(&head, &body),
                 Some((head, _)) => Self::data_text(&head),
                 None => "rubbish".to_owned(),
             },
         };
-        writeln!(self.lines, "  {from} -> {to} {what}").expect("a string");
+        Some(what)
+    }
+
+    fn relay_text(head: &RelayHead, body: &Bytes) -> Option<String> {
+        let route: Vec<String> = head
+            .route
+            .iter()
+            .map(|&node| name(node).to_string())
+            .collect();
+        let inner = match &head.what {
+            Relayed::Datagram => return None,
+            Relayed::Failed(failed) => match failed.beyond {
+                Some(beyond) => format!("no way on to {}", name(beyond)),
+                None => "something is missing".to_owned(),
+            },
+            Relayed::Frame(_) if body.is_empty() => "a sign of life".to_owned(),
+            Relayed::Frame(frame) => Self::frame_text(frame.class.class(), body)?,
+        };
+        Some(format!("relays {}: {inner}", route.join(".")))
     }
 
     fn data_text(head: &DataHead) -> String {
         match head {
-            DataHead::Resume { from, to, first } => format!("resume @{from} @{to} at {first}"),
+            DataHead::Relay(_) => unreachable!("what is relayed is told with its body"),
+            DataHead::Resume {
+                from, to, first, ..
+            } => format!("resume @{from} @{to} at {first}"),
             DataHead::DestSet(DestSet {
                 version,
                 members,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use rolecast_membership::{Epoch, NodeId, Tenure};
 
+use super::relay::{Failed, ROUTE_MAX, RelayHead, Relayed, WayClass, WayFrame};
 use super::{
     Acks, Claim, Control, DataHead, Dep, DestEvicted, DestMember, DestSet, FlowAck, FlowDigest,
     FlowKey, Gone, Heard, Hello, LargeHead, Owed, Pull, ViaAck, Why, WireAnswer, encode_control,
@@ -141,6 +142,39 @@ fn note() -> impl Strategy<Value = Note> {
     ]
 }
 
+/// The envelope of something relayed.
+fn relay() -> impl Strategy<Value = RelayHead> {
+    let class = prop_oneof![
+        Just(WayClass::Control),
+        Just(WayClass::Data),
+        Just(WayClass::Bulk)
+    ];
+    let frame = (class, 0u64..4, 0u64..4, 0u64..3).prop_map(|(class, way, answers, number)| {
+        Relayed::Frame(WayFrame {
+            class,
+            way,
+            answers,
+            number,
+        })
+    });
+    let failed = (node(), 0u64..4, proptest::option::of(node()))
+        .prop_map(|(to, way, beyond)| Relayed::Failed(Failed { to, way, beyond }));
+    let what = prop_oneof![1 => Just(Relayed::Datagram), 4 => frame, 1 => failed];
+    // Some routes go over the engine that hears them, from the node that says them, and others nowhere.
+    let route = prop_oneof![
+        3 => Just(vec![id(3), id(2), id(1)]),
+        3 => Just(vec![id(2), id(1), id(3)]),
+        1 => Just(vec![id(2), id(1)]),
+        2 => proptest::collection::vec(node(), 0..=ROUTE_MAX),
+    ];
+    (route, 0u8..4, epoch(), what).prop_map(|(route, at, life, what)| RelayHead {
+        route,
+        at,
+        life,
+        what,
+    })
+}
+
 /// The head of a frame of data.
 pub(crate) fn data_head() -> impl Strategy<Value = DataHead> {
     let answer = prop_oneof![
@@ -152,8 +186,8 @@ pub(crate) fn data_head() -> impl Strategy<Value = DataHead> {
     let deps = proptest::collection::vec(dep, 0..3);
     let skipped = proptest::collection::vec((key(), number()), 0..3);
     prop_oneof![
-        2 => (epoch(), epoch(), number())
-            .prop_map(|(from, to, first)| DataHead::Resume { from, to, first }),
+        2 => (epoch(), epoch(), number(), number())
+            .prop_map(|(from, to, first, stretch)| DataHead::Resume { from, to, first, stretch }),
         3 => dest_set(),
         4 => (key(), 0u32..4, number(), 0u32..4, number(), deps)
             .prop_map(|(key, version, first, count, floor, deps)| {
@@ -178,6 +212,7 @@ pub(crate) fn data_head() -> impl Strategy<Value = DataHead> {
             DataHead::LeftOut { flow, tenure: Tenure(tenure), upto }
         }),
         1 => (key(), number()).prop_map(|(key, upto)| DataHead::GivenUp { key, upto }),
+        3 => relay().prop_map(DataHead::Relay),
     ]
 }
 

@@ -39,7 +39,8 @@ impl Bounds {
             calls: limits.calls_max,
             flows: FLOWS_MAX,
             inbox_bytes: limits.inbox_bytes_max,
-            link_bytes: limits.link_bytes_max + batch_bytes_max,
+            // As much again of what is others' may wait there.
+            link_bytes: 2 * limits.link_bytes_max + batch_bytes_max,
         }
     }
 }

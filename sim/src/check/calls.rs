@@ -347,6 +347,13 @@ impl Calls {
         })
     }
 
+    /// Whether a program has the call, the last one of those that had it, and says nothing to it.
+    pub(crate) fn is_left_lying(&self, process: ProcessId, call: CallId) -> bool {
+        let call = self.calls.get(&(process, call));
+        let has_it = call.and_then(|call| Some((call, call.seen.last()?)));
+        has_it.is_some_and(|(call, holder)| call.replies.iter().all(|(by, _)| by != holder))
+    }
+
     /// How many calls have not ended.
     pub(crate) fn open(&self) -> usize {
         self.open.len()

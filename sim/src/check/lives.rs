@@ -239,6 +239,11 @@ impl Lives {
         Ok(())
     }
 
+    /// How reports call whoever has this life.
+    pub(crate) fn name_of(&self, identity: Identity) -> Result<Name, Broken> {
+        Ok(self.name_of_life(self.named(identity)?))
+    }
+
     /// Somebody was told that this node left, in this life or in a later one of which it had not heard.
     pub(crate) fn seen_leaving(&self, identity: Identity) -> Result<(), Broken> {
         let life = self.named(identity)?;

@@ -553,6 +553,28 @@ pub enum Broken {
         /// What is.
         truth: String,
     },
+    /// A live node declared down although the mesh is in one piece.
+    #[error("dead links: {who} was declared down, although it lives and others reach it")]
+    FalseAlarm {
+        /// Who.
+        who: Name,
+    },
+    /// A call without an answer although the mesh is in one piece.
+    #[error("dead links: a call ended as {answer:?}, although there was a way to everybody")]
+    Unanswered {
+        /// How it ended.
+        answer: Answer,
+    },
+    /// A node that is reached over others although there may be a link to it.
+    #[error(
+        "dead links: {late_s} s after everything healed {who} is still not reached over a link"
+    )]
+    Detour {
+        /// How long everything has worked, in seconds.
+        late_s: u64,
+        /// Who.
+        who: String,
+    },
     /// A command refused without cause.
     #[error("commands: {what}")]
     Command {

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use rolecast_membership::{Event as MembershipEvent, Time};
 use rolecast_protocol::{
     Class, Delivery, Event, Gap, InboxId, Input, LagReason, Lagged, Output, ReplyTo, SlowMembers,
-    Started, explain,
+    Started, carries_messages, explain,
 };
 
 use super::{Happening, World};
@@ -47,7 +47,7 @@ impl World<'_> {
                 body,
             } => {
                 self.count_frame(class, &head, &body);
-                if class != Class::Control {
+                if carries_messages(class, &head, &body) {
                     self.busy_at = now;
                 }
                 if let Some(end) = self.processes[process.0 as usize].links.get(link) {

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use rolecast_membership::Time;
+use rolecast_membership::{NodeId, Time};
+use rolecast_protocol::Reach;
 
 use super::{Happening, World};
 use crate::check::{Broken, ProcessId, Violation, left_over};
+use crate::plan::Breakage;
 use crate::process::State;
 
 /// How often it is looked whether the mesh has come to rest.
@@ -44,6 +46,7 @@ impl World<'_> {
     fn unrest(&self, now: Time) -> Option<Violation> {
         self.busy(now)
             .or_else(|| self.wrong_view(now))
+            .or_else(|| self.detour(now))
             .or_else(|| self.ghost.owed(now))
             .or_else(|| self.restless(now))
     }
@@ -104,6 +107,22 @@ impl World<'_> {
         })
     }
 
+    /// A node that is reached over others, or not at all, although nothing is broken.
+    fn detour(&self, now: Time) -> Option<Violation> {
+        let mut faults = self.scenario.plan.faults.iter();
+        if faults.any(|fault| fault.healed_at().is_none() && is_cut(&fault.what)) {
+            return None;
+        }
+        let late_s = now.since(self.scenario.healed_at()).as_secs();
+        self.running().find_map(|process| {
+            let engine = &self.processes[process.0 as usize].engine;
+            let mut others = engine.others().map(|member| member.record.identity.id);
+            let around = |&node: &NodeId| !matches!(engine.reach(node), Reach::Direct(_));
+            let who = others.find(around)?.to_string();
+            Some(self.violation(now, process, Broken::Detour { late_s, who }))
+        })
+    }
+
     /// The processes to which something is promised in the end.
     fn running(&self) -> impl Iterator<Item = ProcessId> + '_ {
         self.processes
@@ -111,4 +130,9 @@ impl World<'_> {
             .filter(|p| p.state != State::Ended && self.scenario.is_core(p.name.slot))
             .map(|p| p.id)
     }
+}
+
+/// Whether it keeps nodes that run from each other.
+fn is_cut(what: &Breakage) -> bool {
+    matches!(what, Breakage::Cut { .. })
 }

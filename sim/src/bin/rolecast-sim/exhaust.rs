@@ -5,17 +5,24 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
-use rolecast_sim::exhaust::Exhaust;
-use rolecast_sim::{pool, replay, run};
+use rolecast_sim::exhaust::{Exhaust, LinkCuts};
+
+use rolecast_sim::{Scenario, pool, replay, run};
 
 use crate::output::{self, Progress};
 use crate::{code, refuse};
 
 #[derive(Args)]
 pub(crate) struct ExhaustArgs {
-    /// How many nodes the mesh has, from 2 to 4; four take some minutes.
+    /// How many nodes the mesh has, from 2 to 4, and with --links from 3 to 5; four take some minutes, and so do five.
     #[arg(long, default_value_t = 3)]
     nodes: u16,
+    /// Instead of every partition, cut links in every way that leaves the mesh in one piece: nobody may be declared down, and everything has to arrive and be answered meanwhile.
+    #[arg(long)]
+    links: bool,
+    /// Run only one of so many of these scenarios, spread over all of them.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..), requires = "links")]
+    every: u16,
     /// How many threads run scenarios; one for each core if not given.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
@@ -28,22 +35,67 @@ pub(crate) struct ExhaustArgs {
 const SHOWN_MAX: usize = 10;
 
 pub(crate) fn exhaust(args: &ExhaustArgs) -> io::Result<ExitCode> {
-    let Some(all) = Exhaust::of(args.nodes) else {
-        let nodes = args.nodes;
+    let nodes = args.nodes;
+    if args.links {
+        let Some(all) = LinkCuts::of(nodes) else {
+            return Ok(refuse(format_args!(
+                "links are cut in meshes of 3, 4 or 5 nodes, not of {nodes}"
+            )));
+        };
+        let every = usize::from(args.every);
+        let counts = serde_json::json!({
+            "cuts": all.cuts(), "cuts_run": all.run().div_ceil(every), "lasts": all.lasts(),
+        });
+        let sentence = format!(
+            "{} cuts that leave the mesh in one piece, {} of them run, for good and to be mended",
+            all.cuts(),
+            all.run().div_ceil(every),
+        );
+        let lasts = all.lasts();
+        let count = all.run().div_ceil(every) * lasts;
+        let scenario = |index| all.scenario(index / lasts * every * lasts + index % lasts);
+        return run_all(args, count, scenario, counts, &sentence);
+    }
+    let Some(all) = Exhaust::of(nodes) else {
         return Ok(refuse(format_args!(
             "every partition of {nodes} nodes is too much: a mesh of 2, 3 or 4 nodes can be exhausted"
         )));
     };
+    let counts = serde_json::json!({
+        "partitions": all.masks(), "heal_times": all.heals(), "crash_points": all.crashes(),
+    });
+    let sentence = format!(
+        "{} partitions, {} times of healing, {} points at which the sender dies or not",
+        all.masks(),
+        all.heals(),
+        all.crashes(),
+    );
+    run_all(
+        args,
+        all.count(),
+        |index| all.scenario(index),
+        counts,
+        &sentence,
+    )
+}
+
+fn run_all(
+    args: &ExhaustArgs,
+    count: usize,
+    scenario: impl Fn(usize) -> Scenario + Sync,
+    counts: serde_json::Value,
+    sentence: &str,
+) -> io::Result<ExitCode> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = args.jobs.map_or(cores, usize::from);
     let start = Instant::now();
-    let mut progress = Progress::new(io::stderr().is_terminal(), all.count() as u64, "scenarios");
+    let mut progress = Progress::new(io::stderr().is_terminal(), count as u64, "scenarios");
     let mut failures = Vec::new();
     pool::in_order(
         jobs,
-        all.count(),
+        count,
         |_| false,
-        |index| run(&all.scenario(index)).violation,
+        |index| run(&scenario(index)).violation,
         |index, violation| {
             progress.note(violation.is_some());
             failures.extend(violation.map(|violation| (index, violation)));
@@ -54,7 +106,7 @@ pub(crate) fn exhaust(args: &ExhaustArgs) -> io::Result<ExitCode> {
         .iter()
         .take(SHOWN_MAX)
         .map(|(index, violation)| {
-            let replay = replay::command(&all.scenario(*index));
+            let replay = replay::command(&scenario(*index));
             (violation.to_string(), replay)
         })
         .collect();
@@ -64,29 +116,23 @@ pub(crate) fn exhaust(args: &ExhaustArgs) -> io::Result<ExitCode> {
         let shown = shown.iter().map(
             |(violation, replay)| serde_json::json!({ "violation": violation, "replay": replay }),
         );
-        let object = serde_json::json!({
+        let mut object = serde_json::json!({
             "nodes": args.nodes,
-            "scenarios": all.count(),
-            "partitions": all.masks(),
-            "heal_times": all.heals(),
-            "crash_points": all.crashes(),
+            "scenarios": count,
             "failed": failures.len(),
             "failures": shown.collect::<Vec<_>>(),
             "wall_s": seconds,
         });
+        if let (Some(object), serde_json::Value::Object(counts)) = (object.as_object_mut(), counts)
+        {
+            object.extend(counts);
+        }
         writeln!(out, "{object}")?;
     } else {
         for (violation, replay) in &shown {
             output::failure(&mut out, violation, replay)?;
         }
-        writeln!(
-            out,
-            "{} scenarios in {seconds:.1} s: {} partitions, {} times of healing, {} points at which the sender dies or not",
-            all.count(),
-            all.masks(),
-            all.heals(),
-            all.crashes(),
-        )?;
+        writeln!(out, "{count} scenarios in {seconds:.1} s: {sentence}")?;
         output::verdict(&mut out, failures.len(), "scenarios")?;
     }
     Ok(code(failures.is_empty()))
