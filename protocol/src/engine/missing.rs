@@ -54,7 +54,8 @@ impl Engine {
         let mut alive = self.membership.members().map(|alive| alive.record.identity);
         let is_awaited = alive.any(|Identity { id, .. }| {
             // Who was meant by the last messages is not always known here, so that it may be anybody.
-            let out_of_reach = !self.peers.is_linked(id);
+            // Over others it may be in reach and say what it has too late.
+            let out_of_reach = self.peers.direct(id).is_none();
             // Whoever says that it has them is waited for: over a link that is up, what one asks for may still take long.
             id != origin && (out_of_reach || flow.is_told_by(id))
         });

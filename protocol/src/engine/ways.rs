@@ -298,7 +298,10 @@ impl Engine {
         let members = self.membership.members();
         let alive = members.filter(|member| member.liveness == Liveness::Alive);
         let alive: BTreeSet<NodeId> = alive.map(|member| member.record.identity.id).collect();
-        for &node in &alive {
+        // Whoever is suspected may only have missed a probe, and answer on the link that is dead at this end alone: a way tells it.
+        let members = self.membership.members();
+        let members: Vec<NodeId> = members.map(|m| m.record.identity.id).collect();
+        for node in members {
             let peer = self.peers.get(node);
             if peer.is_some_and(|peer| peer.lacks_link_since(now, LINK_PATIENCE)) {
                 self.detour(now, node, false);

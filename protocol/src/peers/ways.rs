@@ -238,6 +238,7 @@ impl Peers {
         let mut link = Link::new(Path::Over(way));
         // Over a way that goes on, it does not say hello again.
         link.hello = peer.heard_life(now);
+        peer.met_at = Some(now);
         peer.link = Some(link);
         peer.unlinked_since.get_or_insert(now);
         self.count_detours();
