@@ -165,6 +165,7 @@ fn workload(nodes: Slot) -> Workload {
         evict_after_us: Vec::new(),
         keep_last_keys: Vec::new(),
         replays: Vec::new(),
+        sites: Vec::new(),
     }
 }
 
