@@ -41,11 +41,36 @@ pub fn carries_messages(class: Class, head: &Bytes, body: &Bytes) -> bool {
     }
 }
 
+/// How many bytes of payload are in a frame, whose bytes are `head` followed by `body`: what a session carries for applications, whether over a link or as a part of what goes over other members.
+#[must_use]
+pub fn payload_bytes(class: Class, head: &Bytes, body: &Bytes) -> usize {
+    if class == Class::Control {
+        return 0;
+    }
+    let Some((DataHead::Relay(relay), inner)) = decode_data(head) else {
+        return body.len();
+    };
+    match relay.what {
+        // Whoever passes it on has all of it in the body; its source has not.
+        Relayed::Frame(frame) => {
+            let whole = [inner, body.clone()].concat().into();
+            match frame.class.class() {
+                Class::Control => 0,
+                Class::Data | Class::Bulk => {
+                    decode_data(&whole).map_or(0, |(_, payload)| payload.len())
+                }
+            }
+        }
+        Relayed::Datagram | Relayed::Failed(_) => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::encode_head;
-    use rolecast_membership::Epoch;
+    use crate::wire::relay::{RelayHead, WayFrame};
+    use rolecast_membership::{Epoch, NodeId};
 
     #[test]
     fn frames_are_told_in_words() {
@@ -65,5 +90,48 @@ mod tests {
             explain(Class::Control, &garbage),
             "9 bytes that nobody understands"
         );
+    }
+
+    #[test]
+    fn payload_is_counted_in_what_goes_over_others_and_nothing_else_is() {
+        let relayed = |class| {
+            encode_head(&DataHead::Relay(RelayHead {
+                route: [1, 2, 3].map(|one| NodeId::from_bytes([one; 32])).to_vec(),
+                at: 1,
+                life: Epoch(3),
+                what: Relayed::Frame(WayFrame {
+                    class,
+                    way: 1,
+                    answers: 0,
+                    number: 7,
+                }),
+            }))
+        };
+        let inner = encode_head(&DataHead::Resume {
+            from: Epoch(3),
+            to: Epoch(4),
+            first: 17,
+            stretch: 2,
+        });
+        let payload = Bytes::from_static(b"payload");
+        let count = |head: &[Bytes], body: &[Bytes]| {
+            payload_bytes(Class::Data, &head.concat().into(), &body.concat().into())
+        };
+        let over = relayed(WayClass::Data);
+        assert_eq!(count(&[inner.clone()], &[payload.clone()]), 7);
+        assert_eq!(
+            count(&[over.clone(), inner.clone()], &[payload.clone()]),
+            7,
+            "at its source"
+        );
+        assert_eq!(
+            count(&[over.clone()], &[inner.clone(), payload.clone()]),
+            7,
+            "passed on"
+        );
+        assert_eq!(count(&[over], &[inner.clone()]), 0);
+        let control = relayed(WayClass::Control);
+        assert_eq!(count(&[control], &[inner, payload.clone()]), 0);
+        assert_eq!(payload_bytes(Class::Control, &payload, &payload), 0);
     }
 }

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use rolecast_membership::{Event as MembershipEvent, Time};
 use rolecast_protocol::{
     Class, Delivery, Event, Gap, InboxId, Input, LagReason, Lagged, Output, ReplyTo, SlowMembers,
-    Started, carries_messages, explain,
+    Started, carries_messages, explain, payload_bytes,
 };
 
 use super::{Happening, World};
@@ -72,8 +72,9 @@ impl World<'_> {
         self.statistics.frames += 1;
         self.statistics.frame_bytes += (head.len() + body.len()) as u64;
         if class != Class::Control {
-            self.statistics.data_head_bytes += head.len() as u64;
-            self.statistics.payload_bytes_sent += body.len() as u64;
+            let payload = payload_bytes(class, head, body);
+            self.statistics.data_head_bytes += (head.len() + body.len() - payload) as u64;
+            self.statistics.payload_bytes_sent += payload as u64;
         }
     }
 
