@@ -142,7 +142,7 @@ async fn a_member_that_breaks_the_protocol_is_cut_off_and_the_mesh_goes_on() {
         (Class::Control, &[0, 0x80], "malformed control frame"),
         (Class::Data, &[0xff; 64], "malformed data frame"),
         // A session that resumes at a frame with the number 0.
-        (Class::Data, &[0, 1, 1, 0], "impossible frame"),
+        (Class::Data, &[0, 1, 1, 0, 1], "impossible frame"),
     ];
     for (class, bytes, why) in nonsense {
         let mut liar = Liar::new(&mesh);
