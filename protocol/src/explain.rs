@@ -114,24 +114,18 @@ mod tests {
             stretch: 2,
         });
         let payload = Bytes::from_static(b"payload");
-        let count = |head: &[Bytes], body: &[Bytes]| {
-            payload_bytes(Class::Data, &head.concat().into(), &body.concat().into())
+        let count = |head: &[&Bytes], body: &[&Bytes]| {
+            let join =
+                |parts: &[&Bytes]| parts.iter().flat_map(|part| part.iter().copied()).collect();
+            payload_bytes(Class::Data, &join(head), &join(body))
         };
         let over = relayed(WayClass::Data);
-        assert_eq!(count(&[inner.clone()], &[payload.clone()]), 7);
-        assert_eq!(
-            count(&[over.clone(), inner.clone()], &[payload.clone()]),
-            7,
-            "at its source"
-        );
-        assert_eq!(
-            count(&[over.clone()], &[inner.clone(), payload.clone()]),
-            7,
-            "passed on"
-        );
-        assert_eq!(count(&[over], &[inner.clone()]), 0);
+        assert_eq!(count(&[&inner], &[&payload]), 7);
+        assert_eq!(count(&[&over, &inner], &[&payload]), 7, "at its source");
+        assert_eq!(count(&[&over], &[&inner, &payload]), 7, "passed on");
+        assert_eq!(count(&[&over], &[&inner]), 0);
         let control = relayed(WayClass::Control);
-        assert_eq!(count(&[control], &[inner, payload.clone()]), 0);
+        assert_eq!(count(&[&control], &[&inner, &payload]), 0);
         assert_eq!(payload_bytes(Class::Control, &payload, &payload), 0);
     }
 }
