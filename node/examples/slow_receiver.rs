@@ -3,9 +3,11 @@
 //! Two displays show what the thermometer multicasts, and one of them does not read for a while.
 //! The channel evicts a display that keeps it waiting for half a second: the other one sees every reading in time.
 //! When the slow one reads again it gets what it had been sent before, then the word that it lagged behind, and then goes on with what is new.
+//! A panel of dials does not want old readings at all: its channel keeps only the last one of each room for whoever is slow.
 //!
 //! `cargo run -p rolecast --example slow_receiver` shows it in one process.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
@@ -13,6 +15,10 @@ use rolecast::{Inbox, InboxItem, Limits, MeshSecret, Node, SlowReceivers};
 use tokio::sync::oneshot;
 
 const ROLE: &str = "display";
+const PANEL: &str = "panel";
+const ROOMS: [&str; 2] = ["kitchen", "cellar"];
+/// How much of a reading is the name of its room; the rest of the space stands for all that a real one says.
+const ROOM_CHARS: usize = 100;
 const READINGS: u32 = 2_000;
 
 /// What a display has seen in the end.
@@ -48,6 +54,26 @@ async fn show(mut inbox: Inbox, back: oneshot::Sender<()>) -> Seen {
         }
     }
     seen
+}
+
+/// What the dials show when the panel has come to the last reading of every room.
+async fn dials(panel: &mut Inbox) -> BTreeMap<String, String> {
+    let (mut dials, mut superseded) = (BTreeMap::new(), 0);
+    let last = format!(" {}", READINGS - 1);
+    while dials.len() < ROOMS.len() || dials.values().any(|reading: &String| *reading != last) {
+        match panel.next().await {
+            Some(InboxItem::Message(message)) => {
+                let reading = String::from_utf8_lossy(message.payload());
+                let (room, reading) = reading.split_at(ROOM_CHARS);
+                dials.insert(room.trim().to_owned(), reading.to_owned());
+            }
+            Some(InboxItem::Lagged(lagged)) => superseded += lagged.last.0 - lagged.first.0 + 1,
+            Some(other) => println!("the panel: {other:?}"),
+            None => break,
+        }
+    }
+    println!("the panel was spared {superseded} readings that later ones had superseded");
+    dials
 }
 
 #[tokio::main]
@@ -99,6 +125,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     displays.multicast("off").await?;
     println!("the quick display: {:?}", quick_display.await?);
     println!("the slow display: {:?}", slow_display.await?);
+
+    // Of what only the present matters, the last of each key is enough.
+    let mut panel = slow.register(PANEL).await?;
+    let dials_of = thermometer
+        .channel(PANEL)
+        .slow_receivers(SlowReceivers::KeepLast);
+    let there = dials_of.wait_for_holders(1);
+    there.timeout(Duration::from_secs(30)).await?;
+    for number in 0..READINGS {
+        for room in ROOMS {
+            let reading = format!("{room:<ROOM_CHARS$} {number}");
+            // It never waits, though nobody looks.
+            dials_of.multicast(reading).key(room).await?;
+        }
+    }
+    println!("the panel shows {:?}", dials(&mut panel).await);
     for node in [thermometer, quick, slow] {
         node.shutdown().await;
     }

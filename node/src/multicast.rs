@@ -183,10 +183,7 @@ impl Future for Multicasting<'_> {
             return self.poll_pattern(cx);
         }
         let shared = &channel.shared;
-        let (bytes, max) = (self.multicast.key.len(), KEY_BYTES_MAX);
-        if bytes > max {
-            return Poll::Ready(Err(NotSent::KeyTooLong { bytes, max }.into()));
-        }
+        check_key(&self.multicast.key)?;
         let (bytes, max) = (self.multicast.payload.len(), shared.whole_bytes_max());
         if bytes > max && outbox.policy == SlowMembers::KeepLast {
             return Poll::Ready(Err(NotSent::TooLarge { bytes, max }.into()));
@@ -338,5 +335,14 @@ pub(crate) fn check_holders(outbox: &Outbox) -> Result<(), NotSent> {
     }
 }
 
+/// Checks that a key is not too long.
+pub(crate) fn check_key(key: &Bytes) -> Result<(), NotSent> {
+    let (bytes, max) = (key.len(), KEY_BYTES_MAX);
+    match bytes > max {
+        true => Err(NotSent::KeyTooLong { bytes, max }),
+        false => Ok(()),
+    }
+}
+
 /// The longest key.
-pub(crate) const KEY_BYTES_MAX: usize = 256;
+const KEY_BYTES_MAX: usize = 256;

@@ -14,7 +14,7 @@ use crate::answers::Answers;
 use crate::channel::Channel;
 use crate::command::Command;
 use crate::error::{ClosedReason, NotSent, SendError, Unknown};
-use crate::multicast::{KEY_BYTES_MAX, reserve};
+use crate::multicast::{check_key, reserve};
 use crate::outbox::Outbox;
 use crate::receipt::Receipt;
 use crate::request::Asking;
@@ -27,10 +27,7 @@ pub(crate) async fn multicast(
     deadline: Option<Instant>,
 ) -> Result<Receipt, SendError> {
     let shared = &channel.shared;
-    let (bytes, max) = (key.len(), KEY_BYTES_MAX);
-    if bytes > max {
-        return Err(NotSent::KeyTooLong { bytes, max }.into());
-    }
+    check_key(&key)?;
     let (bytes, max) = (payload.len(), shared.whole_bytes_max());
     if bytes > max {
         return Err(NotSent::TooLarge { bytes, max }.into());

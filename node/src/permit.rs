@@ -9,7 +9,7 @@ use tokio::sync::SemaphorePermit;
 use crate::channel::Channel;
 use crate::clock::deadline_in;
 use crate::error::{NotSent, SendError};
-use crate::multicast::{check_holders, open_soon, reserve};
+use crate::multicast::{check_holders, check_key, open_soon, reserve};
 use crate::receipt::Receipt;
 use crate::slow::TrySendError;
 
@@ -66,8 +66,42 @@ impl Permit<'_> {
     /// # Errors
     /// [`NotSent::TooLarge`] if there is no room for so much, and [`NotSent::Closed`] if the node is closed.
     pub fn send(self, payload: impl Into<Bytes>) -> Result<Receipt, SendError> {
-        let (payload, max) = (payload.into(), self.payload_bytes);
-        let bytes = payload.len();
+        self.send_keyed(payload, Bytes::new())
+    }
+
+    /// As [`Permit::send`], a message about this key; see [`Multicast::key`](crate::Multicast::key).
+    ///
+    /// The key takes up room too: with the payload it has at most as many bytes as were reserved.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// use rolecast::{NotSent, SendError, SlowReceivers};
+    ///
+    /// let _inbox = node.register("weather").await?;
+    /// let weather = node.channel("weather").slow_receivers(SlowReceivers::KeepLast);
+    /// let permit = weather.reserve("Oslo".len() + 64).await?;
+    /// permit.send_keyed("7 degrees", "Oslo")?;
+    ///
+    /// let permit = weather.reserve(1_000).await?;
+    /// let error = permit.send_keyed("7 degrees", "x".repeat(257)).unwrap_err();
+    /// assert_eq!(error, SendError::NotSent(NotSent::KeyTooLong { bytes: 257, max: 256 }));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Permit::send`], and [`NotSent::KeyTooLong`].
+    pub fn send_keyed(
+        self,
+        payload: impl Into<Bytes>,
+        key: impl Into<Bytes>,
+    ) -> Result<Receipt, SendError> {
+        let (payload, key, max) = (payload.into(), key.into(), self.payload_bytes);
+        check_key(&key)?;
+        let bytes = payload.len() + key.len();
         if bytes > max {
             return Err(NotSent::TooLarge { bytes, max }.into());
         }
@@ -75,7 +109,7 @@ impl Permit<'_> {
         let outbox = outbox
             .as_ref()
             .expect("nothing is reserved where the name is invalid");
-        let seq = outbox.push(shared, (&payload, &Bytes::new()), self.room)?;
+        let seq = outbox.push(shared, (&payload, &key), self.room)?;
         Ok(Receipt::new(shared, outbox, seq))
     }
 }
@@ -156,7 +190,48 @@ impl Channel {
     /// [`TrySendError`] says why not, hands the payload back, and names the holder that keeps the window shut.
     /// What does not travel in one piece is not sent so: above 64 KiB ([`Limits::large_bytes_min`](crate::Limits::large_bytes_min)) it is [`NotSent::TooLarge`].
     pub fn try_send(&self, payload: impl Into<Bytes>) -> Result<Receipt, TrySendError> {
-        let payload = payload.into();
+        self.try_send_keyed(payload, Bytes::new())
+    }
+
+    /// As [`Channel::try_send`], a message about this key; see [`Multicast::key`](crate::Multicast::key).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{Limits, MeshSecret, Node};
+    /// # let limits = Limits { flow_window_bytes: 1 << 10, ..Limits::default() };
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").limits(limits).start().await?;
+    /// use rolecast::{InboxItem, SlowReceivers};
+    ///
+    /// let mut display = node.register("weather").await?;
+    /// let weather = node.channel("weather").slow_receivers(SlowReceivers::KeepLast);
+    /// drop(weather.reserve(0).await?);
+    /// for degrees in 0..100 {
+    ///     for city in ["Oslo", "Rome"] {
+    ///         weather.try_send_keyed(format!("{city} {degrees}"), city)?;
+    ///     }
+    ///     // Nobody reads meanwhile.
+    ///     tokio::task::yield_now().await;
+    /// }
+    /// let mut taken = Vec::new();
+    /// while !taken.ends_with(&["Oslo 99".into(), "Rome 99".into()]) {
+    ///     if let Some(InboxItem::Message(message)) = display.next().await {
+    ///         taken.push(message.payload().clone());
+    ///     }
+    /// }
+    /// assert!(taken.len() < 200, "the rest was superseded");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Channel::try_send`], and [`NotSent::KeyTooLong`].
+    pub fn try_send_keyed(
+        &self,
+        payload: impl Into<Bytes>,
+        key: impl Into<Bytes>,
+    ) -> Result<Receipt, TrySendError> {
+        let (payload, key) = (payload.into(), key.into());
         let not_sent = |why: NotSent| TrySendError::NotSent {
             why,
             payload: payload.clone(),
@@ -165,19 +240,20 @@ impl Channel {
             Ok(outbox) => outbox,
             Err(error) => return Err(not_sent(error.clone().into())),
         };
+        check_key(&key).map_err(not_sent)?;
         check_whole(self, payload.len()).map_err(not_sent)?;
         if !outbox.is_open() {
             open_soon(&self.shared, outbox).map_err(not_sent)?;
             return Err(TrySendError::NotReady { payload });
         }
         check_holders(outbox).map_err(not_sent)?;
-        let Some(room) = outbox.try_reserve(payload.len()) else {
+        let Some(room) = outbox.try_reserve(payload.len() + key.len()) else {
             return Err(TrySendError::Full {
                 slowest: outbox.slowest(),
                 payload,
             });
         };
-        match outbox.push(&self.shared, (&payload, &Bytes::new()), room) {
+        match outbox.push(&self.shared, (&payload, &key), room) {
             Ok(seq) => Ok(Receipt::new(&self.shared, outbox, seq)),
             Err(why) => Err(not_sent(why)),
         }

@@ -5,6 +5,7 @@ mod answers;
 mod cancel;
 mod crash;
 mod flow;
+mod keyed;
 mod large;
 mod lifecycle;
 mod mesh;
