@@ -54,6 +54,8 @@ pub(crate) enum Command {
         outbox: Arc<Outbox>,
         done: oneshot::Sender<()>,
     },
+    /// Somebody waits until there may be one more large payload on its way from an outbox.
+    AwaitLarge { outbox: Arc<Outbox> },
     /// Send to one holder.
     Call {
         target: Target,

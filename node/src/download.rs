@@ -74,8 +74,13 @@ impl Download {
 
     /// Nobody will read what came or comes: it counts as taken.
     pub(crate) fn abandon(&self, shared: &Shared) {
+        self.lock().abandoned = true;
+        self.forget(shared);
+    }
+
+    /// Lets go of what came and was not read: it counts as taken.
+    pub(crate) fn forget(&self, shared: &Shared) {
         let mut state = self.lock();
-        state.abandoned = true;
         let chunks = std::mem::take(&mut state.chunks);
         drop(state);
         for (_, ticket) in chunks {

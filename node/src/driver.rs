@@ -284,6 +284,9 @@ impl Driver {
             Event::LargeRefused { flow, node } => self.uploads.refused(flow, node),
             Event::LargeOver { flow } => self.uploads.over(flow),
             Event::Lost { flow, node, .. } if flow.is_large() => self.uploads.lost(flow, node),
+            Event::Evicted { flow, node, .. } if flow.is_large() => {
+                self.uploads.evicted(flow, node);
+            }
             Event::Settled { flow, upto } => self.flows.settled(flow, upto),
             Event::Lost {
                 flow,

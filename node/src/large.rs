@@ -44,6 +44,9 @@ pub enum PayloadError {
         /// [`Limits::large_bytes_max`](crate::Limits::large_bytes_max).
         max: u64,
     },
+    /// This node took it too slowly, and its sender went on without it ([`SlowReceivers::Evict`](crate::SlowReceivers::Evict)); what had come and was not read is gone.
+    #[error("the payload was read too slowly, and its sender went on without this node")]
+    Lagged,
 }
 
 impl From<PayloadError> for io::Error {
@@ -51,6 +54,7 @@ impl From<PayloadError> for io::Error {
         let kind = match error {
             PayloadError::CutShort => io::ErrorKind::UnexpectedEof,
             PayloadError::TooLarge { .. } => io::ErrorKind::FileTooLarge,
+            PayloadError::Lagged => io::ErrorKind::TimedOut,
         };
         io::Error::new(kind, error)
     }

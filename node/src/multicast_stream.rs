@@ -176,7 +176,7 @@ async fn begin(
     deadline: Option<Instant>,
 ) -> Result<(Arc<Upload>, Receipt), NotSent> {
     let shared = &channel.shared;
-    let place = outbox.place_for_large().await?;
+    let place = outbox.place_for_large(shared).await?;
     let room = reserve(shared, outbox, 0, deadline).await?;
     let upload = Arc::new(Upload::new(length, place));
     let seq = outbox.push_large(shared, &upload, room)?;

@@ -5,7 +5,7 @@
 //! A semaphore of bytes bounds what gathers: its permits come back when the engine has taken the batch, so that a full window holds the senders back, in the order in which they came.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::call::CallSlot;
+use crate::command::Command;
 use crate::error::{ClosedReason, NotSent};
 use crate::role::Role;
 use crate::settlement::Settlement;
@@ -32,6 +33,8 @@ pub(crate) struct Outbox {
     room: Semaphore,
     /// One permit for each large payload that may be on its way.
     larges: Arc<Semaphore>,
+    /// How many wait for one.
+    larges_awaited: AtomicUsize,
     open: AtomicBool,
     /// Whether the driver was asked to open the flow by one who does not wait for it.
     opening: AtomicBool,
@@ -86,6 +89,7 @@ impl Outbox {
             settlement: Settlement::default(),
             room: Semaphore::new(ROOM_BYTES),
             larges: Arc::new(Semaphore::new(LARGE_OPEN_MAX)),
+            larges_awaited: AtomicUsize::new(0),
             open: AtomicBool::new(false),
             opening: AtomicBool::new(false),
             slowest: Mutex::new(None),
@@ -199,9 +203,26 @@ impl Outbox {
     }
 
     /// Waits until there may be one more large payload on its way.
-    pub(crate) async fn place_for_large(&self) -> Result<OwnedSemaphorePermit, NotSent> {
+    pub(crate) async fn place_for_large(
+        self: &Arc<Self>,
+        shared: &Shared,
+    ) -> Result<OwnedSemaphorePermit, NotSent> {
+        if let Ok(place) = Arc::clone(&self.larges).try_acquire_owned() {
+            return Ok(place);
+        }
+        self.larges_awaited.fetch_add(1, Ordering::AcqRel);
+        let _awaited = Awaited(&self.larges_awaited);
+        // Whoever is to blame may have to be gone on without.
+        shared.submit(Command::AwaitLarge {
+            outbox: Arc::clone(self),
+        })?;
         let place = Arc::clone(&self.larges).acquire_owned().await;
         place.map_err(|_| self.failure())
+    }
+
+    /// Whether somebody waits until there may be one more large payload on its way.
+    pub(crate) fn is_awaited_by_large(&self) -> bool {
+        self.larges_awaited.load(Ordering::Acquire) > 0
     }
 
     /// Appends the announcement of a large payload, for which there is room.
@@ -312,6 +333,15 @@ impl Outbox {
     fn lock(&self) -> MutexGuard<'_, Gathered> {
         // A panic while the lock is held can only have come from an allocation, which leaves the lists well-formed.
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One that waits, as long as it does.
+struct Awaited<'a>(&'a AtomicUsize);
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -223,11 +223,11 @@ impl Receipt {
             let reason = why.unwrap_or_else(|| self.outbox.closed_reason());
             Unknown::Closed(reason)
         })?;
-        let missing = ends.lost.len() + ends.refused.len();
+        let missing = ends.lost.len() + ends.refused.len() + ends.evicted.len();
         Ok(Outcome {
             acknowledged: ends.members.saturating_sub(missing),
             lost: ends.lost,
-            evicted: Vec::new(),
+            evicted: ends.evicted,
             superseded: Vec::new(),
             refused: false,
             too_large: ends.refused,

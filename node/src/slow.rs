@@ -44,7 +44,7 @@ pub enum SlowReceivers {
     /// The sender goes on without holders that keep the window shut.
     ///
     /// Such a holder is out of the destination set of what is sent from then on, receipts name it in [`Outcome::evicted`](crate::Outcome::evicted), and it gets what it has, then [`InboxItem::Lagged`](crate::InboxItem::Lagged), and goes on where the sender is.
-    /// A large payload on its way is not concerned: it waits for whoever reads it.
+    /// A large payload on its way goes on without whoever stops reading it too: such a holder's reader ends with [`PayloadError::Lagged`](crate::PayloadError::Lagged), and it is meant again by what is sent next.
     Evict {
         /// How long the window may be shut, while there is something to send.
         after: Duration,

@@ -37,6 +37,7 @@ struct State {
     members: usize,
     lost: Vec<NodeId>,
     refused: Vec<NodeId>,
+    evicted: Vec<NodeId>,
     /// The place that it takes up among those of its channel, until it is over.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -58,6 +59,7 @@ pub(crate) struct Ends {
     pub(crate) members: usize,
     pub(crate) lost: Vec<NodeId>,
     pub(crate) refused: Vec<NodeId>,
+    pub(crate) evicted: Vec<NodeId>,
 }
 
 /// What the driver is to hand to the engine next.
@@ -83,6 +85,7 @@ impl Upload {
                 members: 0,
                 lost: Vec::new(),
                 refused: Vec::new(),
+                evicted: Vec::new(),
                 _place: Some(place),
             }),
             changed: Notify::new(),
@@ -201,6 +204,10 @@ impl Upload {
         self.lock().refused.push(node);
     }
 
+    pub(crate) fn evicted(&self, node: NodeId) {
+        self.lock().evicted.push(node);
+    }
+
     /// Every holder has all of it, or is named.
     pub(crate) fn over(&self) {
         self.settle(Fate::Over);
@@ -265,6 +272,7 @@ impl Upload {
                             members: state.members,
                             lost: state.lost.clone(),
                             refused: state.refused.clone(),
+                            evicted: state.evicted.clone(),
                         });
                     }
                     Fate::Closed(reason) => return Err(Some(*reason)),

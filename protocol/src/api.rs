@@ -342,6 +342,8 @@ pub enum LargeEnd {
     CutShort,
     /// It is longer than [`crate::Limits::large_bytes_max`].
     TooLarge,
+    /// What was delivered is a first part of it: the program took it too slowly, and its sender went on without this node.
+    Lagged,
 }
 
 /// A promise that could not be kept.

@@ -199,6 +199,10 @@ mod list {
         LargeUnlimited,
         /// A large payload is over for its sender as soon as the end of it is sent.
         LargeOverEarly,
+        /// A large payload waits for its slow readers, whatever its channel is to do with them.
+        LargeEvictsNobody,
+        /// Whoever read a large payload too slowly is not told that its sender went on without it.
+        LargeLagUntold,
 
         // Acknowledgements.
         /// What came is acknowledged before the program has taken it.

@@ -408,6 +408,15 @@ impl Engine {
         Ok(opened)
     }
 
+    /// Something waits until another large payload may begin in a flow.
+    ///
+    /// While [`LARGE_OPEN_MAX`] of them are on their way, a flow that goes on without slow members does so too if none of them comes to its end, as when a payload is refused with [`MulticastError::Full`].
+    pub fn await_large(&mut self, now: Time, flow: FlowId) {
+        if self.is_full_of_larges(flow) {
+            self.note_shut_to_larges(now, flow);
+        }
+    }
+
     /// Sends the next chunk of a large payload.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use self::untaken::Untaken;
 use crate::api::InboxId;
 use crate::batch::Batch;
 use crate::canary::planted;
-use crate::large::Incoming;
+use crate::large::{Incoming, Stage};
 use crate::mode::{Mode, Order};
 use crate::retained::Retained;
 use crate::safety::Safety;
@@ -480,6 +480,12 @@ impl FlowIn {
         let first = self.watermark + 1;
         self.watermark = last;
         Some((first, last))
+    }
+
+    /// Whether what is missing is of use here: a large payload that is over needs nothing more.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let large = self.large.as_ref();
+        large.is_none_or(|large| large.stage == Stage::Open)
     }
 
     /// What came too early is not wanted any more.

@@ -115,6 +115,11 @@ fn large_orphans() {
 }
 
 #[test]
+fn large_evicted() {
+    check("large-evicted");
+}
+
+#[test]
 fn evicted() {
     check("evicted");
 }

@@ -427,7 +427,7 @@ impl DestSet {
             && self.evicted.is_sorted_by(|a, b| a.node < b.node)
             && self.evicted.iter().all(possible)
             && !self.evicted.iter().any(|e| self.member(e.node).is_some())
-            && (self.evicted.is_empty() || self.large.is_none())
+            && (self.large.is_none() || self.evicted.iter().all(|e| e.lags.is_none()))
     }
 
     /// Whether the mode is one that flows have, members are in order, without doubles, not too many, and no sequence is impossible.

@@ -135,6 +135,11 @@ pub enum Observation {
         /// How long its window may be shut.
         after: Duration,
     },
+    /// A flow had no room for what its application wanted to send.
+    Refused {
+        /// Which flow.
+        flow: FlowId,
+    },
     /// The application opened a flow that keeps the last message of each key for slow members, and never waits for them.
     KeepsLast {
         /// Which flow.
@@ -325,7 +330,15 @@ impl Ghost {
                 self.flows.asks_for_past(lives, (process, inbox), messages);
             }
             Observation::Dropped { inbox } => lives.drop_role(process, inbox),
-            Observation::Sent(sending) => self.flows.accept(lives, now, process, sending)?,
+            Observation::Sent(sending) => {
+                let own = self.own_time(process);
+                self.flows.reopened((now, own), process, sending.flow)?;
+                self.flows.accept(&self.lives, now, process, sending)?;
+            }
+            Observation::Refused { flow } => {
+                let own = self.own_time(process);
+                self.flows.refused((now, own), process, flow);
+            }
             Observation::Announced { flow, length } => {
                 self.flows.announce(lives, now, process, (flow, length));
             }
@@ -459,13 +472,15 @@ impl Ghost {
                 after,
                 upto,
             } => {
-                let own = OwnTime {
-                    clock: self.clocks[process.0 as usize],
-                    resumed: self.resumed[process.0 as usize],
-                };
+                let own = self.own_time(process);
                 let flow = (process, flow);
                 let range = (after, upto);
-                self.flows.evicted(lives, (now, own), flow, node, range)
+                self.flows
+                    .evicted(&self.lives, (now, own), flow, node, range)
+            }
+            Event::Writable(flow) => {
+                let own = self.own_time(process);
+                self.flows.reopened((now, own), process, flow)
             }
             Event::Lags {
                 flow,
@@ -498,6 +513,13 @@ impl Ghost {
         }
     }
 
+    fn own_time(&self, process: ProcessId) -> OwnTime {
+        OwnTime {
+            clock: self.clocks[process.0 as usize],
+            resumed: self.resumed[process.0 as usize],
+        }
+    }
+
     /// What is owed to somebody if nothing breaks any more; `None` when every promise is kept.
     ///
     /// While something is still broken or on its way, an answer means nothing: time will tell.
@@ -512,10 +534,28 @@ impl Ghost {
                 whole.then(|| {
                     let out = self.flows.never_readmitted(&self.lives, now);
                     let waiting = self.flows.never_ended(&self.lives, now);
-                    let waiting = out.or(waiting);
+                    let waiting = out.or(waiting).or_else(|| self.held_up(now));
                     waiting.or_else(|| self.flows.unsettled(&self.lives, now))
                 })?
             })
+    }
+
+    /// A flow that goes on without slow members, and whose sender waits all the same.
+    fn held_up(&self, now: Time) -> Option<Violation> {
+        let up = self.clocks.iter().enumerate().map(|(process, _)| {
+            let number = u32::try_from(process).expect("processes are few");
+            ProcessId(number)
+        });
+        let mut up = up.filter(|process| self.lives.is_up(*process));
+        up.find_map(|process| {
+            let own = self.own_time(process);
+            let broken = self.flows.held_up((now, own), process)?;
+            Some(Violation {
+                at: now,
+                node: self.lives.name(process),
+                broken,
+            })
+        })
     }
 
     /// How many calls have not ended.

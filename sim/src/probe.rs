@@ -59,6 +59,7 @@ probes! {
     LargeComplete: "whoever read a large payload got all of it",
     LargeCutShort: "whoever read a large payload was told that the rest will not come",
     LargeRefused: "a large payload was refused as too large",
+    LargeLagged: "whoever read a large payload too slowly was told that its sender went on",
     Renewed: "a node was declared down while it lived, and went on in a later life",
     DownInTwo: "two nodes declared each other down",
     AnsweredReply: "a request was answered",

@@ -137,6 +137,13 @@ impl Process {
 
     /// A holder was evicted from a flow.
     pub(crate) fn evicted(&mut self, flow: FlowId, node: NodeId) {
+        if flow.is_large() {
+            if let Some(sender) = self.app.larges.get_mut(&flow) {
+                let others = sender.holders.iter().filter(|holder| holder.node != node);
+                sender.holders = others.copied().collect();
+            }
+            return;
+        }
         let members = self.destinations_of(flow);
         let holder = members.iter().find(|holder| holder.node == node);
         if let (Some(&holder), Some(sender)) = (holder, self.app.senders.get_mut(&flow)) {

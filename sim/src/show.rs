@@ -285,6 +285,7 @@ fn mark(names: &Names, recorded: &Recorded) -> Option<Mark> {
         Observation::Evicts { flow, after } => {
             ("send", format!("flow {} evicts after {after:?}", flow.0))
         }
+        Observation::Refused { flow } => ("send", format!("flow {} has no room", flow.0)),
         Observation::KeepsLast { flow } => ("send", format!("flow {} keeps the last", flow.0)),
         Observation::Lagged { lagged, .. } => (
             "gap",

@@ -40,6 +40,11 @@ impl Driver {
                 drop(done.send(self.engine.describe(self.now, description)));
             }
             Command::Open { outbox, done } => self.open_flow(&outbox, done),
+            Command::AwaitLarge { outbox } => {
+                if let Some(flow) = outbox.flow() {
+                    self.engine.await_large(self.now, flow);
+                }
+            }
             Command::Seeds { addrs } => self.engine.set_seeds(self.now, addrs),
             Command::Members { done } => {
                 // Whoever asked may have gone.

@@ -43,13 +43,15 @@ impl Downloads {
         self.0.entry(key).or_default().download.push(chunk, ticket)
     }
 
-    fn ended(&mut self, key: Key, end: Result<(), PayloadError>) {
+    fn ended(&mut self, key: Key, end: Result<(), PayloadError>) -> Arc<Download> {
         let entry = self.0.entry(key).or_default();
         entry.download.end(end);
         entry.ended = true;
+        let download = Arc::clone(&entry.download);
         if entry.announced {
             self.0.remove(&key);
         }
+        download
     }
 
     /// Whether too many ended without having been announced; gives one of them.
@@ -93,13 +95,22 @@ impl Driver {
         let end = match end {
             LargeEnd::Complete => Ok(()),
             LargeEnd::CutShort => Err(PayloadError::CutShort),
+            LargeEnd::Lagged => {
+                tracing::warn!(origin = %key.1.node, "a large payload was read too slowly: its sender goes on without this node");
+                Err(PayloadError::Lagged)
+            }
             LargeEnd::TooLarge => {
                 let max = self.shared.limits.large_bytes_max;
                 tracing::warn!(origin = %key.1.node, max, "a large payload was refused: it is longer than this node takes");
                 Err(PayloadError::TooLarge { max })
             }
         };
-        self.downloads.ended(key, end);
+        let lags = end == Err(PayloadError::Lagged);
+        let download = self.downloads.ended(key, end);
+        if lags {
+            // What nobody has read for so long is of no use, and takes up memory.
+            download.forget(&self.shared);
+        }
         if let Some(forgotten) = self.downloads.excess() {
             forgotten.abandon(&self.shared);
         }

@@ -329,7 +329,11 @@ impl Driver {
                 };
                 self.witnessed.saw(&self.engine, sight);
                 self.counters.messages_sent.increment(1);
+                let awaited = flow.outbox.is_awaited_by_large();
                 self.begin_upload(large, &upload, &accepted);
+                if awaited {
+                    self.engine.await_large(self.now, id);
+                }
             }
             Err(MulticastError::Full) => {
                 upload.put_off();

@@ -33,6 +33,13 @@ impl Uploads {
         }
     }
 
+    pub(super) fn evicted(&self, flow: FlowId, node: NodeId) {
+        if let Some(upload) = self.0.get(&flow) {
+            tracing::warn!(%node, "a holder reads a large payload too slowly and is left out");
+            upload.evicted(node);
+        }
+    }
+
     pub(super) fn over(&mut self, flow: FlowId) {
         if let Some(upload) = self.0.remove(&flow) {
             upload.over();

@@ -4,6 +4,7 @@ mod address;
 mod answers;
 mod cancel;
 mod crash;
+mod evicted_large;
 mod flow;
 mod keyed;
 mod large;

@@ -266,7 +266,8 @@ impl Engine {
     /// Whoever is left out needs what was sent before that, though its origin does not wait for it.
     fn floor_here(&self, flow: &FlowIn, floor: u64) -> u64 {
         let mut floor = floor.min(flow.watermark());
-        for evicted in flow.left_out() {
+        // Of a large payload it needs nothing more.
+        for evicted in flow.left_out().filter(|_| flow.large.is_none()) {
             let told = flow.known_to_have(evicted.node, evicted.epoch);
             let told = told.max(evicted.start - 1).max(flow.retained.floor());
             let behind = told < floor.min(evicted.upto);
@@ -377,7 +378,7 @@ impl Engine {
         let missed = flow.missing_for(now).unwrap_or_default();
         let due = from_origin || missed >= patience(digest.key);
         // Whoever said that it has nothing of it is not asked again, so that another one is.
-        let may_have = flow.retained.may_have(node, first, last);
+        let may_have = flow.retained.may_have(node, first, last) && flow.is_wanted();
         if first <= last && due && may_have && flow.retained.begin_pull(now, first) {
             self.pull(node, digest.key, first, last);
         }

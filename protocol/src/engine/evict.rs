@@ -10,7 +10,7 @@ use std::time::Duration;
 use rolecast_membership::{NodeId, Tenure, Time};
 
 use super::Engine;
-use crate::api::{Delivery, Event, FlowId, InboxId, Origin, Seq};
+use crate::api::{Delivery, Event, FlowId, InboxId, LargeEnd, Origin, Seq};
 use crate::canary::planted;
 use crate::flow_in::FlowIn;
 use crate::notice::{LagReason, Lagged};
@@ -48,25 +48,74 @@ impl Engine {
             && at <= now
         {
             self.evictions.0.pop_first();
-            let flow = self.flows_out.get_mut(&id);
-            let Some(flow) = flow.filter(|flow| flow.evicts_at() == Some(at)) else {
+            let Some(flow) = self.flows_out.get_mut(&id) else {
                 continue;
             };
-            if at + LATE < now {
-                let at = now + GRACE.min(flow.patience().unwrap_or(GRACE));
-                flow.put_eviction_off(at);
-                self.evictions.0.insert((at, id));
-                continue;
-            }
-            flow.reopen();
-            for node in self.blockers(id) {
-                self.evict(id, node);
-            }
-            self.settle_flow(id);
-            if self.flows_out.get(&id).is_some_and(|flow| flow.refused) {
-                self.note_shut(now, id);
+            let late = at + LATE < now;
+            let then = now + GRACE.min(flow.patience().unwrap_or(GRACE));
+            if flow.evicts_at() == Some(at) {
+                if late {
+                    flow.put_eviction_off(then);
+                    self.evictions.0.insert((then, id));
+                } else {
+                    flow.reopen();
+                    self.evict_blockers(now, id);
+                }
+            } else if flow.evicts_for_larges_at() == Some(at) {
+                if late {
+                    flow.put_eviction_for_larges_off(then);
+                    self.evictions.0.insert((then, id));
+                } else {
+                    flow.reopen_to_larges();
+                    self.evict_for_larges(now, id);
+                }
             }
         }
+    }
+
+    /// Evicts those that have kept a flow's window shut for too long.
+    fn evict_blockers(&mut self, now: Time, id: FlowId) {
+        for node in self.blockers(id) {
+            self.evict(id, node);
+        }
+        self.settle_flow(id);
+        if self.flows_out.get(&id).is_some_and(|flow| flow.refused) {
+            self.note_shut(now, id);
+        }
+    }
+
+    /// Too many large payloads of a flow are on their way: takes note of that.
+    pub(super) fn note_shut_to_larges(&mut self, now: Time, id: FlowId) {
+        let flow = self.flows_out.get_mut(&id);
+        if let Some(at) = flow.and_then(|flow| flow.shut_to_larges(now)) {
+            self.evictions.0.insert((at, id));
+        }
+    }
+
+    /// For too long no large payload has come to its end: goes on without those that have not taken the oldest one of which all was sent.
+    ///
+    /// They are evicted from the flow that announces large payloads too, so that they get no more of these to keep until they have taken what they have.
+    fn evict_for_larges(&mut self, now: Time, id: FlowId) {
+        let ended = self.ended_larges_of(id);
+        let Some(oldest) = ended.first() else {
+            // Those that send them have not come to their ends.
+            self.note_shut_to_larges(now, id);
+            return;
+        };
+        let behind: Vec<NodeId> = self.flows_out[oldest].behind().map(|m| m.0).collect();
+        for node in behind {
+            self.evict(id, node);
+            for &large in &ended {
+                let flow = &self.flows_out[&large];
+                if flow.behind().any(|member| member.0 == node) {
+                    self.evict(large, node);
+                }
+            }
+        }
+        for large in ended {
+            self.settle_flow(large);
+        }
+        self.settle_flow(id);
     }
 
     /// The members without which a flow would have room.
@@ -110,6 +159,9 @@ impl Engine {
                 upto,
             },
         });
+        if id.is_large() && node == self.me.id {
+            self.end_own(id, epoch, LargeEnd::Lagged);
+        }
         if node != self.me.id && !planted!(EvictedUntold) {
             self.announce((node, epoch), key, version, &announcement);
         }
@@ -124,6 +176,10 @@ impl Engine {
         };
         if flow.keeps_last() {
             self.catch_up(id, member, tenure, upto);
+            return;
+        }
+        if id.is_large() {
+            // What it misses in the middle cannot be made good.
             return;
         }
         if flow.readmit(member, tenure).is_none() {
@@ -168,6 +224,14 @@ impl Engine {
         if let Some(inbox) = inbox.map(|holding| holding.inbox) {
             self.report_lag(inbox, self.own_key(id), (upto + 1, start - 1));
         }
+    }
+
+    /// The origin of a large payload goes on without this node, whose program took it too slowly: that is its end.
+    pub(super) fn on_evicted_from_large(&mut self, key: FlowKey) {
+        if planted!(LargeLagUntold) {
+            return;
+        }
+        self.end_incoming(key, LargeEnd::Lagged);
     }
 
     /// The origin of a flow goes on without this node.
@@ -281,13 +345,17 @@ mod tests {
 
     impl Alone {
         fn new() -> Self {
+            Alone::with_window(4)
+        }
+
+        fn with_window(flow_window_bytes: usize) -> Self {
             let identity = Identity {
                 id: id(1),
                 epoch: Epoch(1),
                 addr: addr(),
             };
             let limits = Limits {
-                flow_window_bytes: 4,
+                flow_window_bytes,
                 ..Limits::default()
             };
             let (record, seeds) = (Record::new(identity), Vec::new());
@@ -329,6 +397,15 @@ mod tests {
                         Delivery::Lagged(l) => {
                             said.push(format!("lagged {}..{}", l.first.0, l.last.0));
                         }
+                        Delivery::Large {
+                            seq, large, ticket, ..
+                        } => {
+                            self.tickets.push(ticket);
+                            said.push(format!("large {} at {}", of_large(large), seq.0));
+                        }
+                        Delivery::LargeEnd { flow, end, .. } => {
+                            said.push(format!("large {} ends: {end:?}", of_large(flow)));
+                        }
                         Delivery::Started(s) => said.push(format!("started {}", s.first.0)),
                         _ => {}
                     },
@@ -354,6 +431,48 @@ mod tests {
         assert_eq!(alone.hears(), ["readmitted 3", "lagged 2..2", "started 3"]);
         assert_eq!(alone.send(at(540)), Ok(1));
         assert_eq!(alone.hears(), ["message 3"]);
+    }
+
+    /// Which large payload this is.
+    fn of_large(flow: FlowId) -> u32 {
+        flow.0 - FlowId::LARGE_FIRST.0
+    }
+
+    #[test]
+    fn payloads_that_nobody_takes_keep_no_others_from_beginning() {
+        let mut alone = Alone::with_window(10_000);
+        let begin = |alone: &mut Alone, now| alone.engine.open_large(now, alone.flow, None);
+        for _ in 0..crate::LARGE_OPEN_MAX {
+            let (large, accepted) = begin(&mut alone, at(0)).expect("there is a place");
+            assert_eq!(accepted.members, 1);
+            let chunk = Bytes::from_static(b"a chunk");
+            let sent = alone.engine.send_chunk(at(0), large, chunk);
+            sent.and_then(|()| alone.engine.end_large(at(0), large, true))
+                .expect("there is room");
+        }
+        alone.hears();
+        alone.engine.handle(at(900), Input::Timeout);
+        assert_eq!(alone.hears(), [""; 0], "nobody wants to begin another one");
+        assert_eq!(begin(&mut alone, at(1_000)), Err(MulticastError::Full));
+        alone.engine.handle(at(1_499), Input::Timeout);
+        assert_eq!(alone.hears(), [""; 0]);
+        alone.engine.handle(at(1_500), Input::Timeout);
+        let said = alone.hears();
+        assert_eq!(said[0], "evicted 0..16", "of the flow that announces them");
+        assert_eq!(said.iter().filter(|s| *s == "evicted 0..2").count(), 16);
+        let (_, accepted) = begin(&mut alone, at(1_510)).expect("there is a place");
+        assert_eq!(accepted.members, 0, "it is left out");
+
+        // When it has taken what was announced, it is meant again.
+        for ticket in std::mem::take(&mut alone.tickets) {
+            alone.engine.handle(at(1_520), Input::Consumed { ticket });
+        }
+        assert_eq!(
+            alone.hears(),
+            ["readmitted 18", "lagged 17..17", "started 18"]
+        );
+        let (_, accepted) = begin(&mut alone, at(1_530)).expect("there is a place");
+        assert_eq!(accepted.members, 1);
     }
 
     #[test]

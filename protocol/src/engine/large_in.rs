@@ -209,7 +209,7 @@ impl Engine {
     }
 
     /// Tells the reader how it ended.
-    fn end_incoming(&mut self, key: FlowKey, end: LargeEnd) {
+    pub(super) fn end_incoming(&mut self, key: FlowKey, end: LargeEnd) {
         let Some(flow) = self.flows_in.get_mut(&key) else {
             return;
         };
@@ -222,7 +222,7 @@ impl Engine {
         }
         large.stage = match end {
             LargeEnd::TooLarge => Stage::Refused,
-            LargeEnd::Complete | LargeEnd::CutShort => Stage::Ended,
+            LargeEnd::Complete | LargeEnd::CutShort | LargeEnd::Lagged => Stage::Ended,
         };
         flow.give_up_early();
         if let Some(inbox) = inbox {

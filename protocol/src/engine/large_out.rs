@@ -23,26 +23,33 @@ impl Engine {
         parent: FlowId,
         length: Option<u64>,
     ) -> Result<(FlowId, Accepted), MulticastError> {
-        let open = self.larges_of(parent).count();
+        let full = self.is_full_of_larges(parent);
         let flow = self.flows_out.get_mut(&parent);
         let flow = flow.filter(|flow| flow.large.is_none());
         let flow = flow.ok_or(MulticastError::UnknownFlow)?;
         if flow.keeps_last() {
             return Err(MulticastError::NotKeepLast);
         }
-        if open >= LARGE_OPEN_MAX {
+        if full {
             flow.refused = true;
+            self.note_shut_to_larges(now, parent);
             return Err(MulticastError::Full);
         }
+        flow.reopen_to_larges();
         // What is announced waits until it is safe; the chunks of it need not wait again.
         let mode = spread::mode_of_large(flow.mode);
-        let role = flow.role.clone();
+        let (role, slow) = (flow.role.clone(), flow.slow());
         let id = FlowId::large(self.last_large + 1).ok_or(MulticastError::Exhausted)?;
         let announcement = Batch::note(Note::Large { flow: id, length });
         let accepted = self.send_batch(now, parent, announcement)?;
         self.last_large += 1;
-        let holders = self.holders_of(&role);
+        let mut holders = self.holders_of(&role);
+        // Whoever is left out of the flow that announces it does not hear of it.
+        holders.retain(|holder| !self.flows_out[&parent].is_evicted(holder));
         let mut flow = FlowOut::new(id, role, mode, (self.me.id, self.me.epoch));
+        if !planted!(LargeEvictsNobody) {
+            flow.treat_slow(slow);
+        }
         flow.set_holders(&holders);
         let oldest = self.larges().next().unwrap_or(id);
         flow.large = Some(Outgoing {
@@ -51,6 +58,7 @@ impl Engine {
             bytes: 0,
             ended: false,
             refused_here: false,
+            over_here: false,
             oldest,
         });
         self.flows_out.insert(id, flow);
@@ -86,8 +94,11 @@ impl Engine {
             });
         }
         if !self.has_room(id) {
+            self.note_shut(now, id);
             return Err(ChunkError::Full);
         }
+        let flow = self.flows_out.get_mut(&id).expect("it takes chunks");
+        flow.reopen();
         let refused = self.is_too_large(bytes);
         let outgoing = self.outgoing(id)?;
         (outgoing.bytes, outgoing.refused_here) = (bytes, refused);
@@ -148,6 +159,20 @@ impl Engine {
         self.larges().filter(of)
     }
 
+    /// Whether so many of them are on their way that no other one may begin.
+    pub(super) fn is_full_of_larges(&self, parent: FlowId) -> bool {
+        self.larges_of(parent).count() >= LARGE_OPEN_MAX
+    }
+
+    /// Those of them of which all was sent.
+    pub(super) fn ended_larges_of(&self, parent: FlowId) -> Vec<FlowId> {
+        let ended = |id: &FlowId| {
+            let large = self.flows_out[id].large.as_ref();
+            large.is_some_and(|large| large.ended)
+        };
+        self.larges_of(parent).filter(ended).collect()
+    }
+
     /// Takes over who holds a role for the large payloads on their way to it: who came later is not meant.
     pub(super) fn refresh_larges_of(&mut self, parent: FlowId) {
         for id in self.larges_of(parent).collect::<Vec<_>>() {
@@ -161,12 +186,17 @@ impl Engine {
     }
 
     /// What becomes of a large payload at this node's own inbox.
-    fn end_own(&mut self, id: FlowId, epoch: Epoch, end: LargeEnd) {
-        let Some(flow) = self.flows_out.get(&id) else {
+    pub(super) fn end_own(&mut self, id: FlowId, epoch: Epoch, end: LargeEnd) {
+        let Some(flow) = self.flows_out.get_mut(&id) else {
             return;
         };
+        let large = flow.large.as_mut();
+        if large.is_none_or(|large| std::mem::replace(&mut large.over_here, true)) {
+            return;
+        }
+        let flow = &self.flows_out[&id];
         let inbox = self.holding(&flow.role).map(|holding| holding.inbox);
-        if let Some(inbox) = inbox.filter(|_| flow.tenure_of(self.me.id).is_some()) {
+        if let Some(inbox) = inbox.filter(|_| flow.any_tenure_of(self.me.id).is_some()) {
             let node = self.me.id;
             let origin = Origin { node, epoch };
             let delivery = Delivery::LargeEnd {
@@ -256,6 +286,9 @@ impl Engine {
         }
         self.event(Event::LargeOver { flow: id });
         if let Some(large) = flow.large {
+            if let Some(parent) = self.flows_out.get_mut(&large.parent) {
+                parent.reopen_to_larges();
+            }
             self.wake_refused_flow(large.parent);
         }
     }

@@ -82,6 +82,9 @@ impl Engine {
         }
         if let Some(large) = large {
             self.on_large_announced(now, key, large.length);
+            if evicted.is_some() && mine {
+                self.on_evicted_from_large(key);
+            }
             return Ok(());
         }
         let (key_of_first, first, begins) = match member.owed.first() {

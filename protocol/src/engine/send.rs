@@ -347,6 +347,7 @@ impl Engine {
         let flow = self.flows_out.get(&id);
         if let Some(evicted) = flow.and_then(|flow| flow.evicted_upto(node))
             && upto >= evicted
+            && !id.is_large()
         {
             self.readmit_own(id);
         }
@@ -391,7 +392,10 @@ impl Engine {
         let flow = self.flows_out.get_mut(&id).expect("it was just found");
         if flow.large.is_some() {
             // Who came after its announcement does not know of it.
-            holders.retain(|holder| flow.names(holder.node, holder.epoch, holder.tenure));
+            holders.retain(|holder| {
+                let meant = flow.names(holder.node, holder.epoch, holder.tenure);
+                meant || flow.is_evicted(holder)
+            });
         }
         let lost = flow.set_holders(&holders);
         self.report_lost(id, lost);

@@ -20,6 +20,8 @@ pub(super) struct Eviction {
     pub(super) slow: SlowMembers,
     /// When those that keep it shut are evicted, while it is shut.
     at: Option<Time>,
+    /// The same for those without which another large payload could begin, while none can.
+    larges_at: Option<Time>,
     pub(super) members: BTreeMap<NodeId, EvictedOut>,
     /// What is kept for those that get it later.
     pub(super) kept: KeptLast,
@@ -39,6 +41,11 @@ impl FlowOut {
     /// What is done with members that keep the window shut.
     pub(crate) fn treat_slow(&mut self, slow: SlowMembers) {
         self.eviction.slow = slow;
+    }
+
+    /// What its own large payloads do with them: as it does.
+    pub(crate) fn slow(&self) -> SlowMembers {
+        self.eviction.slow
     }
 
     /// How long the window may be shut before somebody is evicted; for ever, if not given.
@@ -61,6 +68,31 @@ impl FlowOut {
         };
         self.eviction.at = Some(now + after);
         self.eviction.at
+    }
+
+    /// Too many large payloads are on their way; gives when whoever is to blame is evicted, if that is news.
+    pub(crate) fn shut_to_larges(&mut self, now: Time) -> Option<Time> {
+        let after = self.patience()?;
+        if self.eviction.larges_at.is_some() {
+            return None;
+        }
+        self.eviction.larges_at = Some(now + after);
+        self.eviction.larges_at
+    }
+
+    /// Another large payload may begin.
+    pub(crate) fn reopen_to_larges(&mut self) {
+        self.eviction.larges_at = None;
+    }
+
+    /// When whoever keeps large payloads from beginning is evicted.
+    pub(crate) fn evicts_for_larges_at(&self) -> Option<Time> {
+        self.eviction.larges_at
+    }
+
+    /// That comes at another time.
+    pub(crate) fn put_eviction_for_larges_off(&mut self, at: Time) {
+        self.eviction.larges_at = Some(at);
     }
 
     /// There is room again.
@@ -152,7 +184,7 @@ impl FlowOut {
     }
 
     /// Whether a holding of the role is left out.
-    pub(super) fn is_evicted(&self, holder: &Holder) -> bool {
+    pub(crate) fn is_evicted(&self, holder: &Holder) -> bool {
         let evicted = self.eviction.members.get(&holder.node);
         evicted.is_some_and(|e| (e.member.epoch, e.member.tenure) == (holder.epoch, holder.tenure))
     }
@@ -195,6 +227,7 @@ impl FlowOut {
     /// In another life of this node all are members again, and what they missed is owed to them; gives which ones were left out.
     pub(super) fn renew_evicted(&mut self) -> Vec<NodeId> {
         self.eviction.at = None;
+        self.eviction.larges_at = None;
         let evicted = std::mem::take(&mut self.eviction.members);
         self.eviction.kept = KeptLast::default();
         let nodes = evicted.keys().copied().collect();

@@ -133,7 +133,15 @@ impl Net {
                 let rest = Words(words.0[1..].to_vec());
                 self.multicast(&rest, mode);
             }
-            "large" => self.large(&words),
+            "large" => {
+                let flow = self.flow(&words, Dissemination::Digest);
+                let length = (words.0.len() > 3).then(|| words.number(3));
+                self.large(words.node(1), flow, length);
+            }
+            "large-evicting" => {
+                let flow = self.evicting(&words);
+                self.large(words.node(2), flow, None);
+            }
             "chunk" => self.chunk(&words),
             "end" => self.end_large(&words),
             "ask" => self.call(&words, CallKind::Request),
@@ -219,6 +227,12 @@ impl Net {
 
     /// Sends over a flow that goes on without members that are too slow.
     fn multicast_evicting(&mut self, words: &Words<'_>) {
+        let flow = self.evicting(words);
+        self.send(words.node(2), flow, batch(&words.0[4..]));
+    }
+
+    /// A flow that goes on without members that are too slow.
+    fn evicting(&mut self, words: &Words<'_>) -> FlowId {
         let slow = SlowMembers::Evict {
             after: words.millis(1),
         };
@@ -226,7 +240,7 @@ impl Net {
         let flow = self.act(node, |engine, now| {
             engine.open_flow_for(now, role, Mode::default(), slow)
         });
-        self.send(node, flow.expect("few flows"), batch(&words.0[4..]));
+        flow.expect("few flows")
     }
 
     /// Sends over a flow that keeps the last of each key for members that lag: what stands before the colon is the key.
@@ -245,21 +259,17 @@ impl Net {
     }
 
     /// Begins a large payload, which is the one that later lines speak of.
-    fn large(&mut self, words: &Words<'_>) {
-        let flow = self.flow(words, Dissemination::Digest);
-        let length = (words.0.len() > 3).then(|| words.number(3));
-        let opened = self.act(words.node(1), |engine, now| {
-            engine.open_large(now, flow, length)
-        });
+    fn large(&mut self, node: u8, flow: FlowId, length: Option<u64>) {
+        let opened = self.act(node, |engine, now| engine.open_large(now, flow, length));
         match opened {
             Ok((large, accepted)) => {
-                self.larges.insert(words.node(1), large);
+                self.larges.insert(node, large);
                 let (seq, members) = (accepted.first.0, accepted.members);
                 self.say(&format!("accepted #{seq} for {members}"));
             }
             Err(error) => self.say(&format!("error: {error}")),
         }
-        self.drain(words.node(1));
+        self.drain(node);
     }
 
     fn chunk(&mut self, words: &Words<'_>) {

@@ -141,6 +141,8 @@ pub(crate) struct Flows {
     receipts: BTreeMap<(ProcessId, FlowId), Receipt>,
     /// The flows that evict members, and how long their windows may be shut.
     patience: BTreeMap<(ProcessId, FlowId), Duration>,
+    /// Those of them that have no room, and since when by their sender's clock.
+    shut: BTreeMap<(ProcessId, FlowId), Time>,
     /// The flows that keep the last message of each key for slow members.
     keeping: BTreeSet<(ProcessId, FlowId)>,
     /// How many former messages inboxes ask for.

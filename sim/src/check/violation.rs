@@ -3,6 +3,8 @@
 mod name;
 mod told;
 
+use std::time::Duration;
+
 use rolecast_membership::{Epoch, RoleName, Time};
 use rolecast_protocol::{Answer, Gap, Lagged, Started};
 
@@ -211,6 +213,18 @@ pub enum Broken {
     GapWrong {
         /// Which.
         gap: Gap,
+    },
+    /// A sender that goes on without slow members waited for one all the same.
+    #[error(
+        "slow receivers: flow {flow} goes on without whoever keeps it shut after {patience:?}, and had no room for {waited:?}"
+    )]
+    HeldUp {
+        /// Its flow.
+        flow: u32,
+        /// How long it may be shut.
+        patience: Duration,
+        /// How long it was.
+        waited: Duration,
     },
     /// A member that should not have been evicted, or taken back.
     #[error("slow receivers: {node} was evicted from flow {flow}, but {what}")]

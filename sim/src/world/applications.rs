@@ -347,6 +347,7 @@ impl World<'_> {
                     .expect("it was just looked up");
                 sender.blocked = true;
                 sender.waiting.push_front(batch);
+                self.observe(now, process, Observation::Refused { flow })?;
             }
             Err(MulticastError::TooFewHolders {
                 holders: seen,

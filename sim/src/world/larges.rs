@@ -36,14 +36,19 @@ impl World<'_> {
             return Ok(());
         };
         let mode = Mode::from(dissemination);
-        let flow = self.flow(now, process, role, (mode, SlowMembers::Wait))?;
+        let slot = self.name(process).slot;
+        let slow = match self.scenario.workload.slow_holders(slot, mode).0 {
+            SlowMembers::KeepLast => SlowMembers::Wait,
+            slow => slow,
+        };
+        let flow = self.flow(now, process, role, (mode, slow))?;
         let role = self.role(role);
         let chunks = (0..chunks).map(|number| payload(mark << 8 | u64::from(number), bytes));
         let chunks: std::collections::VecDeque<Bytes> = chunks.collect();
         let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         let length = announced.then_some(length);
         let entry = &mut self.processes[process.0 as usize];
-        let holders = entry.destinations(&role);
+        let holders = entry.destinations_of(flow);
         let shown = entry.clock.at(now);
         match entry.engine.open_large(shown, flow, length) {
             Ok((large, accepted)) => {
@@ -66,6 +71,9 @@ impl World<'_> {
                 };
                 self.observe(now, process, announced)?;
                 let flow = large;
+                if let SlowMembers::Evict { after } = slow {
+                    self.observe(now, process, Observation::Evicts { flow, after })?;
+                }
                 self.schedule.put(now, Happening::Feed { process, flow });
             }
             Err(MulticastError::Full) => sometimes!(self.reached, LargeFull),
@@ -97,6 +105,7 @@ impl World<'_> {
             Ok(()) => {}
             Err(ChunkError::Full) => {
                 sometimes!(self.reached, ChunkFull);
+                self.observe(now, process, Observation::Refused { flow })?;
                 return self.carry_out(now, process);
             }
             Err(ChunkError::Over) => {
@@ -176,6 +185,7 @@ impl World<'_> {
             LargeEnd::Complete => sometimes!(self.reached, LargeComplete),
             LargeEnd::CutShort => sometimes!(self.reached, LargeCutShort),
             LargeEnd::TooLarge => sometimes!(self.reached, LargeRefused),
+            LargeEnd::Lagged => sometimes!(self.reached, LargeLagged),
         }
         let observation = Observation::LargeEnded {
             inbox,

@@ -110,6 +110,7 @@ impl<'a> History<'a> {
             | Observation::AsksForPast { .. }
             | Observation::Consumed { .. }
             | Observation::Cancels { .. }
+            | Observation::Refused { .. }
             | Observation::Replies { .. }
             | Observation::Told(_) => BTreeSet::new(),
             // No history that is drawn for the comparison has large payloads.

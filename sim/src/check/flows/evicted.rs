@@ -36,6 +36,59 @@ impl Flows {
         self.patience.insert((process, flow), after);
     }
 
+    /// A flow has no room for what its application wants to send.
+    pub(crate) fn refused(
+        &mut self,
+        (now, own): (Time, OwnTime),
+        process: ProcessId,
+        flow: FlowId,
+    ) {
+        let name = (process, flow);
+        if self.patience.contains_key(&name) {
+            self.shut.entry(name).or_insert(own.clock.at(now));
+        }
+    }
+
+    /// A flow has room, in time.
+    pub(crate) fn reopened(
+        &mut self,
+        (now, own): (Time, OwnTime),
+        process: ProcessId,
+        flow: FlowId,
+    ) -> Result<(), Broken> {
+        let late = self.waits_for_too_long((now, own), (process, flow));
+        self.shut.remove(&(process, flow));
+        late.map_or(Ok(()), Err)
+    }
+
+    /// A flow of this process that has had no room for too long.
+    pub(crate) fn held_up(
+        &self,
+        (now, own): (Time, OwnTime),
+        process: ProcessId,
+    ) -> Option<Broken> {
+        let (first, last) = ((process, FlowId(0)), (process, FlowId(u32::MAX)));
+        let mut shut = self.shut.range(first..=last);
+        shut.find_map(|(&name, _)| self.waits_for_too_long((now, own), name))
+    }
+
+    /// Whether a flow has had no room for longer than it is to have none.
+    /// Who stood still, or whose clock was set, hears the others first.
+    fn waits_for_too_long(
+        &self,
+        (now, own): (Time, OwnTime),
+        name: (ProcessId, FlowId),
+    ) -> Option<Broken> {
+        let (&since, &patience) = (self.shut.get(&name)?, self.patience.get(&name)?);
+        let waited = own.clock.at(now).since(since);
+        let late = own.resumed < since && waited > patience + EVICTED_IN;
+        late.then_some(Broken::HeldUp {
+            flow: name.1.0,
+            patience,
+            waited,
+        })
+    }
+
     /// The sender goes on without a member.
     pub(crate) fn evicted(
         &mut self,
@@ -61,6 +114,8 @@ impl Flows {
             return may.then_some(()).ok_or_else(|| wrong("it is no member"));
         };
         let full = self.may_be_full(lives, process, node);
+        let holds_large = self.holds_large(flow, seat);
+        let full = full || holds_large;
         let first = flow.due(seat, after.0 + 1, upto.0).next();
         if first.is_none() && !full && self.on_the_way(lives, flow, seat, (after, upto)) == 0 {
             return Err(wrong("nothing is due to it"));
@@ -68,7 +123,7 @@ impl Flows {
         let sent_at = first.map(|first| own.clock.at(flow.sent_at(first)));
         let early = |sent_at| own.clock.at(now).since(sent_at) < patience;
         // Before its clock was set, it showed other times than it would have.
-        if sent_at.is_some_and(|sent_at| own.resumed < sent_at && early(sent_at)) {
+        if !holds_large && sent_at.is_some_and(|sent_at| own.resumed < sent_at && early(sent_at)) {
             return Err(wrong("it had more time"));
         }
         if calm && !full && flow.had_all_long_before(seat, now) {
@@ -78,7 +133,9 @@ impl Flows {
             self.lost(process, id, node, (after, upto))?;
         }
         let flow = self.flows.get_mut(&name).expect("it was just found");
-        self.opening.insert((process, id));
+        if !holds_large {
+            self.opening.insert((process, id));
+        }
         flow.evicted.push(Evicted {
             seat,
             after: after.0,
@@ -86,6 +143,18 @@ impl Flows {
             back: false,
         });
         Ok(())
+    }
+
+    /// Whether a member has not taken all of a large payload that was announced in a flow like this one and has come to its end: it keeps others from beginning.
+    fn holds_large(&self, flow: &Flow, seat: SeatId) -> bool {
+        let larges = self.flows.values().filter(|large| large.is_ending());
+        let mut like = larges.filter(|l| (l.origin, &l.role) == (flow.origin, &flow.role));
+        like.any(|large| {
+            let last = large.due(seat, 1, large.last).last();
+            let cursor = large.cursors.get(&seat);
+            let consumed = cursor.map_or(0, |cursor| cursor.consumed);
+            last.is_some_and(|last| consumed < last)
+        })
     }
 
     /// The engine has said all it had to say: whoever was evicted holds no window any more.
@@ -178,7 +247,9 @@ impl Flows {
     pub(crate) fn never_readmitted(&self, lives: &Lives, now: Time) -> Option<Violation> {
         let mut flows = self.flows.values();
         flows.find_map(|flow| {
-            let evicted = flow.evicted.iter().filter(|evicted| !evicted.back);
+            // Who was left out of a large payload is so for good.
+            let out = flow.evicted.iter().filter(|_| flow.large.is_none());
+            let evicted = out.filter(|evicted| !evicted.back);
             let evicted = evicted.map(|evicted| (evicted.seat, evicted.upto));
             let lags = flow.lags.iter().filter(|lag| lag.back.is_none());
             let mut out = evicted.chain(lags.map(|lag| (lag.seat, lag.upto)));
@@ -237,5 +308,7 @@ impl Flow {
     }
 }
 
+/// Who is evicted is so about when its time is up.
+const EVICTED_IN: Duration = Duration::from_millis(300);
 /// Where nothing is broken, the sender knows after so long what was taken.
 const ACKNOWLEDGED_IN: Duration = Duration::from_secs(1);

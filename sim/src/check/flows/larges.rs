@@ -113,6 +113,11 @@ impl Flows {
         match end {
             LargeEnd::TooLarge if too_large => Ok(()),
             LargeEnd::TooLarge => Err(wrong("it is not too large")),
+            LargeEnd::Lagged
+                if self.was_left_out_early((life, id), lives.life(reader).identity.id, 1) =>
+            {
+                Ok(())
+            }
             LargeEnd::CutShort if lives.is_blemished(life) || lives.is_blemished(reader) => Ok(()),
             LargeEnd::CutShort if lives.has_renewed(lives.life(reader).process) => Ok(()),
             _ => Err(wrong("nothing of it was sent")),
@@ -147,6 +152,7 @@ impl Flows {
 
     /// The sender was told that everyone has all of its large payload, or is excused.
     pub(crate) fn large_over(&mut self, process: ProcessId, flow: FlowId) -> Result<(), Broken> {
+        self.shut.remove(&(process, flow));
         let Some(receipt) = self.receipts.get_mut(&(process, flow)) else {
             return Ok(());
         };
@@ -253,6 +259,7 @@ impl Flow {
             LargeEnd::CutShort if said == Some(false) && all => None,
             LargeEnd::CutShort if both_well => Some("both stayed up"),
             LargeEnd::TooLarge if !self.is_too_large(max) => Some("it is not too large"),
+            LargeEnd::Lagged if !self.was_ever_evicted(seat) => Some("nobody went on without it"),
             _ => None,
         };
         let sent = self.last;
@@ -272,7 +279,7 @@ impl Flow {
         let as_sent = match end {
             LargeEnd::Complete => said == Some(true),
             LargeEnd::CutShort => said == Some(false),
-            LargeEnd::TooLarge => false,
+            LargeEnd::TooLarge | LargeEnd::Lagged => false,
         };
         if all && as_sent {
             let cursor = self.cursors.entry(seat).or_default();

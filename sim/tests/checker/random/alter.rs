@@ -351,6 +351,7 @@ fn change(observation: &mut Observation, stream: &mut Stream) {
         | Observation::Resumed
         | Observation::AsksForPast { .. }
         | Observation::Evicts { .. }
+        | Observation::Refused { .. }
         | Observation::KeepsLast { .. }
         | Observation::Lagged { .. }
         | Observation::Announced { .. }
