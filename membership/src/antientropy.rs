@@ -1,13 +1,25 @@
 //! What two nodes have to tell each other.
 //!
-//! A digest is compared first; if it differs, one side lists what it has, and the other one sends what is missing there and asks for what is missing here (Demers et al., section 1.3, "checksum" and "push-pull").
+//! A digest of everything is compared first; if it differs, one side answers with digests of ranges of ids, and the other one with finer ones of those that differ, until a range is so small that one side lists what it has of it.
+//! The other one sends what is missing there and asks for what is missing here (Demers et al., section 1.3, "checksum" and "push-pull"; the ranges are those of range-based set reconciliation, Meyer: "Range-Based Set Reconciliation", 2023).
+//! So what an exchange costs depends on how much differs, and only by a logarithm on how large the mesh is.
 //! The lists also repair SWIM's view: a member that a live node has a record of is alive in its view.
+
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
 use crate::NodeId;
-use crate::frame::{ENTRIES_MAX, Frame};
+use crate::frame::{Frame, Range};
 use crate::registry::{Entry, Registry};
+
+/// All ids that there are.
+pub(crate) const EVERYBODY: RangeInclusive<NodeId> =
+    NodeId::from_bytes([0; 32])..=NodeId::from_bytes([0xff; 32]);
+/// So many entries or less are listed.
+const LIST_MAX: usize = 32;
+/// Into so many ranges more than that are split.
+const RANGES: usize = 32;
 
 /// The difference between what is known here and a list from elsewhere.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,30 +30,44 @@ pub(crate) struct Difference {
     pub(crate) theirs: Vec<Entry>,
 }
 
-/// The frames that list everything this node knows.
-pub(crate) fn have(registry: &Registry) -> Vec<Bytes> {
-    let entries: Vec<Entry> = registry.entries().collect();
-    let chunks: Vec<&[Entry]> = entries.chunks(ENTRIES_MAX).collect();
-    let last = chunks.len() - 1;
-    let frame = |(index, chunk): (usize, &&[Entry])| {
-        // Together the ranges cover all ids, so that what lies between two chunks is not overlooked.
-        let from = if index == 0 {
-            NodeId::from_bytes([0; 32])
+/// The frame that says what this node knows of these nodes: all of it, or, if that is much, in short range by range.
+pub(crate) fn tell(registry: &Registry, ids: RangeInclusive<NodeId>) -> Bytes {
+    let entries: Vec<Entry> = registry.entries(ids.clone()).collect();
+    let (from, to) = ids.into_inner();
+    if entries.len() <= LIST_MAX {
+        return Frame::Have { from, to, entries }.encode();
+    }
+    let pieces: Vec<&[Entry]> = entries.chunks(entries.len().div_ceil(RANGES)).collect();
+    let range = |index: usize| {
+        // Together the ranges cover all ids, so that what lies between two pieces is not overlooked.
+        let first = if index == 0 {
+            from
         } else {
-            chunk[0].id
+            pieces[index][0].id
         };
-        let to = match chunks.get(index + 1) {
-            Some(next) if index < last => before(next[0].id),
-            _ => NodeId::from_bytes([0xff; 32]),
-        };
-        Frame::Have {
-            from,
-            to,
-            entries: chunk.to_vec(),
-        }
-        .encode()
+        let to = pieces.get(index + 1).map_or(to, |next| before(next[0].id));
+        let digest = registry.digest_of(first..=to);
+        Range { to, digest }
     };
-    chunks.iter().enumerate().map(frame).collect()
+    let ranges = (0..pieces.len()).map(range).collect();
+    Frame::Ranges { from, ranges }.encode()
+}
+
+/// The frames that say what this node knows of those of these ranges of which it knows something else.
+pub(crate) fn answer(registry: &Registry, from: NodeId, ranges: &[Range]) -> Vec<Bytes> {
+    let mut frames = Vec::new();
+    let mut first = Some(from);
+    for Range { to, digest } in ranges {
+        // Nobody can have one range looked at twice.
+        let Some(from) = first.filter(|from| from <= to) else {
+            break;
+        };
+        if registry.digest_of(from..=*to) != *digest {
+            frames.push(tell(registry, from..=*to));
+        }
+        first = after(*to);
+    }
+    frames
 }
 
 /// Compares a list with what is known here.
@@ -53,10 +79,7 @@ pub(crate) fn compare(
 ) -> Difference {
     let mut difference = Difference::default();
     let mut listed = entries.iter().peekable();
-    for ours in registry
-        .entries()
-        .filter(|entry| (from..=to).contains(&entry.id))
-    {
+    for ours in registry.entries(from..=to) {
         while let Some(unknown) = listed.next_if(|theirs| theirs.id < ours.id) {
             difference.theirs.push(*unknown);
         }
@@ -83,10 +106,28 @@ fn before(id: NodeId) -> NodeId {
     NodeId::from_bytes(bytes)
 }
 
+/// The id just above another one, unless that is the highest.
+fn after(id: NodeId) -> Option<NodeId> {
+    let mut bytes = *id.as_bytes();
+    for byte in bytes.iter_mut().rev() {
+        let (more, carry) = byte.overflowing_add(1);
+        *byte = more;
+        if !carry {
+            return Some(NodeId::from_bytes(bytes));
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::registry::Stamp;
+    use crate::registry::Digest;
     use crate::{Epoch, Identity, Record};
 
     fn record(id: u16, version: u64) -> Record {
@@ -112,53 +153,116 @@ mod tests {
         registry
     }
 
-    fn compare_with(registry: &Registry, frames: &[Bytes]) -> Difference {
-        let mut all = Difference::default();
-        for frame in frames {
-            let Some(Frame::Have { from, to, entries }) = Frame::decode(frame) else {
-                panic!("a list was expected")
-            };
-            let part = compare(registry, from, to, &entries);
-            all.ours.extend(part.ours);
-            all.theirs.extend(part.theirs);
+    /// What two nodes say to each other until neither has more to say: what each finds that the other lacks, how many bytes that took, and in how many turns.
+    fn exchange(a: &Registry, b: &Registry) -> ([BTreeSet<u16>; 2], usize, usize) {
+        let mut missing = [BTreeSet::new(), BTreeSet::new()];
+        let (mut bytes, mut turns) = (0, 0);
+        let mut said = vec![tell(a, EVERYBODY)];
+        while !said.is_empty() {
+            turns += 1;
+            let (here, there) = if turns % 2 == 1 { (b, 1) } else { (a, 0) };
+            let mut answers = Vec::new();
+            for frame in &said {
+                bytes += frame.len();
+                match Frame::decode(frame) {
+                    Some(Frame::Ranges { from, ranges }) => {
+                        answers.extend(answer(here, from, &ranges));
+                    }
+                    Some(Frame::Have { from, to, entries }) => {
+                        let difference = compare(here, from, to, &entries);
+                        let theirs = difference.theirs.iter().map(|entry| entry.id);
+                        missing[there].extend(theirs.map(number));
+                        missing[1 - there].extend(difference.ours.into_iter().map(number));
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            said = answers;
         }
-        all
+        (missing, bytes, turns)
+    }
+
+    fn number(id: NodeId) -> u16 {
+        u16::from_be_bytes([id.as_bytes()[0], id.as_bytes()[1]])
     }
 
     #[test]
     fn both_sides_of_a_difference_are_found() {
         let a = registry(&[(5, 1), (1, 1), (2, 2), (3, 1), (9, 1)]);
         let b = registry(&[(4, 1), (1, 1), (2, 1), (3, 2), (7, 1)]);
-        let ours = |ids: &[u16]| {
-            ids.iter()
-                .map(|id| record(*id, 1).identity.id)
-                .collect::<Vec<_>>()
-        };
-        let difference = compare_with(&a, &have(&b));
-        assert_eq!(difference.ours, ours(&[2, 5, 9]));
-        let theirs: Vec<NodeId> = difference.theirs.iter().map(|entry| entry.id).collect();
-        assert_eq!(theirs, ours(&[3, 4, 7]));
-        assert_eq!(
-            difference.theirs[0].stamp,
-            Stamp {
-                epoch: Epoch(1),
-                version: 2
-            }
-        );
-        assert_eq!(compare_with(&a, &have(&a)), Difference::default());
+        let ([a_lacks, b_lacks], _, turns) = exchange(&a, &b);
+        assert_eq!(a_lacks, BTreeSet::from([3, 4, 7]));
+        assert_eq!(b_lacks, BTreeSet::from([2, 5, 9]));
+        assert_eq!(turns, 1, "a short list is told at once");
+        let ([a_lacks, b_lacks], ..) = exchange(&a, &a);
+        assert!(a_lacks.is_empty() && b_lacks.is_empty());
     }
 
     #[test]
-    fn a_long_list_is_split_without_a_gap() {
-        let many: Vec<(u16, u64)> = (1..=9_000).map(|id| (id * 2, 1)).collect();
-        let frames = have(&registry(&many));
-        assert_eq!(frames.len(), 3);
-        let odd: Vec<(u16, u64)> = (1..=9_000).map(|id| (id * 2 + 1, 1)).collect();
-        let difference = compare_with(&registry(&odd), &frames);
+    fn one_difference_among_a_thousand_is_found_in_few_bytes() {
+        let same: Vec<(u16, u64)> = (1..=1_000).map(|id| (id * 7, 1)).collect();
+        let mut other = same.clone();
+        other[500].1 = 2;
+        let ([a_lacks, b_lacks], bytes, turns) = exchange(&registry(&same), &registry(&other));
         assert_eq!(
-            (difference.ours.len(), difference.theirs.len()),
-            (9_000, 9_000)
+            (a_lacks, b_lacks),
+            (BTreeSet::from([501 * 7]), BTreeSet::new())
         );
-        assert_eq!(before(NodeId::from_bytes([1; 32])).as_bytes()[30..], [1, 0]);
+        assert!(bytes < 3_000, "{bytes} bytes, where a list takes 35,000");
+        assert_eq!(turns, 2);
+    }
+
+    #[test]
+    fn the_neighbours_of_an_id_are_found() {
+        let id = |bytes: [u8; 32]| NodeId::from_bytes(bytes);
+        assert_eq!(before(id([1; 32])).as_bytes()[30..], [1, 0]);
+        assert_eq!(after(before(id([1; 32]))), Some(id([1; 32])));
+        assert_eq!(after(id([0xff; 32])), None);
+        let mut high = [0xff; 32];
+        high[0] = 3;
+        let next = after(id(high)).expect("it is not the highest");
+        assert_eq!(next.as_bytes()[..2], [4, 0]);
+        assert_eq!(before(next), id(high));
+    }
+
+    #[test]
+    fn ranges_that_lie_over_each_other_are_not_answered() {
+        let many: Vec<(u16, u64)> = (1..=1_000).map(|id| (id, 1)).collect();
+        let wrong = Range {
+            to: *EVERYBODY.end(),
+            digest: Digest::default(),
+        };
+        let asked = [wrong; 1_000];
+        assert_eq!(
+            answer(&registry(&many), *EVERYBODY.start(), &asked).len(),
+            1
+        );
+    }
+
+    proptest! {
+        /// However two views differ, an exchange finds all of it and nothing else, and ends.
+        #[test]
+        fn an_exchange_finds_every_difference(
+            views in vec((any::<u16>(), 0u64..3, 0u64..3), 2..600),
+            sparse in any::<bool>(),
+        ) {
+            // Either most differ, or few do.
+            let views: BTreeMap<u16, (u64, u64)> = views
+                .into_iter()
+                .map(|(id, one, other)| (id, if sparse && id % 50 != 0 { (1, 1) } else { (one, other) }))
+                .collect();
+            let side = |of: fn(&(u64, u64)) -> u64| {
+                let known = views.iter().map(|(id, both)| (*id, of(both)));
+                registry(&known.filter(|(_, version)| *version > 0).collect::<Vec<_>>())
+            };
+            prop_assume!(views.values().any(|both| both.0 > 0) && views.values().any(|both| both.1 > 0));
+            let ([a_lacks, b_lacks], ..) = exchange(&side(|both| both.0), &side(|both| both.1));
+            let newer = |than: fn(&(u64, u64)) -> bool| {
+                let found = views.iter().filter(|(_, both)| than(both));
+                found.map(|(id, _)| *id).collect::<BTreeSet<u16>>()
+            };
+            prop_assert_eq!(a_lacks, newer(|both| both.1 > both.0));
+            prop_assert_eq!(b_lacks, newer(|both| both.0 > both.1));
+        }
     }
 }

@@ -4,13 +4,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::record::RECORD_BYTES_MAX;
-use crate::registry::Entry;
+use crate::registry::{Digest, Entry};
 use crate::{Epoch, Identity, NodeId};
 
 /// The largest frame, in bytes.
 pub(crate) const FRAME_BYTES_MAX: usize = 256 * 1024;
-/// How many entries one [`Frame::Have`] lists: at most 52 bytes each.
-pub(crate) const ENTRIES_MAX: usize = 4_096;
 /// How many records one [`Frame::Pull`] asks for.
 pub(crate) const PULL_MAX: usize = 1_024;
 /// How many bytes of records one frame or question is answered with; the next exchange brings the rest.
@@ -22,13 +20,8 @@ const OVERHEAD: usize = 8;
 /// One message between two memberships.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Frame<'a> {
-    /// What the sender knows, in short; whoever knows something else answers with [`Frame::Have`].
-    Digest {
-        /// The wrapping sum of the hashes of all entries.
-        sum: u64,
-        /// How many entries there are.
-        count: u32,
-    },
+    /// What the sender knows of all nodes, in short; whoever knows something else says what.
+    Digest(Digest),
     /// All entries the sender has from one id to another.
     Have {
         /// The first id of the range.
@@ -49,6 +42,21 @@ pub(crate) enum Frame<'a> {
     Farewell(Identity),
     /// Lives that the receiver listed and the sender holds for down.
     Gone(Vec<Gone>),
+    /// What the sender knows of some of the nodes, range by range; whoever knows something else of one of them says what.
+    Ranges {
+        /// The first id of the first range; every other one begins behind the one before it.
+        from: NodeId,
+        /// In the order of their ids.
+        ranges: Vec<Range>,
+    },
+}
+
+/// What the sender knows of the nodes of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Range {
+    /// The last id of the range.
+    pub(crate) to: NodeId,
+    pub(crate) digest: Digest,
 }
 
 /// A life that is down in the sender's view.
@@ -64,6 +72,7 @@ impl<'a> Frame<'a> {
     pub(crate) fn encode(&self) -> Bytes {
         let room = match self {
             Frame::Have { entries, .. } => 80 + entries.len() * size_of::<Entry>(),
+            Frame::Ranges { ranges, .. } => 40 + ranges.len() * size_of::<Range>(),
             Frame::Records(records) => {
                 let bytes = records.iter().map(|record| record.len() + OVERHEAD);
                 bytes.sum::<usize>() + OVERHEAD
@@ -134,7 +143,12 @@ mod tests {
         })
     }
 
+    fn digest() -> impl Strategy<Value = Digest> {
+        (any::<u64>(), any::<u32>()).prop_map(|(sum, count)| Digest { sum, count })
+    }
+
     fn frame() -> impl Strategy<Value = Frame<'static>> {
+        let range = (node(), digest()).prop_map(|(to, digest)| Range { to, digest });
         let gone = (node(), any::<u64>(), any::<bool>()).prop_map(|(id, epoch, left)| Gone {
             id,
             epoch: Epoch(epoch),
@@ -148,7 +162,7 @@ mod tests {
             },
         );
         prop_oneof![
-            (any::<u64>(), any::<u32>()).prop_map(|(sum, count)| Frame::Digest { sum, count }),
+            digest().prop_map(Frame::Digest),
             (node(), node(), vec(entry(), 0..5)).prop_map(|(from, to, entries)| Frame::Have {
                 from,
                 to,
@@ -158,6 +172,7 @@ mod tests {
             vec(node(), 0..5).prop_map(Frame::Pull),
             identity.prop_map(Frame::Farewell),
             vec(gone, 0..5).prop_map(Frame::Gone),
+            (node(), vec(range, 0..5)).prop_map(|(from, ranges)| Frame::Ranges { from, ranges }),
         ]
     }
 
@@ -184,10 +199,10 @@ mod tests {
     #[test]
     fn frames_survive_the_way_through_bytes() {
         let frames = [
-            Frame::Digest {
+            Frame::Digest(Digest {
                 sum: u64::MAX,
                 count: 3,
-            },
+            }),
             Frame::Pull(vec![NodeId::from_bytes([1; 32]); 3]),
             Frame::Records(vec![b"one", b"", b"three"]),
             Frame::Gone(vec![Gone {

@@ -19,6 +19,8 @@ use crate::{NodeId, Time};
 pub(crate) const NEWS_BYTES_MAX: usize = 600;
 /// The least time between a round and one that something new brings forward: what comes in between is sent together.
 const ROUND_GAP: Duration = Duration::from_millis(10);
+/// So many changes of the own record go out at once, if none came for as many periods before; more of them go out once per period, the newest version each time.
+const OWN_AT_ONCE: u32 = 5;
 /// How many news are tried before a packet counts as full.
 const TRIES_MAX: usize = 16;
 
@@ -44,6 +46,8 @@ pub(crate) struct Gossip {
     pushed: u64,
     last_round: Option<Time>,
     next_round: Option<Time>,
+    /// Until then the changes of the own record have used up the periods of the time.
+    own_until: Time,
 }
 
 impl Gossip {
@@ -56,18 +60,32 @@ impl Gossip {
             pushed: 0,
             last_round: None,
             next_round: None,
+            own_until: Time::ZERO,
         }
     }
 
     /// Passes on that a record exists; the record itself, if it is small enough.
     pub(crate) fn push(&mut self, now: Time, entry: Entry, encoded: &[u8]) {
         // Every hint makes all others fetch a large record: of quick changes, most versions are left out.
-        let (news, gap) = if encoded.len() <= NEWS_BYTES_MAX {
-            (News::Record(encoded).encode(), ROUND_GAP)
-        } else {
-            (News::Hint(entry).encode(), self.period)
+        let gap = match encoded.len() <= NEWS_BYTES_MAX {
+            true => ROUND_GAP,
+            false => self.period,
         };
-        self.insert(now, About::Record(entry.id), news, gap);
+        self.insert(now, About::Record(entry.id), news(entry, encoded), gap);
+    }
+
+    /// Passes on that the own record has changed, at the pace of the rounds if it does so all the time: of a storm of changes the others see a few.
+    pub(crate) fn push_own(&mut self, now: Time, entry: Entry, encoded: &[u8]) {
+        // The generic cell rate algorithm, as in ITU-T I.371, annex A.
+        let until = now.max(self.own_until) + self.period;
+        let allowed = until <= now + self.period * OWN_AT_ONCE;
+        if allowed {
+            self.own_until = until;
+            self.push(now, entry, encoded);
+        } else {
+            let news = news(entry, encoded);
+            self.insert(now, About::Record(entry.id), news, self.period);
+        }
     }
 
     /// Passes on who suspects a member.
@@ -144,6 +162,14 @@ impl Gossip {
     }
 }
 
+/// The record itself, if it is small enough, or that there is one.
+fn news(entry: Entry, encoded: &[u8]) -> Bytes {
+    match encoded.len() <= NEWS_BYTES_MAX {
+        true => News::Record(encoded).encode(),
+        false => News::Hint(entry).encode(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,5 +236,28 @@ mod tests {
         assert!(gossip.begin_round(Time::from_millis(210)));
         gossip.end_round(Time::from_millis(210));
         assert_eq!(gossip.deadline(), None);
+    }
+
+    #[test]
+    fn a_few_changes_go_out_at_once_and_a_storm_at_the_pace_of_the_rounds() {
+        let period = Duration::from_millis(200);
+        let mut gossip = Gossip::new(period);
+        let mut now = Time::from_millis(10_000);
+        let mut rounds = |gossip: &mut Gossip, changes: u64| {
+            let mut rounds = 0;
+            for change in 0..changes {
+                gossip.push_own(now, entry(1, change), &[0; 300]);
+                now = now + Duration::from_millis(1);
+                if gossip.begin_round(now) {
+                    rounds += 1;
+                    gossip.end_round(now);
+                }
+            }
+            rounds
+        };
+        // The first change brings a round, those of the next ten milliseconds share one, and so on.
+        assert_eq!(rounds(&mut gossip, 1), 1);
+        let storm = rounds(&mut gossip, 1_000);
+        assert!((5..=8).contains(&storm), "{storm} rounds in a second");
     }
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use foca::{Member as SwimMember, Message, State};
 
+use crate::antientropy::EVERYBODY;
 use crate::codec::{Parsed, packet, parse, restore, shorten};
 use crate::frame::{Frame, Gone, PULL_MAX};
 use crate::life::Life;
 use crate::membership::{Membership, Phase};
 use crate::packet::{News, Packet, PacketBuilder, Side};
 use crate::peers::HAIL_PAUSE_MIN;
-use crate::registry::{Entry, Stamp};
+use crate::registry::{Digest, Entry, Stamp};
 use crate::swim::LEFT;
 use crate::tombs::TOMBS_MAX;
 use crate::{Epoch, Event, Identity, NodeId, Output, Record, antientropy};
@@ -76,7 +77,14 @@ impl Membership {
 
     pub(crate) fn on_frame(&mut self, from: NodeId, bytes: &[u8]) {
         match Frame::decode(bytes) {
-            Some(Frame::Digest { sum, count }) => self.on_digest(from, (sum, count)),
+            Some(Frame::Digest(digest)) => self.on_digest(from, digest),
+            Some(Frame::Ranges {
+                from: first,
+                ranges,
+            }) => {
+                let answers = antientropy::answer(&self.registry, first, &ranges);
+                self.send_frames(from, answers);
+            }
             Some(Frame::Have {
                 from: first,
                 to: last,
@@ -302,9 +310,10 @@ impl Membership {
         }
     }
 
-    fn on_digest(&mut self, from: NodeId, digest: (u64, u32)) {
+    fn on_digest(&mut self, from: NodeId, digest: Digest) {
         if digest != self.registry.digest() {
-            self.send_frames(from, antientropy::have(&self.registry));
+            let known = antientropy::tell(&self.registry, EVERYBODY);
+            self.send_frames(from, vec![known]);
         }
     }
 

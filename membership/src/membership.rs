@@ -335,7 +335,7 @@ impl Membership {
     pub(crate) fn push_own(&mut self) {
         let entry = self.own_entry();
         self.gossip
-            .push(self.now, entry, self.registry.own_encoded());
+            .push_own(self.now, entry, self.registry.own_encoded());
     }
 
     pub(crate) fn own_entry(&self) -> Entry {
@@ -474,8 +474,7 @@ impl Membership {
     }
 
     pub(crate) fn send_digest(&mut self, to: NodeId) {
-        let (sum, count) = self.registry.digest();
-        let bytes = Frame::Digest { sum, count }.encode();
+        let bytes = Frame::Digest(self.registry.digest()).encode();
         self.outputs.push_back(Output::Frame { to, bytes });
     }
 
@@ -485,9 +484,6 @@ impl Membership {
             .deadline()
             .is_none_or(|deadline| deadline > self.now)
         {
-            return;
-        }
-        if self.seeds.deadline().is_none_or(|at| at > self.now) {
             return;
         }
         let alone = self.swim.active() == 0;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hasher as _;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,13 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    fn of(record: &Record) -> Self {
+        Entry {
+            id: record.identity.id,
+            stamp: Stamp::of(record),
+        }
+    }
+
     /// The entry's part of the digest.
     fn hash(&self) -> u64 {
         let mut hasher = SipHasher13::new();
@@ -50,14 +58,40 @@ impl Entry {
 struct Held {
     member: Member,
     encoded: Bytes,
+    /// The entry's part of every digest that covers it.
+    hash: u64,
 }
 
 impl Held {
+    fn new(record: Record, encoded: Bytes, liveness: Liveness) -> Self {
+        let hash = Entry::of(&record).hash();
+        let member = Member { record, liveness };
+        Held {
+            member,
+            encoded,
+            hash,
+        }
+    }
+
     fn entry(&self) -> Entry {
-        let record = &self.member.record;
-        Entry {
-            id: record.identity.id,
-            stamp: Stamp::of(record),
+        Entry::of(&self.member.record)
+    }
+}
+
+/// What is known of some of the nodes, in short.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Digest {
+    /// The wrapping sum of the hashes of their entries.
+    pub(crate) sum: u64,
+    /// How many entries there are.
+    pub(crate) count: u32,
+}
+
+impl Digest {
+    fn add(self, hash: u64) -> Self {
+        Digest {
+            sum: self.sum.wrapping_add(hash),
+            count: self.count.saturating_add(1),
         }
     }
 }
@@ -74,14 +108,8 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn new(record: Record, encoded: Bytes) -> Self {
-        let own = Held {
-            member: Member {
-                record,
-                liveness: Liveness::Alive,
-            },
-            encoded,
-        };
-        let sum = own.entry().hash();
+        let own = Held::new(record, encoded, Liveness::Alive);
+        let sum = own.hash;
         Registry {
             own,
             members: BTreeMap::new(),
@@ -99,15 +127,9 @@ impl Registry {
 
     /// Replaces the own record.
     pub(crate) fn set_own(&mut self, record: Record, encoded: Bytes) {
-        self.sum = self.sum.wrapping_sub(self.own.entry().hash());
-        self.own = Held {
-            member: Member {
-                record,
-                liveness: Liveness::Alive,
-            },
-            encoded,
-        };
-        self.sum = self.sum.wrapping_add(self.own.entry().hash());
+        self.sum = self.sum.wrapping_sub(self.own.hash);
+        self.own = Held::new(record, encoded, Liveness::Alive);
+        self.sum = self.sum.wrapping_add(self.own.hash);
     }
 
     pub(crate) fn member(&self, id: NodeId) -> Option<&Member> {
@@ -131,19 +153,16 @@ impl Registry {
             Some(held) => held.member.liveness,
             None => Liveness::Alive,
         };
-        let held = Held {
-            member: Member { record, liveness },
-            encoded,
-        };
-        self.sum = self.sum.wrapping_add(held.entry().hash());
+        let held = Held::new(record, encoded, liveness);
+        self.sum = self.sum.wrapping_add(held.hash);
         let before = self.members.insert(id, held)?;
-        self.sum = self.sum.wrapping_sub(before.entry().hash());
+        self.sum = self.sum.wrapping_sub(before.hash);
         Some(before.member.record)
     }
 
     pub(crate) fn remove(&mut self, id: NodeId) -> Option<Record> {
         let held = self.members.remove(&id)?;
-        self.sum = self.sum.wrapping_sub(held.entry().hash());
+        self.sum = self.sum.wrapping_sub(held.hash);
         Some(held.member.record)
     }
 
@@ -164,21 +183,41 @@ impl Registry {
         self.held(id).map(|held| &held.encoded)
     }
 
-    /// All entries in the order of their ids, the own one included.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry> {
-        let own = self.own.entry();
-        let before = self.members.range(..own.id);
-        let after = self.members.range(own.id..);
-        let entry = |(_, held): (&NodeId, &Held)| held.entry();
-        before.map(entry).chain([own]).chain(after.map(entry))
+    /// The entries of these nodes in the order of their ids, that of the own one included.
+    pub(crate) fn entries(&self, ids: RangeInclusive<NodeId>) -> impl Iterator<Item = Entry> {
+        self.range(ids).map(Held::entry)
     }
 
-    /// The sum over all entries, and how many there are.
-    pub(crate) fn digest(&self) -> (u64, u32) {
-        (
-            self.sum,
-            u32::try_from(self.members.len() + 1).unwrap_or(u32::MAX),
-        )
+    /// What is known of these nodes, in short, the own one included.
+    pub(crate) fn digest_of(&self, ids: RangeInclusive<NodeId>) -> Digest {
+        let hashes = self.range(ids).map(|held| held.hash);
+        hashes.fold(Digest::default(), Digest::add)
+    }
+
+    fn range(&self, ids: RangeInclusive<NodeId>) -> impl Iterator<Item = &Held> {
+        let (first, last) = ids.into_inner();
+        let own = self.own.entry().id;
+        let is_own_in = (first..=last).contains(&own);
+        // The own one has its place between those before it and those after it.
+        let (before, after) = match is_own_in {
+            true => (Some((first, own)), Some((own, last))),
+            false => (Some((first, last)).filter(|_| first <= last), None),
+        };
+        let members = |ids: Option<(NodeId, NodeId)>| {
+            let held = ids.map(|(first, last)| self.members.range(first..=last));
+            held.into_iter().flatten().map(|(_, held)| held)
+        };
+        members(before)
+            .chain(is_own_in.then_some(&self.own))
+            .chain(members(after))
+    }
+
+    /// What is known of all nodes, in short.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest {
+            sum: self.sum,
+            count: u32::try_from(self.members.len() + 1).unwrap_or(u32::MAX),
+        }
     }
 
     /// This node's part of the mesh.
@@ -205,6 +244,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::antientropy::EVERYBODY;
     use crate::{Identity, Time};
 
     fn record(number: u8, epoch: u64, version: u64) -> Record {
@@ -237,7 +277,10 @@ mod tests {
         assert_eq!(a.digest(), b.digest());
         a.set_own(record(5, 2, 1), Bytes::new());
         assert_ne!(a.digest(), b.digest());
-        let ids: Vec<u8> = b.entries().map(|entry| entry.id.as_bytes()[0]).collect();
+        let ids: Vec<u8> = b
+            .entries(EVERYBODY)
+            .map(|entry| entry.id.as_bytes()[0])
+            .collect();
         assert_eq!(ids, [3, 5, 9]);
     }
 
@@ -274,8 +317,16 @@ mod tests {
             }
             prop_assert_eq!(registry.digest(), told.digest());
             prop_assert_eq!(registry.len(), known.len());
-            let entries: Vec<Entry> = registry.entries().collect();
-            prop_assert_eq!(entries, told.entries().collect::<Vec<Entry>>());
+            let entries: Vec<Entry> = registry.entries(EVERYBODY).collect();
+            prop_assert_eq!(registry.digest_of(EVERYBODY), registry.digest());
+            for middle in 0..=9 {
+                let id = |number| NodeId::from_bytes([number; 32]);
+                let lower = registry.digest_of(id(0)..=id(middle));
+                let upper = registry.digest_of(id(middle + 1)..=id(0xff));
+                let sum = lower.sum.wrapping_add(upper.sum);
+                prop_assert_eq!((sum, lower.count + upper.count), (registry.sum, told.digest().count));
+            }
+            prop_assert_eq!(entries, told.entries(EVERYBODY).collect::<Vec<Entry>>());
         }
     }
 

@@ -137,7 +137,7 @@ impl Tempo {
 const UNCONFIRMED: u32 = 6;
 
 /// How long a life that is down is remembered: longer than any rumour of it lives, and as long as a partition may last and still heal by itself.
-pub(crate) const TOMBSTONE_TIME: Duration = Duration::from_secs(3_600);
+pub(crate) const TOMBSTONE_TIME: Duration = Duration::from_secs(24 * 3_600);
 
 /// How often one record or one SWIM update is passed on by each node.
 ///

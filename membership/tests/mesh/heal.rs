@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use rolecast_membership::{Event, Profile};
+use rolecast_membership::{Event, Profile, RoleName};
 
-use crate::net::{Net, Setup};
+use crate::net::{Net, Setup, addr};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -86,6 +86,48 @@ fn the_smaller_side_comes_back_in_new_lives() {
         0,
     );
     assert!(took < SECOND * 15 && renewals == 1, "{took:?}, {renewals}");
+}
+
+/// A split of most of a day heals without any seed, and a longer one with a seed; what changed meanwhile has changed for all, and who died stays dead.
+#[test]
+fn a_split_may_last_for_days() {
+    for (hours, seeds) in [(20, &[][..]), (30, &[0, 1][..])] {
+        let mut net = Net::joined(Setup::new(hours, Profile::Lan), 6);
+        for index in 0..6 {
+            let seeds = seeds.iter().map(|seed| addr(*seed)).collect();
+            net.call(index, |node, now| node.set_seeds(now, seeds));
+        }
+        let worker = RoleName::new("worker").expect("it is a name");
+        for index in [1, 3] {
+            let taken = net.call(index, |node, now| node.take_up(now, worker.clone()));
+            taken.expect("there is room");
+        }
+        net.run(SECOND * 5);
+        net.split(|index| (index % 2) as u32);
+        net.run(SECOND * 3_600);
+        net.call(1, |node, now| node.drop_role(now, &worker));
+        net.crash(3);
+        net.run(SECOND * 3_600 * hours as u32);
+        net.heal();
+        let all = |net: &Net| {
+            [0, 1, 2, 4, 5]
+                .iter()
+                .all(|&index| net.view(index).members().count() == 4)
+        };
+        let took = net.run_until(SECOND * 60, all);
+        let took = took.unwrap_or_else(|| panic!("a split of {hours} hours never heals"));
+        net.run(SECOND * 30);
+        assert!(all(&net), "and it stays healed");
+        for index in [0, 2, 4, 5] {
+            let mut roles = net
+                .view(index)
+                .members()
+                .flat_map(|member| member.record.roles.keys());
+            assert_eq!(roles.next(), None, "nobody holds the role any more");
+        }
+        println!("a split of {hours} hours healed after {took:?}");
+        assert!(took < SECOND * 20, "{took:?}");
+    }
 }
 
 /// Two meshes that never met, each with a seed in the other, become one.

@@ -129,7 +129,7 @@ fn a_node_that_moves_is_known_to_have_moved_and_keeps_its_roles() {
     assert!(refused.is_err() && net.view(3).record() == &seen);
 }
 
-/// A thousand changes at one node cost the others what a few do: only the newest record is ever on its way.
+/// A thousand changes at one node cost the others what a few do: only the newest record is ever on its way, and it goes out at the pace of the rounds.
 #[test]
 fn a_storm_of_role_changes_costs_one_record_at_a_time() {
     let cost = |changes: u64| {
@@ -164,12 +164,12 @@ fn a_storm_of_role_changes_costs_one_record_at_a_time() {
     println!(
         "packets, frames, versions learnt, last known after: idle {idle:?}, one change {one:?}, a thousand {storm:?}"
     );
-    // The storm lasts a hundred rounds of news, and each of them takes the newest version with it.
-    assert!(one.2 == 1 && storm.2 <= 100);
+    // Some go out at once, then one in each round; packets of SWIM take what is newest then.
+    assert!(one.2 == 1 && storm.2 <= 25, "{} versions", storm.2);
     let of_storm = storm.0 + storm.1 - idle.0 - idle.1;
     let of_one = one.0 + one.1 - idle.0 - idle.1;
     assert!(
-        of_storm < 50 * of_one,
+        of_storm < 10 * of_one,
         "{of_storm} for 1,000 changes, {of_one} for one"
     );
     assert!(
