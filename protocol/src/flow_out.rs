@@ -486,9 +486,9 @@ impl FlowOut {
         self.settled
     }
 
-    /// Whether nothing is on the way.
+    /// Whether nothing is on the way, and nothing is kept for anybody who lags.
     pub(crate) fn is_settled(&self) -> bool {
-        self.in_flight.is_empty()
+        self.in_flight.is_empty() && self.eviction.lagging().next().is_none()
     }
 }
 
