@@ -441,7 +441,12 @@ impl FlowIn {
         self.dead_since = self.dead_since.map(|since| since.max(now));
     }
 
-    /// Gives up what is missing before the next batch that is there; says what that was.
+    /// Nothing up to this message is wanted here, which nobody has to be told of.
+    pub(crate) fn pass_over(&mut self, upto: u64) {
+        self.watermark = self.watermark.max(upto);
+    }
+
+    /// Gives up what is missing before the next batch that is there, as far as `upto_max`; says what that was.
     /// What is held back before it has to be delivered or given up first.
     pub(crate) fn give_up(&mut self, now: Time) -> Option<(u64, u64)> {
         if self.held() > self.watermark {

@@ -58,7 +58,8 @@ impl Engine {
         let evicted = set.evicted(self.me.id).copied();
         let own = meant_for(&set, self.me.id);
         let inbox = self.inbox_for(&set);
-        let goes_on = self.flows_in.contains_key(&key) || self.goes_on(&set, inbox);
+        let known = self.flows_in.contains_key(&key);
+        let goes_on = known || self.goes_on(&set, inbox);
         let unheard_of = !goes_on && self.had_of_former_lives(set.born, key) == 0;
         if let Some(member) = &own {
             self.flow_in(key, set.mode, member, member.start)?;
@@ -94,8 +95,14 @@ impl Engine {
             }
             Some(&Owed { epoch, first, .. }) => (FlowKey { epoch, ..key }, (first, 0), unheard_of),
         };
+        let replayed_upto = member.start + member.replayed - 1;
         if begins && member.replayed > 0 {
-            flow.know_upto(now, member.start + member.replayed - 1);
+            flow.know_upto(now, replayed_upto);
+        }
+        if goes_on && !known && member.replayed > 0 {
+            // An inbox that goes on from a former life of the origin did not ask for what that sent meanwhile.
+            flow.pass_over(replayed_upto);
+            self.ack_later(now, key);
         }
         if let Some(inbox) = inbox.filter(|_| begins) {
             self.report_start(inbox, key_of_first, first);
