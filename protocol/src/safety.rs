@@ -165,9 +165,17 @@ impl Safety {
         self.deliverable = self.deliverable.max(upto);
     }
 
+    /// Nothing is meant for this node of what it does not hold before message `from`; what it said of what it held stays true.
+    pub(crate) fn pass_over(&mut self, from: u64) {
+        self.done(from - 1);
+        self.held = self.held.max(from - 1);
+        self.safe = self.safe.max(from - 1);
+        self.deliverable = self.deliverable.max(from - 1);
+    }
+
     /// Starts over with message `from`, in another holding of the role or another life.
-    pub(crate) fn restart(&mut self, from: u64) {
         self.give_up(from - 1);
+    pub(crate) fn restart(&mut self, from: u64) {
         self.pending.clear();
         self.held = from - 1;
         self.safe = from - 1;
@@ -285,7 +293,12 @@ impl Safety {
         let holders = pending.set.members.iter();
         let holders = holders.filter(|member| self.holds(member, pending)).count();
         holders + usize::from(planted!(SafeOneShort)) >= self.k
-            || self.said.values().any(|said| said.knows(pending))
+            || self.said.iter().any(|(&node, said)| {
+                // Of what was sent while it was left out, a node says nothing.
+                let member = pending.set.member(node);
+                let meant = member.is_some_and(|member| member.epoch == said.epoch);
+                (meant || node == self.origin) && said.knows(pending)
+            })
     }
 
     /// Whether too few are left after k − 1 crashes to count k holders again.

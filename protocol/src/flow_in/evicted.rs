@@ -87,20 +87,23 @@ impl FlowIn {
         if start <= evicted.upto {
             return None;
         }
-        let lags = evicted.lags;
+        let (lags, upto) = (evicted.lags, evicted.upto);
         self.evicted = None;
         if lags {
             // What it gets before that comes from the origin itself, and what it does not get is said in its place.
             return None;
         }
         let first = self.watermark + 1;
+        if let Some(safety) = &mut self.safety {
+            match self.watermark < upto {
+                true => safety.restart(start),
+                false => safety.pass_over(start),
+            }
+        }
         self.watermark = self.watermark.max(start - 1);
         self.early.clear();
         self.fresh = None;
         self.allowed = self.allowed.max(start - 1);
-        if let Some(safety) = &mut self.safety {
-            safety.restart(start);
-        }
         self.known_upto = self.known_upto.max(start - 1);
         self.missing_since = None;
         self.acked = self.acked.max(start - 1);
