@@ -87,6 +87,7 @@ impl Linked {
             addr: addr(),
             window_bytes: 1 << 20,
             known: None,
+            ways_over: 0,
         };
         linked.hear(Class::Control, encode_control(&Control::Hello(hello)));
         for class in [Class::Data, Class::Bulk] {

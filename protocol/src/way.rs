@@ -187,6 +187,24 @@ impl HeardWay {
         }
     }
 
+    /// A peer says in this life that it does not come over ways up to this number any more.
+    pub(crate) fn end(heard: &mut Option<HeardWay>, now: Time, (life, number): (Epoch, u64)) {
+        match heard {
+            Some(way) if way.which() > (life, number) => {}
+            Some(way) if way.which() == (life, number) => way.close(),
+            _ if number == 0 => {}
+            _ => {
+                *heard = Some(HeardWay {
+                    life,
+                    number,
+                    back: Vec::new(),
+                    at: now,
+                    next: None,
+                });
+            }
+        }
+    }
+
     fn which(&self) -> (Epoch, u64) {
         (self.life, self.number)
     }
@@ -260,5 +278,41 @@ mod tests {
         assert_eq!(hear(1, Control, 6, 0), Heard::First);
         assert_eq!(hear(2, Control, 1, 0), Heard::First);
         assert_eq!(hear(1, Control, 7, 0), Heard::Stale);
+    }
+
+    #[test]
+    fn a_way_that_its_peer_has_left_is_not_heard_whenever_it_comes() {
+        let way = |life, number| WayFrame {
+            class: WayClass::Control,
+            way: number,
+            answers: life,
+            number: 0,
+        };
+        let hear = |heard: &mut Option<HeardWay>, life, number| {
+            let frame = way(life, number);
+            let head = RelayHead {
+                route: vec![id(1), id(2), id(3)],
+                at: 2,
+                life: Epoch(life),
+                what: Relayed::Frame(frame),
+            };
+            HeardWay::hear(heard, Time::ZERO, &head, &frame)
+        };
+        let end = |heard: &mut Option<HeardWay>, life, number| {
+            HeardWay::end(heard, Time::ZERO, (Epoch(life), number));
+        };
+        let mut heard = None;
+        end(&mut heard, 1, 0);
+        assert!(heard.is_none());
+        end(&mut heard, 1, 4);
+        assert_eq!(hear(&mut heard, 1, 4), Heard::Stale);
+        assert_eq!(hear(&mut heard, 1, 5), Heard::First);
+        end(&mut heard, 1, 4);
+        assert!(heard.as_ref().is_some_and(HeardWay::is_whole));
+        end(&mut heard, 1, 5);
+        assert!(!heard.as_ref().is_some_and(HeardWay::is_whole));
+        assert_eq!(hear(&mut heard, 2, 1), Heard::First);
+        end(&mut heard, 1, 9);
+        assert!(heard.is_some_and(|heard| heard.is_whole()));
     }
 }

@@ -175,6 +175,8 @@ pub(crate) struct FlowAck {
     pub(crate) upto: u64,
 }
 
+    /// Over ways up to this number the sender does not come any more, whatever of them arrives yet.
+    pub(crate) ways_over: u64,
 /// An acknowledgement on its way over a third node, because the member has no link to the origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ViaAck {

@@ -11,7 +11,7 @@ use crate::api::{CallId, Class, CloseReason, Event, FlowId, LinkId, Origin, Outp
 use crate::canary::planted;
 use crate::peers::{NewLink, Path};
 use crate::session::{Cargo, LaneName, OutFrame};
-use crate::way::Carrier;
+use crate::way::{Carrier, HeardWay};
 use crate::wire::{
     Acks, Control, DataHead, Hello, decode_control, decode_data, encode_control, encode_head,
 };
@@ -93,6 +93,7 @@ impl Engine {
             addr: self.me.addr,
             window_bytes: self.limits.flow_window_bytes as u64,
             known,
+            ways_over: self.peers.ways_over(node),
         }
     }
 
@@ -211,6 +212,7 @@ impl Engine {
             return Ok(());
         }
         peer.on_hello(carrier, hello.epoch);
+        HeardWay::end(&mut peer.heard, now, (hello.epoch, hello.ways_over));
         peer.window_bytes = usize::try_from(hello.window_bytes).ok();
         let ended = self.peers.enter_life(node, hello.epoch);
         self.on_life_ended(now, node, hello.epoch, ended);

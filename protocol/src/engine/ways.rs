@@ -272,7 +272,8 @@ impl Engine {
     /// Goes on with a peer where a link or way begins that does not wait for its hello.
     fn go_on_with(&mut self, now: Time, node: NodeId) {
         let link = self.peers.get(node).and_then(|peer| peer.link.as_ref());
-        if let Some(epoch) = link.and_then(|link| link.hello) {
+        let life = link.and_then(|link| link.hello);
+        if let Some(epoch) = life.filter(|&epoch| !self.is_over(node, epoch)) {
             let addr = self.membership.member(node).map(|m| m.record.identity.addr);
             if let Some(addr) = addr {
                 let id = node;

@@ -160,6 +160,7 @@ impl Mesh {
             addr: addr(),
             window_bytes: 1 << 20,
             known: None,
+            ways_over: 0,
         };
         let hello = encode_control(&Control::Hello(hello));
         let [data, bulk] = self.received.map(|received| {

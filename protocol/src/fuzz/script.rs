@@ -162,6 +162,7 @@ impl<'a> Script<'a> {
                 // A later life of the engine's own key would make it stop.
                 known: self.maybe(|s| (Epoch(s.number() % 2), [s.number(), s.number()])),
             }),
+                ways_over: self.number(),
             1 | 2 => Control::Acks(Acks {
                 from: self.epoch(),
                 to: self.epoch(),

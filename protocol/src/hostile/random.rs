@@ -31,7 +31,7 @@ proptest! {
                 last_link += 1;
                 let link = LinkId(last_link);
                 engine.handle(now, Input::LinkUp { link, peer: id(2 + peer), addr: addr() });
-                let hello = Hello { epoch: Epoch(1), addr: addr(), window_bytes: 64, known: None };
+                let hello = Hello { epoch: Epoch(1), addr: addr(), window_bytes: 64, known: None, ways_over: 0 };
                 let bytes = encode_control(&Control::Hello(hello));
                 engine.handle(now, Input::Frame { link, class: Class::Control, bytes });
                 link

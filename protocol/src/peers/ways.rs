@@ -91,7 +91,8 @@ impl Peer {
     /// The way back over which it was heard a moment ago, and the number of its own.
     pub(crate) fn heard_lately(&self, now: Time) -> Option<(u64, &[NodeId])> {
         let heard = self.heard.as_ref()?;
-        let lately = heard.is_whole() && now.since(heard.at) < SILENCE;
+        let over = self.dead_epoch >= Some(heard.life);
+        let lately = heard.is_whole() && !over && now.since(heard.at) < SILENCE;
         lately.then_some((heard.number, &heard.back))
     }
 
@@ -242,6 +243,12 @@ impl Peers {
         peer.link = Some(link);
         peer.unlinked_since.get_or_insert(now);
         self.count_detours();
+    }
+
+    /// The last way that was opened and does not lead to this peer: what is sent to it goes elsewhere, or over a later one.
+    pub(crate) fn ways_over(&self, node: NodeId) -> u64 {
+        let way = self.get(node).and_then(Peer::way);
+        way.map_or(self.last_way, |way| way.number - 1)
     }
 
     /// The way to a peer is given up; says whether there was one.

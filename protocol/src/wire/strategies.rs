@@ -289,8 +289,8 @@ pub(crate) fn control() -> impl Strategy<Value = Control<'static>> {
     let received = || (number(), number()).prop_map(<[u64; 2]>::from);
     let known = proptest::option::of((epoch(), received()));
     prop_oneof![
-        2 => (epoch(), number(), known).prop_map(|(epoch, window_bytes, known)| {
-            Control::Hello(Hello { epoch, addr: addr(), window_bytes, known })
+        2 => (epoch(), number(), known, number()).prop_map(|(epoch, window_bytes, known, ways_over)| {
+            Control::Hello(Hello { epoch, addr: addr(), window_bytes, known, ways_over })
         }),
         2 => (epoch(), epoch(), received(), flows, vias).prop_map(|(from, to, received, flows, via)| {
             Control::Acks(Acks { from, to, received, flows, via })
