@@ -448,7 +448,7 @@ impl FlowIn {
 
     /// Gives up what is missing before the next batch that is there, as far as `upto_max`; says what that was.
     /// What is held back before it has to be delivered or given up first.
-    pub(crate) fn give_up(&mut self, now: Time) -> Option<(u64, u64)> {
+    pub(crate) fn give_up(&mut self, now: Time, upto_max: u64) -> Option<(u64, u64)> {
         if self.held() > self.watermark {
             return None;
         }
@@ -456,6 +456,7 @@ impl FlowIn {
             Some((first, _)) => first - 1,
             None => self.addressed_upto,
         };
+        let upto = upto.min(upto_max);
         let first = self.watermark + 1;
         if upto < first {
             return None;
@@ -516,6 +517,7 @@ impl FlowIn {
             version: self.newest_version,
             upto: self.held(),
             aged: 0,
+            beyond: Vec::new(),
             floor: self.retained.floor(),
             claim: self.claim(),
             heard: self.hearsay(),
@@ -685,13 +687,13 @@ mod tests {
         let mut flow = flow();
         arrive(&mut flow, 3, 3);
         arrive(&mut flow, 6, 7);
-        assert_eq!(flow.give_up(NOW), Some((1, 2)));
+        assert_eq!(flow.give_up(NOW, u64::MAX), Some((1, 2)));
         assert_eq!(ready(&mut flow), [(3, 3, 0)]);
-        assert_eq!(flow.give_up(NOW), Some((4, 5)));
+        assert_eq!(flow.give_up(NOW, u64::MAX), Some((4, 5)));
         assert_eq!(ready(&mut flow), [(6, 7, 0)]);
-        assert_eq!(flow.give_up(NOW), None);
+        assert_eq!(flow.give_up(NOW, u64::MAX), None);
         flow.know_upto(NOW, 9);
-        assert_eq!(flow.give_up(NOW), Some((8, 9)));
+        assert_eq!(flow.give_up(NOW, u64::MAX), Some((8, 9)));
         assert_eq!(flow.acknowledgeable(), 9);
     }
 
@@ -721,7 +723,7 @@ mod tests {
         );
         assert_eq!(ready(&mut flow), [(1, 1, 0), (2, 2, 0)]);
         // What found no room is missed, and given up in the end if nobody brings it again.
-        assert_eq!(flow.give_up(NOW), Some((3, 3)));
+        assert_eq!(flow.give_up(NOW, u64::MAX), Some((3, 3)));
     }
 
     #[test]
@@ -735,7 +737,7 @@ mod tests {
         assert_eq!(flow.early_bytes(), 2 * each);
         arrive(&mut flow, 1, 1);
         assert_eq!(ready(&mut flow), [(1, 1, 0), (2, 2, 0), (3, 3, 0)]);
-        assert_eq!(flow.give_up(NOW), Some((4, 4)));
+        assert_eq!(flow.give_up(NOW, u64::MAX), Some((4, 4)));
     }
 
     #[test]

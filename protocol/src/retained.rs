@@ -16,7 +16,7 @@ use rolecast_membership::{Epoch, NodeId, Time};
 
 use crate::batch::BATCH_OVERHEAD_BYTES;
 use crate::flow_in::KnownDestSet;
-use crate::wire::{DestSet, Pull};
+use crate::wire::{DestSet, Pull, Span};
 
 /// What is kept of one flow, and how far the others are.
 #[derive(Debug, Default)]
@@ -31,8 +31,8 @@ pub(crate) struct Retained {
     floor: u64,
     /// How far each other member said it is, and in which of its lives.
     others: BTreeMap<NodeId, Told>,
-    /// How far this node was when it gave its last digest.
-    told: u64,
+    /// How far this node was when it gave its last digest, and the last message that it had then.
+    told: (u64, u64),
     /// Digests given since something was last news.
     rounds: u32,
     /// When the next digest is due.
@@ -48,12 +48,14 @@ pub(crate) struct Retained {
 }
 
 /// What another member said.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Told {
     /// In which of its lives.
     epoch: Epoch,
     /// It is this far.
     upto: u64,
+    /// What it has behind messages that it misses.
+    beyond: Vec<Span>,
     /// Up to here it has nothing that this node misses.
     gone_upto: u64,
     /// The newest destination set that it knows.
@@ -195,6 +197,14 @@ impl Retained {
         }
     }
 
+    /// Another member, in the life that said last how far it is, has this behind messages that it misses.
+    pub(crate) fn on_beyond(&mut self, node: NodeId, epoch: Epoch, beyond: &[Span]) {
+        let told = self.others.get_mut(&node);
+        if let Some(told) = told.filter(|told| told.epoch == epoch) {
+            told.beyond = beyond.to_vec();
+        }
+    }
+
     /// Another member has nothing of what is missing here, up to this message: somebody else may be asked at once.
     pub(crate) fn on_gone(&mut self, node: NodeId, upto: u64) {
         if let Some(told) = self.others.get_mut(&node) {
@@ -223,10 +233,20 @@ impl Retained {
             .map_or(0, |told| told.upto)
     }
 
+    /// Whether it is this life of another member that said last how far it is.
+    pub(crate) fn speaks_in(&self, node: NodeId, epoch: Epoch) -> bool {
+        self.others
+            .get(&node)
+            .is_some_and(|told| told.epoch == epoch)
+    }
+
     /// Whether another member may have something of `first..=last`, as far as it said.
     pub(crate) fn may_have(&self, node: NodeId, first: u64, last: u64) -> bool {
-        let told = self.others.get(&node);
-        told.is_some_and(|told| told.upto >= first && told.gone_upto < last)
+        let overlaps = |span: &Span| span.first <= last && first <= span.last;
+        self.others.get(&node).is_some_and(|told| {
+            let has = told.upto >= first || told.beyond.iter().any(overlaps);
+            has && told.gone_upto < last
+        })
     }
 
     /// Keeps only what these members said.
@@ -235,9 +255,10 @@ impl Retained {
         self.sent.retain(|&node, _| is_member(node));
     }
 
-    /// Begins a round of digests at which this node is `upto`; gives how far it was at the one before, and sets when the next is due.
-    pub(crate) fn begin_round(&mut self, now: Time, upto: u64) -> u64 {
-        let aged = std::mem::replace(&mut self.told, upto).min(upto);
+    /// Begins a round of digests at which this node is `upto` and has no message after `reach`; gives how far it was at the one before and what it had, and sets when the next is due.
+    pub(crate) fn begin_round(&mut self, now: Time, (upto, reach): (u64, u64)) -> (u64, u64) {
+        let (told, reached) = std::mem::replace(&mut self.told, (upto, reach));
+        let aged = (told.min(upto), reached.min(reach));
         let doublings = self.rounds.saturating_sub(ROUNDS_AT_ONCE - 1).min(16);
         self.rounds = self.rounds.saturating_add(1);
         let period = (DIGEST_DELAY * (1 << doublings)).min(DIGEST_PERIOD_MAX);
@@ -529,7 +550,7 @@ mod tests {
         let mut aged = Vec::new();
         for _ in 0..11 {
             let at = retained.digest_at().expect("something is kept");
-            aged.push(retained.begin_round(at, 1));
+            aged.push(retained.begin_round(at, (1, 1)).0);
             let next = retained.digest_at().expect("something is kept");
             waits.push(next.since(at).as_millis());
         }
@@ -538,7 +559,7 @@ mod tests {
         let at = retained.digest_at().expect("something is kept");
         retained.on_news(at);
         assert_eq!(retained.digest_at(), Some(at));
-        retained.begin_round(at, 1);
+        retained.begin_round(at, (1, 1));
         assert_eq!(retained.digest_at(), Some(at + DIGEST_DELAY));
     }
 
@@ -550,7 +571,7 @@ mod tests {
         for _ in 0..ROUNDS_AT_ONCE {
             retained.lose_interest(now);
             assert_eq!(retained.digest_at(), Some(now), "it has not told twice");
-            retained.begin_round(now, 1);
+            retained.begin_round(now, (1, 1));
             now = retained.digest_at().expect("something is kept");
         }
         retained.lose_interest(now);
@@ -558,7 +579,7 @@ mod tests {
         assert_eq!(retained.digest_at(), Some(slow));
         retained.lose_interest(now + DIGEST_DELAY);
         assert_eq!(retained.digest_at(), Some(slow), "it is put off once");
-        retained.begin_round(slow, 1);
+        retained.begin_round(slow, (1, 1));
         assert_eq!(retained.digest_at(), Some(slow + DIGEST_PERIOD_MAX));
         retained.on_news(slow);
         assert_eq!(retained.digest_at(), Some(slow + DIGEST_DELAY));

@@ -118,6 +118,7 @@ impl Safety {
             version,
             upto,
             aged: 0,
+            beyond: Vec::new(),
             floor,
             claim: Some(self.claim()),
             heard: Vec::new(),
@@ -174,8 +175,8 @@ impl Safety {
     }
 
     /// Starts over with message `from`, in another holding of the role or another life.
-        self.give_up(from - 1);
     pub(crate) fn restart(&mut self, from: u64) {
+        self.give_up(from - 1);
         self.pending.clear();
         self.held = from - 1;
         self.safe = from - 1;

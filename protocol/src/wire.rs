@@ -50,12 +50,22 @@ pub(crate) struct FlowDigest {
     pub(crate) upto: u64,
     /// It had every message up to here when it gave the digest before: whoever misses one of these should ask for it.
     pub(crate) aged: u64,
+    /// What it has behind messages that it misses, and had when it gave the digest before, as far as that is few runs.
+    /// It will deliver these whether what is before them comes or is lost, so that whoever misses them should ask for them too.
+    pub(crate) beyond: Vec<Span>,
     /// Everybody who is meant has every message up to here.
     pub(crate) floor: u64,
     /// If the flow waits for several members to hold a message, what the sender claims to know of that.
     pub(crate) claim: Option<Claim>,
     /// What others said of the same, for those who cannot hear them; left out as long as all goes well.
     pub(crate) heard: Vec<Heard>,
+}
+
+/// Messages that follow each other, from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Span {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
 }
 
 /// What a member says of the messages from `from` up to how far it has the flow: what is before was given up, or never meant for it.
@@ -86,15 +96,29 @@ impl FlowDigest {
     /// Whether it speaks of messages that cannot be.
     pub(crate) fn is_impossible(&self) -> bool {
         let heard = |heard: &Heard| heard.held > SEQ_MAX || heard.claim.is_impossible();
-        self.upto.max(self.floor) > SEQ_MAX
+        let mut before = self.upto;
+        let follows = |span: &Span| {
+            let follows = span.first > before && span.last >= span.first;
+            before = span.last;
+            follows
+        };
+        self.reach().max(self.floor) > SEQ_MAX
+            || self.beyond.len() > BEYOND_MAX
+            || !self.beyond.iter().all(follows)
             || self.aged > self.upto
             || self.claim.is_some_and(|claim| claim.is_impossible())
             || self.heard.len() > HEARD_MAX
             || self.heard.iter().any(heard)
     }
 
+    /// The last message that it has.
+    pub(crate) fn reach(&self) -> u64 {
+        self.beyond.last().map_or(self.upto, |span| span.last)
+    }
+
     /// What a member is told for which nothing after this message is meant.
-    pub(crate) fn upto(self, last: u64) -> Self {
+    pub(crate) fn upto(mut self, last: u64) -> Self {
+        self.beyond.retain(|span| span.last <= last);
         FlowDigest {
             upto: self.upto.min(last),
             aged: self.aged.min(last),
@@ -103,7 +127,8 @@ impl FlowDigest {
     }
 
     /// What a member for which messages from `start` on are meant is told: nothing, if there is none for it.
-    pub(crate) fn since(self, start: u64) -> Self {
+    pub(crate) fn since(mut self, start: u64) -> Self {
+        self.beyond.retain(|span| span.last >= start);
         let due = |upto: u64| if upto < start { 0 } else { upto };
         FlowDigest {
             upto: due(self.upto),
@@ -150,6 +175,8 @@ pub(crate) struct Hello {
     pub(crate) window_bytes: u64,
     /// The receiver's life as the sender knows it, and how many frames of its session the sender has.
     pub(crate) known: Option<(Epoch, Received)>,
+    /// Over ways up to this number the sender does not come any more, whatever of them arrives yet.
+    pub(crate) ways_over: u64,
 }
 
 /// Acknowledgements, gathered.
@@ -175,8 +202,6 @@ pub(crate) struct FlowAck {
     pub(crate) upto: u64,
 }
 
-    /// Over ways up to this number the sender does not come any more, whatever of them arrives yet.
-    pub(crate) ways_over: u64,
 /// An acknowledgement on its way over a third node, because the member has no link to the origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ViaAck {
@@ -451,6 +476,9 @@ impl DestSet {
             })
     }
 }
+
+/// One digest of a flow names so many runs of messages that follow a hole, at most.
+pub(crate) const BEYOND_MAX: usize = 8;
 
 /// Of so many members one digest of a flow passes on what they said, at most.
 pub(crate) const HEARD_MAX: usize = 256;

@@ -176,11 +176,16 @@ impl Engine {
         let mut targets: Vec<(NodeId, u64)> = targets.collect();
         // As long as batches come, they say how far everybody is; after them only the origin can.
         targets.extend(origin.filter(|_| flow.retained.is_stuck()).map(|o| (o, 1)));
+        let mut beyond = flow.beyond();
+        let reach = beyond.last().map_or(upto, |span| span.last);
+        let (aged, aged_reach) = flow.retained.begin_round(now, (upto, reach));
+        beyond.retain(|span| span.last <= aged_reach);
         let digest = FlowDigest {
             key,
             version: flow.newest_version(),
             upto,
-            aged: flow.retained.begin_round(now, upto),
+            aged,
+            beyond,
             floor: flow.retained.floor(),
             claim: flow.claim(),
             heard: match flow.retained.is_stuck() {
@@ -329,7 +334,7 @@ impl Engine {
         let flow = self.flows_out.get(&digest.key.flow);
         let present = digest.key.epoch == self.me.epoch;
         // Of a large payload that is over, nothing is known any more.
-        present && flow.is_some_and(|flow| digest.upto.max(digest.floor) >= flow.next())
+        present && flow.is_some_and(|flow| digest.reach().max(digest.floor) >= flow.next())
     }
 
     /// The life in which a peer speaks over its present link.
@@ -355,6 +360,10 @@ impl Engine {
         // It may be a member of a later destination set than this node knows.
         flow.retained.on_told(node, epoch, digest.upto);
         flow.retained.on_version(node, digest.version);
+        if digest.aged > 0 || !digest.beyond.is_empty() {
+            // An answer says nothing of that.
+            flow.retained.on_beyond(node, epoch, &digest.beyond);
+        }
         if let (Some(safety), Some(claim)) = (&mut flow.safety, digest.claim) {
             safety.on_said(now, (node, epoch), digest.upto, claim);
             safety.on_heard(&digest.heard);
@@ -370,11 +379,12 @@ impl Engine {
         }
         // What nobody has but the origin is no loss to anybody if that dies, as long as no member has heard of it.
         let from_origin = node == digest.key.origin;
-        if !from_origin && flow.hear_upto(now, digest.version, digest.upto) {
+        if !from_origin && flow.hear_upto(now, digest.version, digest.reach()) {
             flow.hear_of(now);
         }
         let first = flow.held() + 1;
-        let last = flow.missing_upto(digest.aged);
+        let aged_reach = digest.beyond.last().map_or(0, |span| span.last);
+        let last = flow.missing_upto(digest.aged.max(aged_reach));
         let missed = flow.missing_for(now).unwrap_or_default();
         let due = from_origin || missed >= patience(digest.key);
         // Whoever said that it has nothing of it is not asked again, so that another one is.
@@ -504,10 +514,7 @@ impl Engine {
         // To know that, it has to have been meant itself by all that is asked for, and to have got it.
         let knows_all = flow.claim().is_some_and(|claim| claim.from <= pull.first);
         let held = flow.held();
-        let why = known.filter(|_| knows_all).map_or(Why::NotKept, |known| {
-            let asked = (pull.first, pull.last);
-            known.set.why_not((node, epoch), asked)
-        });
+        let known = known.filter(|_| knows_all).map(|known| known.set.clone());
         if !may_answer || planted!(PullUnanswered) {
             return Ok(());
         }
@@ -518,8 +525,13 @@ impl Engine {
         flow.hear_of(now);
         self.digest_later(pull.key);
         // What it has not got yet itself, it may have when it is asked again.
-        if wanted.is_empty() && first == pull.first && held >= pull.last {
-            self.send_control_to(node, &Control::Gone(Gone { pull: *pull, why }));
+        let last = wanted.first().map_or(pull.last, |batch| batch.first - 1);
+        let pull = Pull { last, ..*pull };
+        if first == pull.first && first <= last && last <= held {
+            let why = known.map_or(Why::NotKept, |set| {
+                set.why_not((node, epoch), (first, last))
+            });
+            self.send_control_to(node, &Control::Gone(Gone { pull, why }));
         }
         for batch in wanted {
             self.send_retained((node, epoch), pull.key, batch);

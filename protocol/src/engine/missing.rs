@@ -129,7 +129,11 @@ impl Engine {
         let Some(flow) = self.flows_in.get_mut(&key) else {
             return false;
         };
-        let missed = flow.give_up(now);
+        let upto_max = match why {
+            Why::NobodyHasIt => flow.gives_up_to(),
+            Why::OutOfTime => u64::MAX,
+        };
+        let missed = flow.give_up(now, upto_max);
         self.report_missed(key, missed);
         if let Some((_, last)) = missed {
             self.tell_of_missed(key, last, why);

@@ -302,7 +302,7 @@ impl Engine {
         self.pass_on(now, from, &numbers, head, body);
         if planted!(OrderIgnored) {
             let flow = self.flows_in.get_mut(&key).expect("it was just found");
-            flow.give_up(now);
+            flow.give_up(now, u64::MAX);
         }
         self.deliver_ready(now, key);
         self.follow_safety(now, key);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::batch::Batch;
-use crate::wire::FlowKey;
+use crate::wire::{FlowKey, Span};
 
 /// One batch that waits.
 #[derive(Debug)]
@@ -100,6 +100,23 @@ impl Early {
     pub(super) fn first_from(&self, message: u64) -> Option<u64> {
         let mut from = self.batches.range(message..);
         from.next().map(|(&first, _)| first)
+    }
+
+    /// The first runs of batches behind this message, each from its first message to its last.
+    pub(super) fn runs_after(&self, message: u64, runs_max: usize) -> Vec<Span> {
+        let mut runs: Vec<Span> = Vec::new();
+        for (&first, &EarlyBatch { last, .. }) in self.batches.range(message + 1..) {
+            let follows = |run: &&mut Span| first <= run.last + 1;
+            match runs.last_mut().filter(follows) {
+                Some(run) => run.last = run.last.max(last),
+                None => runs.push(Span { first, last }),
+            }
+            if runs.len() > runs_max {
+                runs.pop();
+                break;
+            }
+        }
+        runs
     }
 
     /// The last batch that begins at this message or before.

@@ -6,7 +6,7 @@ use rolecast_membership::{Epoch, NodeId, Time};
 
 use super::FlowIn;
 use crate::canary::planted;
-use crate::wire::DestMember;
+use crate::wire::{BEYOND_MAX, DestMember, Span};
 
 impl FlowIn {
     /// How long the first missing message has been missed without any progress; `None` if none is known to be missing.
@@ -16,8 +16,17 @@ impl FlowIn {
 
     /// Whether another member said that it has something of what is missed first.
     pub(crate) fn is_told_by(&self, node: NodeId) -> bool {
-        let last = self.missing_upto(self.known_upto);
+        let last = self.missing_upto(self.known_upto.min(self.gives_up_to()));
         self.retained.may_have(node, self.held() + 1, last)
+    }
+
+    /// What this member has behind messages that it misses, as far as that is few runs.
+    /// Of a large payload, what follows a missing part is of no use.
+    pub(crate) fn beyond(&self) -> Vec<Span> {
+        match self.large {
+            Some(_) => Vec::new(),
+            None => self.early.runs_after(self.held(), BEYOND_MAX),
+        }
     }
 
     /// How far a life of another member said that it is, and knows that enough members are if they have to.
@@ -71,8 +80,7 @@ impl FlowIn {
 
     /// Whether a member said in the life that is meant that it has something of what is missed first.
     pub(crate) fn is_told_by_member(&self, member: &DestMember) -> bool {
-        let told = self.retained.told_by(member.node, member.epoch);
-        told > self.held() && self.is_told_by(member.node)
+        self.retained.speaks_in(member.node, member.epoch) && self.is_told_by(member.node)
     }
 
     /// Another member has given up what it missed up to here.
@@ -80,6 +88,14 @@ impl FlowIn {
         self.know_upto(now, upto);
         self.given_up_by_others = self.given_up_by_others.max(upto);
         self.retained.on_gone(node, upto);
+    }
+
+    /// As far as what is missed may be given up: what others gave up before the rest.
+    pub(crate) fn gives_up_to(&self) -> u64 {
+        match self.is_given_up_by_others() {
+            true => self.given_up_by_others,
+            false => u64::MAX,
+        }
     }
 
     /// Whether other members gave up what is missed here first.
@@ -142,12 +158,12 @@ mod tests {
         flow.learn(first, Bytes::new(), Some(&me), 0);
         assert!(flow.hear_upto(NOW, 1, 3) && flow.hear_upto(NOW, 2, 5));
         assert!(flow.missing_for(NOW).is_some() && flow.missing_upto(5) == 5);
-        assert_eq!(flow.give_up(NOW), Some((1, 3)));
+        assert_eq!(flow.give_up(NOW, u64::MAX), Some((1, 3)));
         assert!(flow.missing_for(NOW).is_some(), "the rest may yet come");
-        assert_eq!(flow.give_up(NOW), None);
+        assert_eq!(flow.give_up(NOW, u64::MAX), None);
         let second = set(&flow, 2);
         flow.learn(second, Bytes::new(), Some(&me), 0);
-        assert_eq!(flow.give_up(NOW), Some((4, 5)));
+        assert_eq!(flow.give_up(NOW, u64::MAX), Some((4, 5)));
         assert_eq!(flow.missing_for(NOW), None);
     }
 
@@ -168,7 +184,7 @@ mod tests {
             ..third
         };
         assert!(!flow.is_told_by_member(&later), "another life said so");
-        assert_eq!(flow.give_up(NOW), Some((1, 4)));
+        assert_eq!(flow.give_up(NOW, u64::MAX), Some((1, 4)));
         flow.know_upto(NOW, 5);
         assert_eq!(flow.gives_up_at(patience), Some(NOW + patience));
     }

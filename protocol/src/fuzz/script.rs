@@ -11,7 +11,8 @@ use crate::wire::relay::{Failed, RelayHead, Relayed, WayClass, WayFrame};
 use crate::wire::strategies::{addr, id};
 use crate::wire::{
     Acks, Claim, Control, DataHead, Dep, DestMember, DestSet, FlowAck, FlowDigest, FlowKey, Gone,
-    Heard, Hello, LargeHead, Owed, Pull, ViaAck, Why, WireAnswer, encode_control, encode_head,
+    Heard, Hello, LargeHead, Owed, Pull, Span, ViaAck, Why, WireAnswer, encode_control,
+    encode_head,
 };
 
 /// What is left of an input.
@@ -161,8 +162,8 @@ impl<'a> Script<'a> {
                 window_bytes: self.number(),
                 // A later life of the engine's own key would make it stop.
                 known: self.maybe(|s| (Epoch(s.number() % 2), [s.number(), s.number()])),
-            }),
                 ways_over: self.number(),
+            }),
             1 | 2 => Control::Acks(Acks {
                 from: self.epoch(),
                 to: self.epoch(),
@@ -221,6 +222,10 @@ impl<'a> Script<'a> {
             version: u32::from(self.below(4)),
             upto: self.number(),
             aged: self.number(),
+            beyond: self.many(|s| Span {
+                first: s.number(),
+                last: s.number(),
+            }),
             floor: self.number(),
             claim: self.maybe(Self::claim),
             heard: self.many(|s| Heard {

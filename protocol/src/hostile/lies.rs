@@ -45,6 +45,7 @@ impl Linked {
             version: 1,
             upto,
             aged,
+            beyond: Vec::new(),
             floor,
             claim: None,
             heard: Vec::new(),

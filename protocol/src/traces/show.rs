@@ -11,7 +11,7 @@ use crate::api::{Class, Delivery, Event, Gap, InboxId, Input, ReplyTo};
 use crate::notice::{LagReason, Lagged, Started};
 use crate::wire::relay::{RelayHead, Relayed};
 use crate::wire::{
-    Claim, Control, DataHead, DestMember, DestSet, FlowDigest, Pull, Why, decode_control,
+    Claim, Control, DataHead, DestMember, DestSet, FlowDigest, Pull, Span, Why, decode_control,
     decode_data,
 };
 
@@ -388,10 +388,16 @@ fn digest_text(digest: &FlowDigest) -> String {
         version,
         upto,
         aged,
+        beyond,
         floor,
         claim,
         heard,
     } = digest;
+    let beyond = beyond.iter().map(|span| {
+        let Span { first, last } = span;
+        format!(" and #{first}..{last}")
+    });
+    let beyond: String = beyond.collect();
     let claim = claim.map(|claim| format!(" safe #{}..{}", claim.from, claim.safe));
     let heard = heard.iter().map(|heard| {
         let Claim { from, safe } = heard.claim;
@@ -400,7 +406,7 @@ fn digest_text(digest: &FlowDigest) -> String {
     });
     let claim: String = claim.into_iter().chain(heard).collect();
     format!(
-        "{} v{version} #{upto} aged #{aged} floor #{floor}{claim}",
+        "{} v{version} #{upto} aged #{aged}{beyond} floor #{floor}{claim}",
         name(key.origin)
     )
 }

@@ -9,8 +9,8 @@ use rolecast_membership::{Epoch, NodeId, Tenure};
 use super::relay::{Failed, ROUTE_MAX, RelayHead, Relayed, WayClass, WayFrame};
 use super::{
     Acks, Claim, Control, DataHead, Dep, DestEvicted, DestMember, DestSet, FlowAck, FlowDigest,
-    FlowKey, Gone, Heard, Hello, LargeHead, Owed, Pull, ViaAck, Why, WireAnswer, encode_control,
-    encode_head,
+    FlowKey, Gone, Heard, Hello, LargeHead, Owed, Pull, Span, ViaAck, Why, WireAnswer,
+    encode_control, encode_head,
 };
 use crate::api::{Class, FlowId, Refusal};
 use crate::batch::{Batch, Note};
@@ -272,12 +272,15 @@ pub(crate) fn control() -> impl Strategy<Value = Control<'static>> {
     let pull =
         || (key(), number(), number()).prop_map(|(key, first, last)| Pull { key, first, last });
     let numbers = (number(), number(), number());
-    let digest = (key(), 0u32..4, numbers, claim(), heard()).prop_map(
-        |(key, version, (upto, aged, floor), claim, heard)| FlowDigest {
+    let span = (number(), number()).prop_map(|(first, last)| Span { first, last });
+    let beyond = proptest::collection::vec(span, 0..3);
+    let digest = (key(), 0u32..4, numbers, beyond, claim(), heard()).prop_map(
+        |(key, version, (upto, aged, floor), beyond, claim, heard)| FlowDigest {
             key,
             version,
             upto,
             aged,
+            beyond,
             floor,
             claim,
             heard,
