@@ -19,15 +19,15 @@ use crate::canary::planted;
 use crate::flow_in::FlowIn;
 use crate::flow_out::FlowOut;
 use crate::mode::Order;
-use crate::wire::{Control, Dep, FlowKey, Pull, SEQ_MAX};
+use crate::wire::{Control, Dep, FlowKey, Pull, SEQ_MAX, Span};
 
 /// Which flows wait for which.
 #[derive(Debug, Default)]
 pub(super) struct Causality {
     /// By the flow that is waited for.
     waiting: BTreeMap<FlowKey, BTreeSet<FlowKey>>,
-    /// Flows of which whoever was asked has nothing more for this node, up to these messages.
-    strangers: BTreeMap<FlowKey, u64>,
+    /// Flows of which whoever was asked has nothing for this node, with the messages that it was asked for.
+    strangers: BTreeMap<FlowKey, Span>,
     /// Flows that nobody knew, which were given up to these messages.
     given_up: BTreeMap<FlowKey, u64>,
     asked: BTreeMap<FlowKey, Asked>,
@@ -43,6 +43,11 @@ struct Asked {
 
 /// After so long, what was asked for and did not come is asked for again.
 const ASK_AGAIN: Duration = Duration::from_millis(400);
+/// Everything that there may be of a flow.
+const FROM_THE_FIRST: Span = Span {
+    first: 1,
+    last: SEQ_MAX,
+};
 /// The most flows of which it is remembered that they have nothing for this node, or were given up.
 const STRANGERS_MAX: usize = 16_384;
 
@@ -113,6 +118,7 @@ impl Engine {
             // All at once: each may be one of which nobody knows, which takes its time.
             for (dep, upto) in missing {
                 self.causality.waiting.entry(dep).or_default().insert(key);
+                self.miss_dependency(now, (dep, upto));
                 self.ask_for(now, key, (dep, upto));
             }
             return false;
@@ -130,8 +136,19 @@ impl Engine {
             return flow.is_none_or(|flow| flow.delivered_to_itself() >= upto);
         }
         let given = self.flows_in.get(&key).map_or(0, FlowIn::watermark);
-        let strange = self.causality.strangers.get(&key).copied();
-        given.max(strange.unwrap_or(0)) >= upto || self.forgotten.contains(key)
+        let strange = self.causality.strangers.get(&key);
+        // What was held before that, it is given yet.
+        let strange = strange.filter(|strange| strange.first <= given + 1);
+        given.max(strange.map_or(0, |strange| strange.last)) >= upto || self.forgotten.contains(key)
+    }
+
+    /// What something depends on exists: if its origin is dead, and what it sent there may have reached nobody else who is alive, it is missed like anything else of that flow.
+    fn miss_dependency(&mut self, now: Time, (key, upto): (FlowKey, u64)) {
+        let flow = self.flows_in.get_mut(&key);
+        let flow = flow.filter(|flow| flow.dead_since.is_some() && flow.inbox().is_some());
+        if let Some(flow) = flow {
+            flow.know_upto(now, upto);
+        }
     }
 
     /// Asks a member of the flow that waits, its origin if possible, for what it waits for.
@@ -164,12 +181,22 @@ impl Engine {
         }
     }
 
-    /// Somebody who was asked for a flow, and has it that far, has nothing of it for this node.
-    pub(super) fn on_stranger(&mut self, now: Time, key: FlowKey, upto: u64) {
+    /// Somebody who was asked for these messages of a flow, and has it that far, has nothing of them for this node.
+    pub(super) fn on_stranger(&mut self, now: Time, key: FlowKey, strange: Span) {
         if !self.causality.waiting.contains_key(&key) {
             return;
         }
-        raise(&mut self.causality.strangers, key, upto);
+        let strangers = &mut self.causality.strangers;
+        let known = strangers.entry(key).or_insert(strange);
+        // Whoever asks has, or will be given, everything before.
+        known.first = match strange.first > known.last + 1 {
+            true => strange.first,
+            false => known.first.min(strange.first),
+        };
+        known.last = known.last.max(strange.last);
+        while strangers.len() > STRANGERS_MAX {
+            strangers.pop_first();
+        }
         self.wake_waiting(now, key);
     }
 
@@ -191,10 +218,11 @@ impl Engine {
         let mut inboxes = waiting.filter_map(|waiting| self.flows_in.get(waiting)?.inbox());
         let asked = self.causality.asked.get(&key);
         let (Some(inbox), Some(&Asked { upto, .. })) = (inboxes.next(), asked) else {
-            self.on_stranger(now, key, SEQ_MAX);
+            self.on_stranger(now, key, FROM_THE_FIRST);
             return;
         };
-        let strange = self.causality.strangers.get(&key).copied().unwrap_or(0);
+        let strange = self.causality.strangers.get(&key);
+        let strange = strange.map_or(0, |strange| strange.last);
         let first = strange.max(self.given_up_unknown(key)) + 1;
         raise(&mut self.causality.given_up, key, upto);
         if first <= upto && !planted!(GapUnreported) {
@@ -209,7 +237,15 @@ impl Engine {
             };
             self.deliver(inbox, Delivery::Gap(gap));
         }
-        self.on_stranger(now, key, upto);
+        let last = upto;
+        self.on_stranger(
+            now,
+            key,
+            Span {
+                last,
+                ..FROM_THE_FIRST
+            },
+        );
     }
 
     /// A flow got further, or is known to have nothing for this node.

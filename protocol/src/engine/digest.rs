@@ -19,7 +19,7 @@ use crate::retained::{DIGEST_DELAY, Retained, RetainedBatch};
 use crate::session::{Cargo, LaneName, OutFrame};
 use crate::spread::{self, Interest};
 use crate::wire::{
-    Control, DestEvicted, DestMember, FlowDigest, FlowKey, Gone, Pull, SEQ_MAX, Why,
+    Control, DestEvicted, DestMember, FlowDigest, FlowKey, Gone, Pull, SEQ_MAX, Span, Why,
 };
 
 /// What is kept of a flow at most, in windows with the batch that may go beyond: one is what its origin may send above the floor, with as much again for the heads of many small batches.
@@ -565,7 +565,8 @@ impl Engine {
             Why::LeftOut => true,
         };
         if nothing_meant {
-            self.on_stranger(now, pull.key, pull.last.min(SEQ_MAX));
+            let (first, last) = (pull.first, pull.last.min(SEQ_MAX));
+            self.on_stranger(now, pull.key, Span { first, last });
         }
     }
 
