@@ -12,3 +12,4 @@ mod random;
 mod receipts;
 mod recorded;
 mod replay;
+mod room;
