@@ -2,6 +2,7 @@
 //!
 //! What is on the way waits somewhere: in the sockets of both ends, in the network's queues, for the peer's processor; and what is small, though it goes first at each end, waits behind it there.
 //! So the bulk lane has a window of its own that yields before others notice, in the manner of LEDBAT (RFC 6817): as long as acknowledgements come about as soon as the soonest did, it grows, and as soon as they come later, it shrinks.
+//! While nothing small has gone or come for a while there is nobody to yield to, and it may be a few chunks: each end of the link works on one while the next is on the way.
 
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ pub(crate) struct BulkWindow {
 
 /// A chunk of the usual size: what is small waits behind one at most at each end, for every link.
 const WINDOW_BYTES_MIN: usize = 64 << 10;
+/// So much may wait in the sockets of a short way while nothing small goes over any link: the first small message after a while waits behind it.
+/// Twice as much carries no more.
+const WINDOW_BYTES_ALONE: usize = 512 << 10;
 /// What the other end's QUIC takes in advance.
 const WINDOW_BYTES_MAX: usize = 8 << 20;
 /// By which part of itself the window grows for each acknowledgement that is soon enough.
@@ -26,6 +30,10 @@ const STEP: usize = 16;
 /// By how much later than the soonest an acknowledgement may come at most: what a small message may have to wait.
 /// Over a short way it is as much as the soonest took, so that nothing takes more than twice as long as it would alone.
 const DELAY_MAX: Duration = Duration::from_millis(3);
+/// As [`DELAY_MAX`], while nothing small waits: what the processes of a busy machine make each other wait says nothing about the way.
+const DELAY_MAX_ALONE: Duration = Duration::from_millis(10);
+/// What is large is alone when nothing small went or came for so long: whoever sends something small every so often finds the way free.
+const ALONE_AFTER: Duration = Duration::from_secs(1);
 /// After so long the soonest is looked for anew, since ways change.
 const SHORTEST_FOR: Duration = Duration::from_secs(10);
 
@@ -36,6 +44,22 @@ impl Default for BulkWindow {
             probe: None,
             shortest: None,
         }
+    }
+}
+
+/// When something small, which bulk is not to hold up, last went over any link.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Small(Option<Time>);
+
+impl Small {
+    /// Something small goes or has come.
+    pub(crate) fn on_small(&mut self, now: Time) {
+        self.0 = Some(now);
+    }
+
+    /// Whether nothing small is to be expected.
+    fn is_over(self, now: Time) -> bool {
+        self.0.is_none_or(|at| now.since(at) >= ALONE_AFTER)
     }
 }
 
@@ -51,7 +75,7 @@ impl BulkWindow {
     }
 
     /// The peer has so many frames.
-    pub(crate) fn on_acknowledged(&mut self, now: Time, received: u64) {
+    pub(crate) fn on_acknowledged(&mut self, now: Time, received: u64, small: Small) {
         let Some((_, sent_at)) = self.probe.take_if(|(number, _)| *number <= received) else {
             return;
         };
@@ -65,8 +89,11 @@ impl BulkWindow {
                 took
             }
         };
+        let grown = self.bytes + self.bytes / STEP;
         self.bytes = if took <= shortest + shortest.min(DELAY_MAX) {
-            (self.bytes + self.bytes / STEP).min(WINDOW_BYTES_MAX)
+            grown.min(WINDOW_BYTES_MAX)
+        } else if took <= shortest + DELAY_MAX_ALONE && small.is_over(now) {
+            grown.min(WINDOW_BYTES_ALONE.max(self.bytes))
         } else {
             (self.bytes / 2).max(WINDOW_BYTES_MIN)
         };
@@ -77,16 +104,23 @@ impl BulkWindow {
 mod tests {
     use super::*;
 
-    /// A window, and a round in which a frame goes out and is acknowledged after so many microseconds.
+    /// A window, and a round in which a frame goes out and is acknowledged after so many microseconds, beside something small.
     fn rounds() -> (BulkWindow, impl FnMut(&mut BulkWindow, u64)) {
+        rounds_beside(|now| Small(Some(now)))
+    }
+
+    /// The same, with what is known of the small at a time.
+    fn rounds_beside(
+        small: impl Fn(Time) -> Small,
+    ) -> (BulkWindow, impl FnMut(&mut BulkWindow, u64)) {
         let mut now = Time::ZERO;
         let mut number = 0;
         let round = move |window: &mut BulkWindow, took_us| {
             number += 1;
             window.on_sent(now, number);
             now = now + Duration::from_micros(took_us);
-            window.on_acknowledged(now, number - 1);
-            window.on_acknowledged(now, number);
+            window.on_acknowledged(now, number - 1, small(now));
+            window.on_acknowledged(now, number, small(now));
         };
         (BulkWindow::default(), round)
     }
@@ -129,5 +163,35 @@ mod tests {
         let grown = window.bytes();
         round(&mut window, 500);
         assert_eq!(window.bytes(), grown / 2);
+    }
+
+    #[test]
+    fn alone_a_few_chunks_may_be_on_a_short_way_until_something_small_comes() {
+        let small = std::cell::Cell::new(None);
+        let (mut window, mut round) = rounds_beside(|_| Small(small.get()));
+        round(&mut window, 200);
+        for _ in 0..100 {
+            round(&mut window, 2_000);
+        }
+        assert_eq!(window.bytes(), WINDOW_BYTES_ALONE);
+        round(&mut window, 11_000);
+        assert_eq!(window.bytes(), WINDOW_BYTES_ALONE / 2, "the way is full");
+        small.set(Some(Time::from_millis(211)));
+        for _ in 0..2 {
+            round(&mut window, 2_000);
+        }
+        assert_eq!(window.bytes(), WINDOW_BYTES_MIN);
+        for _ in 0..100 {
+            round(&mut window, 2_000);
+        }
+        assert_eq!(
+            window.bytes(),
+            WINDOW_BYTES_MIN,
+            "for a while nothing else did"
+        );
+        for _ in 0..1_000 {
+            round(&mut window, 2_000);
+        }
+        assert_eq!(window.bytes(), WINDOW_BYTES_ALONE);
     }
 }

@@ -12,7 +12,7 @@ use rand::rngs::ChaCha8Rng;
 use rolecast_membership::{Epoch, NodeId, Time};
 
 use crate::api::{Class, LinkId, Output};
-use crate::bulk::BulkWindow;
+use crate::bulk::{BulkWindow, Small};
 use crate::canary::planted;
 use crate::lane::Lane;
 use crate::session::{Cargo, LaneName, OutFrame, Session};
@@ -28,6 +28,8 @@ pub(crate) struct Peers {
     link_bytes_max: usize,
     /// The time of what is being handled.
     pub(crate) now: Time,
+    /// When something small last came, or was handed in to be sent.
+    small: Small,
     /// No dial is due before this; it may be too early, never too late.
     dial_hint: Option<Time>,
     /// The number of the way that was opened last.
@@ -167,6 +169,7 @@ impl Peers {
             by_link: BTreeMap::new(),
             link_bytes_max,
             now: Time::ZERO,
+            small: Small::default(),
             dial_hint: None,
             last_way: 0,
             detours: 0,
@@ -377,11 +380,16 @@ impl Peers {
         self.count_relayed(first, relayed);
     }
 
+    /// A message or a call is sent, or has come: what is large yields to what follows.
+    pub(crate) fn on_small(&mut self, now: Time) {
+        self.small.on_small(now);
+    }
+
     /// The peer has so many bulk frames of this session.
     pub(crate) fn on_bulk_acknowledged(&mut self, node: NodeId, received: u64) {
-        let now = self.now;
+        let (now, small) = (self.now, self.small);
         if let Some(link) = self.get_mut(node).and_then(|peer| peer.link.as_mut()) {
-            link.bulk.on_acknowledged(now, received);
+            link.bulk.on_acknowledged(now, received, small);
         }
     }
 

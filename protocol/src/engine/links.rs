@@ -393,9 +393,11 @@ impl Engine {
                 role,
                 wants_reply,
             } => {
+                self.peers.on_small(now);
                 self.on_call(from, CallId(call), &role, wants_reply, body);
             }
             DataHead::Answer { call, answer } => {
+                self.peers.on_small(now);
                 self.on_answer(from, CallId(call), answer, body);
             }
             DataHead::Cancel { call } => self.on_cancel(ReplyTo {
@@ -517,6 +519,9 @@ impl Engine {
         body: Bytes,
         cargo: Cargo,
     ) -> Option<u64> {
+        if matches!(head, DataHead::Call { .. } | DataHead::Answer { .. }) {
+            self.peers.on_small(self.peers.now);
+        }
         let frame = OutFrame {
             head: encode_head(head),
             body,

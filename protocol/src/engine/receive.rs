@@ -280,6 +280,9 @@ impl Engine {
         }
         let batch = Batch::parse(count, body.clone()).ok_or("a malformed batch")?;
         self.check_chunk(from, key, first, &batch)?;
+        if !key.flow.is_large() && batch.noted().is_none() {
+            self.peers.on_small(now);
+        }
         let flow = self.flows_in.get_mut(&key).expect("it was just found");
         if flow
             .large

@@ -47,6 +47,9 @@ impl Engine {
     /// Numbers a batch of an open flow for which there is room, and puts it into the session of every member.
     pub(super) fn spread(&mut self, now: Time, id: FlowId, batch: Batch) -> Accepted {
         let key = self.own_key(id);
+        if !id.is_large() && batch.noted().is_none() {
+            self.peers.on_small(now);
+        }
         let deps = self.depend_on_given(id);
         let flow = self.flows_out.get_mut(&id).expect("it was just found");
         let count = batch.count();
