@@ -363,7 +363,7 @@ fn cost(payload_bytes: usize) -> u32 {
     (payload_bytes + MESSAGE_OVERHEAD_BYTES).min(ROOM_BYTES) as u32
 }
 
-/// What may gather in one outbox: two full batches, so that one can be built while the other is sent.
-const ROOM_BYTES: usize = 2 * BATCH_BYTES_FULL;
+/// What may gather in one outbox: four full batches, so that one can be built while others are sent, and so that QUIC gets enough at once to fill what it hands to the kernel in one go, which with two is only half as much.
+const ROOM_BYTES: usize = 4 * BATCH_BYTES_FULL;
 /// What a message costs beyond its payload, so that empty messages are bounded too.
 const MESSAGE_OVERHEAD_BYTES: usize = 8;
