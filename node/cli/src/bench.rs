@@ -14,6 +14,7 @@ mod part;
 mod payload;
 mod peer;
 mod plan;
+mod plot;
 mod progress;
 mod publish;
 mod result;
@@ -28,7 +29,7 @@ mod words;
 use clap::{Args, Subcommand, ValueEnum};
 use rolecast::Dissemination;
 
-use crate::bench::plan::{Plan, Promise, Scenario, System};
+use crate::bench::plan::{Apart, Plan, Promise, Scenario, System};
 use crate::bench::progress::Progress;
 use crate::bench::result::{Measured, compare};
 use crate::bytes_text::parse_bytes;
@@ -137,6 +138,12 @@ enum ScenarioArgs {
         #[command(flatten)]
         run: RunArgs,
     },
+    /// Draw results as SVG: hand in what other benchmarks print with --json, one result a line
+    Plot {
+        /// What the picture shows
+        #[arg(value_enum)]
+        chart: plot::Chart,
+    },
     /// What the processes of a benchmark are started with
     #[command(hide = true)]
     Part,
@@ -184,6 +191,9 @@ struct RunArgs {
     /// With --against: how many pairs of runs
     #[arg(long, value_name = "P", default_value_t = 3, requires = "against", value_parser = clap::value_parser!(u32).range(1..=100))]
     pairs: u32,
+    /// Start the subscribers in another network namespace, over a network and not over loopback: its name, this end's address and theirs, such as far,10.9.0.1,10.9.0.2
+    #[arg(long, value_name = "NAMESPACE,IP,IP", value_parser = Apart::parse)]
+    apart: Option<Apart>,
     #[command(flatten)]
     threads: ThreadArgs,
 }
@@ -212,6 +222,7 @@ enum Reference {
 pub(crate) fn run(args: BenchArgs, output: &Output) -> Result<(), Failure> {
     let (scenario, size, run) = match args.scenario {
         ScenarioArgs::Part => return part::run(),
+        ScenarioArgs::Plot { chart } => return plot::run(chart, output),
         ScenarioArgs::Fanout {
             group,
             size,
@@ -255,6 +266,7 @@ pub(crate) fn run(args: BenchArgs, output: &Output) -> Result<(), Failure> {
                 scenario: Scenario::Stream { subs, promise },
                 size: usize::try_from(size).map_err(|_| Failure::usage("it is too large"))?,
                 threads: threads.count(),
+                apart: None,
             };
             return finish(plan, None, output);
         }
@@ -274,6 +286,7 @@ pub(crate) fn run(args: BenchArgs, output: &Output) -> Result<(), Failure> {
                 },
                 size: size as usize,
                 threads: threads.count(),
+                apart: None,
             };
             return finish(plan, None, output);
         }
@@ -305,6 +318,7 @@ pub(crate) fn run(args: BenchArgs, output: &Output) -> Result<(), Failure> {
         scenario,
         size: size as usize,
         threads: run.threads.count(),
+        apart: run.apart,
     };
     finish(plan, Some(run), output)
 }

@@ -2,7 +2,7 @@
 //!
 //! The connections have the settings of Rolecast's transport and the same cipher, and nothing of Rolecast above them: frames with a length in front, put together into large writes, and taken apart where they arrive.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(crate) fn access() -> Result<Access, Failure> {
 
 /// Takes part over bare connections.
 pub(crate) async fn run(job: &Job, desk: &mut Desk) -> Result<(), Failure> {
-    let endpoint = endpoint(&job.access)?;
+    let endpoint = endpoint(&job.access, job.plan.addr_of(job.part))?;
     match job.part {
         Part::Publisher => {
             let connections = connect(&endpoint, &job.peers).await?;
@@ -295,19 +295,19 @@ impl Replier for QuicReplier {
 }
 
 /// An endpoint that can be dialled and dials.
-fn endpoint(access: &Access) -> Result<Endpoint, Failure> {
+fn endpoint(access: &Access, addr: IpAddr) -> Result<Endpoint, Failure> {
     let Access::Certificate { certificate, key } = access else {
         return Err(Failure::failed("a bare connection needs a certificate"));
     };
     let certificate = CertificateDer::from(certificate.clone());
     let key = PrivateKeyDer::try_from(key.clone()).map_err(failed)?;
-    let transport = Arc::new(transport());
+    let transport = Arc::new(transport(addr));
     let mut server = ServerConfig::with_crypto(Arc::new(server_crypto(certificate.clone(), key)?));
     server.transport_config(transport.clone());
     let mut client = ClientConfig::new(Arc::new(client_crypto(certificate)?));
     client.transport_config(transport);
 
-    let socket = UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).map_err(failed)?;
+    let socket = UdpSocket::bind(SocketAddr::new(addr, 0)).map_err(failed)?;
     let state = quinn::udp::UdpSocketState::new((&socket).into()).map_err(failed)?;
     state
         .set_recv_buffer_size((&socket).into(), SOCKET_BUFFER)
@@ -352,13 +352,17 @@ fn provider() -> Arc<CryptoProvider> {
     })
 }
 
-/// The settings of Rolecast's transport on loopback.
-fn transport() -> TransportConfig {
+/// The settings of Rolecast's transport for a peer like this end.
+fn transport(addr: IpAddr) -> TransportConfig {
+    let initial_mtu = match addr.is_loopback() {
+        true => PACKET_BYTES,
+        false => PACKET_BYTES_SAFE,
+    };
     let mut mtu_discovery = MtuDiscoveryConfig::default();
     mtu_discovery.upper_bound(PACKET_BYTES);
     let mut config = TransportConfig::default();
     config
-        .initial_mtu(PACKET_BYTES)
+        .initial_mtu(initial_mtu)
         .mtu_discovery_config(Some(mtu_discovery))
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
@@ -382,6 +386,7 @@ const WRITE_BYTES: usize = 64 << 10;
 const CHUNKS: usize = 32;
 /// These are the transport's own.
 const PACKET_BYTES: u16 = 6500;
+const PACKET_BYTES_SAFE: u16 = 1200;
 const STREAM_WINDOW: u32 = 8 << 20;
 const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW + (1 << 20);
 const SOCKET_BUFFER: usize = 4 << 20;

@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::bench::words::{Job, Order, Word};
+use crate::bench::words::{Job, Order, Part, Word};
 use crate::failure::Failure;
 
 /// One process; it is killed when this is dropped.
@@ -24,7 +24,17 @@ impl Process {
     pub(crate) async fn start(job: Job) -> Result<Self, Failure> {
         let program = std::env::current_exe()
             .map_err(|error| Failure::failed(format!("this program cannot be found: {error}")))?;
-        let mut child = Command::new(program)
+        let mut command = match job.plan.apart {
+            Some(apart) if job.part != Part::Publisher => {
+                let mut command = Command::new("ip");
+                command
+                    .args(["netns", "exec", apart.namespace])
+                    .arg(program);
+                command
+            }
+            _ => Command::new(program),
+        };
+        let mut child = command
             .args(["bench", "part"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

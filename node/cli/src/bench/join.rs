@@ -60,6 +60,7 @@ pub(crate) async fn run(nodes: usize, threads: usize, output: &Output) -> Result
         },
         size: 0,
         threads,
+        apart: None,
     };
     let access = Access::Secret(MeshSecret::generate().to_string());
     let began_ns = now_ns();

@@ -37,7 +37,7 @@ pub(crate) async fn measure(plan: Plan, progress: &Progress) -> Result<Measured,
         subscriber.await_word(begun).await?;
     }
 
-    let traffic = Traffic::so_far();
+    let traffic = Traffic::so_far().filter(|_| plan.apart.is_none());
     publisher.order(&Order::Begin).await?;
     let sent = published(&mut publisher, &plan, progress).await?;
     let mut received = Vec::new();

@@ -1,5 +1,6 @@
 //! A benchmark's ends as nodes of a mesh.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -62,7 +63,7 @@ async fn start(job: &Job) -> Result<Node, Failure> {
     let started = Node::builder()
         .secret(secret.as_str())
         .seeds(&job.peers)
-        .listen("127.0.0.1:0")
+        .listen(SocketAddr::new(job.plan.addr_of(job.part), 0).to_string())
         .profile(Profile::Local)
         .start();
     started

@@ -1,7 +1,11 @@
 //! What is measured.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use rolecast::Dissemination;
 use serde::{Deserialize, Serialize};
+
+use crate::bench::words::Part;
 
 /// One measurement, as all processes of it know it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -12,6 +16,40 @@ pub(crate) struct Plan {
     pub(crate) size: usize,
     /// Worker threads of each process; with 0 everything runs in its main thread.
     pub(crate) threads: usize,
+    /// Where the processes are, if not all on loopback.
+    pub(crate) apart: Option<Apart>,
+}
+
+/// Two ends with a network between them.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Apart {
+    /// The network namespace in which the subscribers are started, which is the coordinator's business alone.
+    #[serde(skip)]
+    pub(crate) namespace: &'static str,
+    pub(crate) publisher: IpAddr,
+    pub(crate) subscribers: IpAddr,
+}
+
+impl Apart {
+    /// From a namespace and two addresses with commas between them.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut words = text.split(',');
+        let (Some(namespace), Some(publisher), Some(subscribers), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err("a namespace and two addresses, such as far,10.9.0.1,10.9.0.2".to_owned());
+        };
+        let addr = |text: &str| {
+            let parsed = text.parse();
+            parsed.map_err(|_| format!("{text} is no address"))
+        };
+        Ok(Apart {
+            // It is said once, and wanted as long as the program runs.
+            namespace: String::leak(namespace.to_owned()),
+            publisher: addr(publisher)?,
+            subscribers: addr(subscribers)?,
+        })
+    }
 }
 
 /// What carries the messages.
@@ -80,6 +118,17 @@ impl Plan {
             Scenario::Stream { .. } => "stream",
             Scenario::Mesh { .. } => "mesh",
             Scenario::Reqrep { .. } => "reqrep",
+        }
+    }
+
+    /// The address at which a process of this part is.
+    pub(crate) fn addr_of(&self, part: Part) -> IpAddr {
+        let Some(apart) = self.apart else {
+            return Ipv4Addr::LOCALHOST.into();
+        };
+        match part {
+            Part::Publisher => apart.publisher,
+            Part::Subscriber | Part::Peer | Part::Joiner => apart.subscribers,
         }
     }
 
@@ -169,3 +218,25 @@ impl Plan {
 const WARM_UP_REQUESTS: u64 = 1_000;
 const WARM_UP_OF_EACH: u64 = 10_000;
 const WARM_UP_BYTES_MAX: u64 = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::Apart;
+
+    #[test]
+    fn two_ends_are_a_namespace_and_two_addresses() {
+        let apart = Apart::parse("far,10.9.0.1,fd00::2").expect("it is well-formed");
+        assert_eq!(apart.namespace, "far");
+        assert_eq!(apart.publisher.to_string(), "10.9.0.1");
+        assert_eq!(apart.subscribers.to_string(), "fd00::2");
+        for wrong in [
+            "",
+            "far",
+            "far,10.9.0.1",
+            "far,10.9.0.1,there",
+            "far,::1,::2,::3",
+        ] {
+            assert!(Apart::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -81,6 +81,9 @@ pub(crate) struct Comparison {
     pub(crate) figure: &'static str,
     /// The median of the pairs' ratios.
     pub(crate) ratio: f64,
+    /// The median of the pairs' ratios of what 99 % of deliveries took at most, if that is what is compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ratio_p99: Option<f64>,
     /// The ratio of each pair.
     pub(crate) ratios: Vec<f64>,
     /// What the bare connections reached in each pair.
@@ -150,12 +153,13 @@ impl Measured {
         Measured { wire, ..self }
     }
 
-    /// The figure by which a scenario is compared, and its name.
+    /// The figure by which a scenario is compared, and its name: of what comes one after the other the time that it takes, of what is crowded how much there is of it.
     pub(crate) fn figure(&self) -> (&'static str, f64) {
+        let crowded = matches!(self.pace, Some(Pace::Inflight { inflight: 2.. }));
         match (self.times, self.per_s) {
-            (Some(times), _) => ("p50_us", times.p50_us),
-            (None, PerSecond::Deliveries(per_s)) => ("deliveries_per_s", per_s),
-            (None, PerSecond::Requests(per_s)) => ("req_per_s", per_s),
+            (Some(times), _) if !crowded => ("p50_us", times.p50_us),
+            (_, PerSecond::Deliveries(per_s)) => ("deliveries_per_s", per_s),
+            (_, PerSecond::Requests(per_s)) => ("req_per_s", per_s),
         }
     }
 }
@@ -176,9 +180,14 @@ impl Times {
 pub(crate) fn compare(mut pairs: Vec<(Measured, Measured)>) -> Option<Measured> {
     let ratio = |(run, ceiling): &(Measured, Measured)| run.figure().1 / ceiling.figure().1;
     let ratios: Vec<f64> = pairs.iter().map(|pair| rounded(ratio(pair), 3)).collect();
+    let p99 = |measured: &Measured| measured.times.map(|times| times.p99_us);
+    let ratios_p99 = pairs
+        .iter()
+        .map(|(run, ceiling)| Some(rounded(p99(run)? / p99(ceiling)?, 3)));
     let comparison = Comparison {
         figure: pairs.first()?.0.figure().0,
         ratio: median(ratios.clone()),
+        ratio_p99: ratios_p99.collect::<Option<Vec<f64>>>().map(median),
         ratios,
         ceiling: pairs
             .iter()
@@ -240,6 +249,7 @@ mod tests {
             },
             size: 64,
             threads: 0,
+            apart: None,
         };
         let usage = Usage {
             cpu_us: 500_000,
@@ -285,6 +295,39 @@ mod tests {
         for (name, value) in fields {
             assert_eq!(object.get(name), Some(&value), "{name}");
         }
+    }
+
+    fn requests(inflight: usize, took_ns: u64) -> Measured {
+        let plan = Plan {
+            system: System::Rolecast,
+            scenario: Scenario::Reqrep { count: 1, inflight },
+            size: 64,
+            threads: 0,
+            apart: None,
+        };
+        let mut times = Histogram::default();
+        times.record(took_ns);
+        let asked = Tally {
+            ended_ns: took_ns,
+            delivered: 1,
+            times,
+            ..Tally::default()
+        };
+        Measured::new(plan, &asked, &[])
+    }
+
+    #[test]
+    fn single_requests_are_compared_by_their_time_and_crowds_by_their_number() {
+        let ratios = |inflight| {
+            let pairs = vec![(requests(inflight, 200_000), requests(inflight, 100_000))];
+            let comparison = compare(pairs).and_then(|middle| middle.comparison);
+            let comparison = comparison.expect("there is a pair");
+            let [ratio, p99] = [Some(comparison.ratio), comparison.ratio_p99];
+            let tenth = |ratio: Option<f64>| ratio.map(|ratio| rounded(ratio, 1));
+            (comparison.figure, tenth(ratio), tenth(p99))
+        };
+        assert_eq!(ratios(1), ("p50_us", Some(2.0), Some(2.0)));
+        assert_eq!(ratios(2), ("req_per_s", Some(0.5), Some(2.0)));
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub(crate) async fn run(
                 },
                 size,
                 threads,
+                apart: None,
             };
             let measured = measure::measure(plan, &progress).await?;
             if output.is_json() {
@@ -170,6 +171,7 @@ mod tests {
             },
             size,
             threads: 0,
+            apart: None,
         };
         Measured {
             cpu_us_per_delivery: cpu_us,

@@ -110,6 +110,9 @@ fn rows(measured: &Measured) -> Vec<(&'static str, String)> {
     }
     if let Some(comparison) = &measured.comparison {
         rows.push(("ratio to bare QUIC", grouped(comparison.ratio, 3)));
+        if let Some(ratio) = comparison.ratio_p99 {
+            rows.push(("ratio of 99 % within", grouped(ratio, 3)));
+        }
     }
     rows.push(("delivered", grouped(measured.delivered as f64, 0)));
     rows

@@ -58,6 +58,13 @@ fn bare_connections_are_measured_in_turn() {
     let ratios = compared[0]["ratios"].as_array().expect("a list");
     assert_eq!(ratios.len(), 3, "{compared:?}");
     assert!(ratios.contains(&compared[0]["ratio"]), "{compared:?}");
+
+    let line = compared[0].to_string();
+    let place = Place::new();
+    let drawn = place.run_command(place.command(&["bench", "plot", "ratios"]), &line);
+    assert_eq!(drawn.code, Some(0), "{drawn:?}");
+    assert!(drawn.stdout.starts_with("<svg"), "{drawn:?}");
+    assert!(drawn.stdout.contains("fanout to 2, 64 B"), "{drawn:?}");
 }
 
 #[test]
