@@ -3,9 +3,12 @@
 //! Under `cargo test` they run on random inputs, as often as `BOLERO_RANDOM_ITERATIONS` says; under `cargo bolero test` libFuzzer looks for inputs that reach more.
 //! Half of the inputs of a decoder are its own frames, damaged, since bytes drawn blindly seldom come past the first tag.
 
+mod far;
 mod mesh;
 mod peer;
 mod script;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -78,12 +81,13 @@ fn batches() {
         });
 }
 
-/// An engine with flows, inboxes and calls of its own, an honest peer, and one that says whatever the input says.
+/// An engine with flows, inboxes and calls of its own, honest peers, and one that says whatever the input says, in its own name and in that of another member.
 #[test]
 fn engine() {
     let scripts = bolero::produce::<Vec<u8>>()
         .with()
         .len(0..=SCRIPT_BYTES_MAX);
+    let delivered_of_far = AtomicUsize::new(0);
     bolero::check!()
         .with_generator(scripts)
         .with_iterations(ITERATIONS / 4)
@@ -95,7 +99,13 @@ fn engine() {
                 mesh.step(&mut script);
             }
             mesh.rest();
+            delivered_of_far.fetch_add(mesh.delivered_of_far(), Ordering::Relaxed);
         });
+    let delivered_of_far = delivered_of_far.into_inner();
+    assert!(
+        delivered_of_far > 0,
+        "nothing that was relayed was delivered"
+    );
 }
 
 /// So many inputs are tried by a plain `cargo test`.

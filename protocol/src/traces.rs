@@ -143,3 +143,8 @@ fn causal() {
 fn narrowed() {
     check("narrowed");
 }
+
+#[test]
+fn ways() {
+    check("ways");
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rolecast_membership::{Epoch, Identity, Profile, Record, Time};
 
+use super::far::Far;
 use super::peer::Peer;
 use super::script::{Script, TENURE, role};
 use crate::api::{
@@ -21,7 +22,7 @@ use crate::wire::{
     Control, DataHead, FlowKey, Hello, decode_control, decode_data, encode_control, encode_head,
 };
 
-/// The engine under attack, as node 1, and an honest one, as node 3, with a link between them; node 2 is the input.
+/// The engine under attack, as node 1, and an honest one, as node 3, with a link between them; node 2 is the input, and speaks for node 4 too.
 pub(super) struct Mesh {
     now: Time,
     victim: Engine,
@@ -34,6 +35,7 @@ pub(super) struct Mesh {
     /// How many frames of node 2 the victim has, as it says.
     received: [u64; 2],
     peer: Peer,
+    far: Far,
     /// What was multicast to the victim, by whom and as what.
     sent: BTreeSet<(FlowKey, u64, Bytes)>,
     calls: BTreeSet<Bytes>,
@@ -44,6 +46,8 @@ pub(super) struct Mesh {
 
 /// The link between the two honest ones, as both call it.
 const FRIENDLY: LinkId = LinkId(1_000_000);
+/// The link between the honest peer and node 4, as both call it.
+const BEYOND: LinkId = LinkId(1_000_001);
 
 impl Mesh {
     pub(super) fn new() -> Self {
@@ -56,7 +60,8 @@ impl Mesh {
             link: None,
             last_link: 0,
             received: [0; 2],
-            peer: Peer::new(),
+            peer: Peer::new((2, 10), (4, FlowId(10), Dissemination::Digest.into())),
+            far: Far::new(),
             sent: BTreeSet::new(),
             calls: BTreeSet::new(),
             delivered: BTreeSet::new(),
@@ -91,10 +96,45 @@ impl Mesh {
             let flow = mesh.victim.open_flow(mesh.now, role(), mode);
             mesh.flows.push(flow.expect("few"));
         }
-        for _ in 0..10 {
-            mesh.pass_time(Duration::from_millis(20));
-        }
+        mesh.introduce();
         mesh
+    }
+
+    /// The honest peer has a link to node 4, and makes it known; then nothing more is heard of that over this link.
+    fn introduce(&mut self) {
+        let mut far = engine(4);
+        for (engine, peer) in [(&mut self.friend, 4), (&mut far, 3)] {
+            let up = Input::LinkUp {
+                link: BEYOND,
+                peer: id(peer),
+                addr: addr(),
+            };
+            engine.handle(self.now, up);
+        }
+        for _ in 0..50 {
+            for _ in 0..5 {
+                let mut said = Vec::new();
+                while let Some(output) = far.poll_output() {
+                    said.push(output);
+                }
+                for output in said {
+                    pass_on(self.now, output, &mut self.friend);
+                }
+                for output in self.settle() {
+                    pass_on(self.now, output, &mut far);
+                }
+            }
+            self.now = self.now + Duration::from_millis(20);
+            for engine in [&mut self.victim, &mut self.friend, &mut far] {
+                engine.handle(self.now, Input::Timeout);
+            }
+        }
+        let known = self.victim.members();
+        assert!(
+            known
+                .iter()
+                .any(|member| member.record.identity.id == id(4))
+        );
     }
 
     /// Does what the script says next.
@@ -115,9 +155,14 @@ impl Mesh {
                 self.victim
                     .handle(self.now, Input::Datagram { link, bytes });
             }
-            6..=11 => {
+            6..=9 => {
                 let (class, bytes) = self.peer.next(script);
                 self.hear(class, bytes);
+            }
+            10 | 11 => {
+                for (class, bytes) in self.far.next(script) {
+                    self.hear(class, bytes);
+                }
             }
             _ => {
                 let (class, bytes) = script.frame();
@@ -126,6 +171,13 @@ impl Mesh {
         }
         self.settle();
         check(&self.victim.usage(), &limits(), self.flows.len());
+    }
+
+    /// How many messages were delivered that node 4 sent over others.
+    pub(super) fn delivered_of_far(&self) -> usize {
+        let keys = self.delivered.iter().map(|(_, key, _)| key);
+        keys.filter(|key| key.origin == id(4) && key.flow.0 >= Far::FIRST_FLOW)
+            .count()
     }
 
     /// Takes everything, and gives it time.
@@ -220,6 +272,11 @@ impl Mesh {
             DataHead::Call { .. } => {
                 self.calls.insert(body.clone());
             }
+            DataHead::Relay(_) => {
+                if let Some((head, body)) = decode_data(body) {
+                    self.note(&head, &body);
+                }
+            }
             _ => {}
         }
     }
@@ -265,7 +322,10 @@ impl Mesh {
     }
 
     /// Passes on what the two honest ones say to each other, until they have said all.
-    fn settle(&mut self) {
+    ///
+    /// Gives what the honest peer says over its other link.
+    fn settle(&mut self) -> Vec<Output> {
+        let mut beyond = Vec::new();
         loop {
             let mut silent = true;
             while let Some(output) = self.victim.poll_output() {
@@ -280,11 +340,13 @@ impl Mesh {
                             self.friend.handle(self.now, Input::Consumed { ticket });
                         }
                     }
+                    output @ (Output::Frame { link: BEYOND, .. }
+                    | Output::Datagram { link: BEYOND, .. }) => beyond.push(output),
                     output => pass_on(self.now, output, &mut self.victim),
                 }
             }
             if silent {
-                return;
+                return beyond;
             }
         }
     }
@@ -300,14 +362,26 @@ impl Mesh {
                 assert!(!what.is_empty());
                 self.link.take_if(|open| *open == link);
             }
-            Output::Event(Event::Violation { peer, .. }) => assert_eq!(peer, id(2)),
-            Output::Frame { link, head, .. } if self.link == Some(link) => {
-                if let Some(Control::Hello(hello)) = decode_control(&head) {
-                    let known = hello.known.map(|(_, received)| received);
-                    self.received = known.unwrap_or_default();
+            Output::Event(Event::Violation { peer, .. }) => {
+                assert!([id(2), id(4)].contains(&peer));
+                if peer == id(4) {
+                    self.far.close();
                 }
             }
-            output => pass_on(self.now, output, &mut self.friend),
+            Output::Frame {
+                link,
+                class: Class::Control,
+                head,
+                ..
+            } if self.link == Some(link) => {
+                self.received = received(&head).unwrap_or(self.received);
+            }
+            output => {
+                if let Some(received) = received_of_far(&output) {
+                    self.far.received = received;
+                }
+                pass_on(self.now, output, &mut self.friend);
+            }
         }
     }
 
@@ -354,26 +428,46 @@ impl Mesh {
     }
 }
 
+/// What a hello says to have of the sessions of whoever hears it.
+fn received(control: &[u8]) -> Option<[u64; 2]> {
+    match decode_control(control)? {
+        Control::Hello(hello) => Some(hello.known.map(|known| known.1).unwrap_or_default()),
+        _ => None,
+    }
+}
+
+/// The same, if this is relayed to node 4.
+fn received_of_far(output: &Output) -> Option<[u64; 2]> {
+    let Output::Frame {
+        class, head, body, ..
+    } = output
+    else {
+        return None;
+    };
+    let frame = [&head[..], body].concat().into();
+    match decode_data(&frame).filter(|_| *class != Class::Control)? {
+        (DataHead::Relay(relay), inner) if relay.destination() == id(4) => received(&inner),
+        _ => None,
+    }
+}
+
 /// Hands what one honest engine says to the other; what is for anybody else is lost.
 fn pass_on(now: Time, output: Output, other: &mut Engine) {
     let input = match output {
         Output::Frame {
-            link: FRIENDLY,
+            link: link @ (FRIENDLY | BEYOND),
             class,
             head,
             body,
         } => Input::Frame {
-            link: FRIENDLY,
+            link,
             class,
             bytes: [head, body].concat().into(),
         },
         Output::Datagram {
-            link: FRIENDLY,
+            link: link @ (FRIENDLY | BEYOND),
             bytes,
-        } => Input::Datagram {
-            link: FRIENDLY,
-            bytes,
-        },
+        } => Input::Datagram { link, bytes },
         _ => return,
     };
     other.handle(now, input);

@@ -27,7 +27,8 @@ struct Stream {
 }
 
 impl Peer {
-    pub(super) fn new() -> Self {
+    /// One with flows of its own, which are numbered from here on, and with one that it passes on.
+    pub(super) fn new((own, first): (u8, u32), (other, flow, mode): (u8, FlowId, Mode)) -> Self {
         let unordered = Mode {
             order: Order::Unordered,
             ..Dissemination::BestEffort.into()
@@ -37,15 +38,19 @@ impl Peer {
             ..Dissemination::Digest.into()
         };
         let streams = [
-            (2, 10, Dissemination::Eager.into()),
-            (2, 11, safe),
-            (2, 12, unordered),
-            (4, 10, Dissemination::Digest.into()),
-            (2, FlowId::LARGE_FIRST.0 + 1, Dissemination::Eager.into()),
+            (own, FlowId(first), Dissemination::Eager.into()),
+            (own, FlowId(first + 1), safe),
+            (own, FlowId(first + 2), unordered),
+            (other, flow, mode),
+            (
+                own,
+                FlowId(FlowId::LARGE_FIRST.0 + 1),
+                Dissemination::Eager.into(),
+            ),
         ];
         Peer {
             streams: streams
-                .map(|(origin, flow, mode)| Stream::new(origin, FlowId(flow), mode))
+                .map(|(origin, flow, mode)| Stream::new(origin, flow, mode))
                 .into(),
             larges: 1,
         }
@@ -74,7 +79,7 @@ impl Peer {
                 let end = stream.batch(&Batch::note(Note::End { complete: true }));
                 self.larges += 1;
                 let flow = FlowId(FlowId::LARGE_FIRST.0 + self.larges);
-                *stream = Stream::new(2, flow, stream.mode);
+                stream.restart(flow);
                 end
             }
             _ => stream.batch(&stream.message(stream.next)),
@@ -95,6 +100,13 @@ impl Stream {
             begun: false,
             next: 1,
         }
+    }
+
+    /// Another flow takes its place.
+    fn restart(&mut self, flow: FlowId) {
+        self.key.flow = flow;
+        self.begun = false;
+        self.next = 1;
     }
 
     /// The destination set: node 1, and the honest peer.
