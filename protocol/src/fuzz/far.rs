@@ -67,6 +67,7 @@ impl Far {
             addr: addr(),
             window_bytes: 1 << 20,
             known: None,
+            ways_over: self.way - 1,
         };
         let hello = encode_control(&Control::Hello(hello));
         let [data, bulk] = self.received.map(|received| {
