@@ -15,7 +15,7 @@ use rolecast_membership::NodeId;
 use rolecast_membership::{Epoch, RoleName, Time};
 use rolecast_protocol::{
     Accepted, Batch, CallId, CallKind, Delivery, Engine, Event, FlowId, InboxId, Input, Mode,
-    Output, Refusal, ReplyTo, Target, Ticket,
+    Output, Refusal, ReplyTo, SlowMembers, Target, Ticket,
 };
 #[cfg(feature = "qlog")]
 pub use rolecast_transport::Qlog;
@@ -104,7 +104,25 @@ pub enum Sight<'a> {
         inbox: InboxId,
         /// Which role.
         role: &'a RoleName,
+        /// For how many messages that were sent before it asks.
+        replay: u32,
     },
+    /// A flow was opened.
+    Opened {
+        /// Which.
+        flow: FlowId,
+        /// To which role.
+        role: &'a RoleName,
+        /// What it does with slow members.
+        slow: SlowMembers,
+    },
+    /// A flow has no room for what is to be sent.
+    Refused {
+        /// Which.
+        flow: FlowId,
+    },
+    /// The node says something else about itself.
+    Described,
     /// A role is dropped.
     Drops {
         /// Its inbox.

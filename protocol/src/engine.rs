@@ -391,6 +391,13 @@ impl Engine {
         self.slowest_member(flow)
     }
 
+    /// The nodes that a flow goes on without, because they were too slow; those that lag behind it are not among them.
+    #[must_use]
+    pub fn left_out(&self, flow: FlowId) -> Vec<NodeId> {
+        let flow = self.flows_out.get(&flow).into_iter();
+        flow.flat_map(FlowOut::left_out).collect()
+    }
+
     /// Announces a large payload to all holders of the flow's role as seen at this moment, possibly none, in its place in the flow; gives the number of its own flow, for its chunks.
     ///
     /// [`Event::LargeOver`] ends it.

@@ -269,19 +269,23 @@ pub(crate) fn end(complete: bool) -> Batch {
 
 /// So many messages of this length, each unlike any other of the run, with one of so many keys; the first key is to have none.
 pub(crate) fn batch(mark: u64, count: u8, bytes: u32, keys: u8) -> Batch {
-    let key = |number: u8| match (mark + u64::from(number)).checked_rem(keys.into()) {
-        None | Some(0) => Bytes::new(),
-        Some(key) => Bytes::copy_from_slice(&key.to_be_bytes()),
-    };
     if count <= 1 {
-        return Batch::single(payload(mark << 8, bytes), None).keyed(key(0));
+        return Batch::single(payload(mark << 8, bytes), None).keyed(key(mark, 0, keys));
     }
     let mut builder = BatchBuilder::new();
     for number in 0..count {
         let payload = payload(mark << 8 | u64::from(number), bytes);
-        builder.push_keyed(&payload, key(number));
+        builder.push_keyed(&payload, key(mark, number, keys));
     }
     builder.take().expect("at least two messages were pushed")
+}
+
+/// The key of a message, one of so many; the first key is to have none.
+pub(crate) fn key(mark: u64, number: u8, keys: u8) -> Bytes {
+    match (mark + u64::from(number)).checked_rem(keys.into()) {
+        None | Some(0) => Bytes::new(),
+        Some(key) => Bytes::copy_from_slice(&key.to_be_bytes()),
+    }
 }
 
 #[cfg(test)]

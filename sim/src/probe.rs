@@ -3,7 +3,9 @@
 //! A check that is never put to the test holds for no reason.
 //! So the simulation notes at the edges of the engines which of these situations came up; a sweep names those that never did.
 
-use rolecast_protocol::{Answer, Event, Gap, Refusal};
+use rolecast_protocol::{
+    Answer, Event, FlowId, Gap, LagReason, Lagged, LargeEnd, Refusal, Started,
+};
 
 use crate::scenario::Level;
 
@@ -96,21 +98,25 @@ impl Probe {
             self,
             RelayFirst | RelayAfterDeath | RelayAroundCut | DeliveredAfterHeal | LinkCut
         );
-        // Their programs wait for slow receivers.
-        let of_evictions = matches!(
-            self,
-            Probe::Evicted
-                | Probe::Readmitted
-                | Probe::Lagged
-                | Probe::LeftBehind
-                | Probe::CaughtUp
-                | Probe::Superseded
-                | Probe::Replayed
-        );
-        level == Level::Engine
-            || !(of_frames || of_evictions || matches!(self, DialsCrossed | Backlog))
+        // Their programs wait until a large payload may begin.
+        let of_engines = matches!(self, DialsCrossed | Backlog | Probe::LargeFull);
+        level == Level::Engine || !(of_frames || of_engines)
     }
 }
+
+/// Notes that a run came to a point, if it did: `sometimes!(reached, Settled)`, or `sometimes!(reached, Settled, if condition)`.
+macro_rules! sometimes {
+    ($reached:expr, $probe:ident) => {
+        $reached.note($crate::probe::Probe::$probe)
+    };
+    ($reached:expr, $probe:ident, if $condition:expr) => {
+        if $condition {
+            $reached.note($crate::probe::Probe::$probe);
+        }
+    };
+}
+
+pub(crate) use sometimes;
 
 /// Which probes a run came to, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +142,8 @@ impl Reached {
             Event::Settled { .. } => self.note(Probe::Settled),
             Event::Unstable { .. } => self.note(Probe::GivenUp),
             Event::Lost { .. } => self.note(Probe::Lost),
+            Event::Evicted { .. } => self.note(Probe::Evicted),
+            Event::Lags { .. } => self.note(Probe::LeftBehind),
             Event::Cancelled(_) => self.note(Probe::CancelHeard),
             Event::Answered { answer, .. } => match answer {
                 Answer::Reply(_) => self.note(Probe::AnsweredReply),
@@ -158,6 +166,46 @@ impl Reached {
         });
     }
 
+    /// An inbox was told what it does not get because its program was too slow.
+    pub(crate) fn note_lag(&mut self, lagged: &Lagged) {
+        self.note(match lagged.reason {
+            LagReason::Evicted => Probe::Lagged,
+            LagReason::Superseded => Probe::Superseded,
+        });
+    }
+
+    /// An inbox was told where it begins.
+    pub(crate) fn note_start(&mut self, started: &Started) {
+        self.note(Probe::StartedLate);
+        sometimes!(self, Replayed, if started.replayed > 0);
+    }
+
+    /// A large payload ended for its reader.
+    pub(crate) fn note_end(&mut self, end: LargeEnd) {
+        self.note(match end {
+            LargeEnd::Complete => Probe::LargeComplete,
+            LargeEnd::CutShort => Probe::LargeCutShort,
+            LargeEnd::TooLarge => Probe::LargeRefused,
+            LargeEnd::Lagged => Probe::LargeLagged,
+        });
+    }
+
+    /// A flow had no room.
+    pub(crate) fn note_refused(&mut self, flow: FlowId) {
+        self.note(match flow.is_large() {
+            true => Probe::ChunkFull,
+            false => Probe::Full,
+        });
+    }
+
+    /// A member keeps up again, in a flow that keeps the last of each key for slow members, or goes on without them.
+    pub(crate) fn note_back(&mut self, keeps_last: bool) {
+        self.note(match keeps_last {
+            true => Probe::CaughtUp,
+            false => Probe::Readmitted,
+        });
+    }
+
     /// How often it came to this point.
     #[must_use]
     pub fn count(&self, probe: Probe) -> u32 {
@@ -172,20 +220,6 @@ impl Reached {
             .filter(|probe| self.count(*probe) > 0)
     }
 }
-
-/// Notes that a run came to a point, if it did: `sometimes!(reached, Settled)`, or `sometimes!(reached, Settled, if condition)`.
-macro_rules! sometimes {
-    ($reached:expr, $probe:ident) => {
-        $reached.note($crate::probe::Probe::$probe)
-    };
-    ($reached:expr, $probe:ident, if $condition:expr) => {
-        if $condition {
-            $reached.note($crate::probe::Probe::$probe);
-        }
-    };
-}
-
-pub(crate) use sometimes;
 
 #[cfg(test)]
 mod tests {

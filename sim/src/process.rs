@@ -220,7 +220,7 @@ impl Process {
 }
 
 /// How a node that says this about itself holds a role.
-fn holding(record: &Record, role: &RoleName) -> Option<Tenure> {
+pub(crate) fn holding(record: &Record, role: &RoleName) -> Option<Tenure> {
     let held = *record.roles.get(&role.base())?;
     role.place().tenure(record, held)
 }

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use rolecast_membership::Time;
+use rolecast_membership::{RoleName, Time};
 use rolecast_protocol::{Dissemination, Mode, Order, SlowMembers};
 use serde::{Deserialize, Serialize};
 
 mod mode;
+mod sites;
+
+use sites::with_narrowed;
+pub(crate) use sites::{NARROWED_FIRST, narrowed};
 
 use crate::plan::Slot;
 use crate::random::{Purpose, Stream};
@@ -281,6 +285,27 @@ impl Workload {
     pub fn replay(&self, node: Slot) -> u32 {
         let asked = self.replays.get(usize::from(node)).copied();
         asked.unwrap_or(0)
+    }
+
+    /// What a node says where it is when it starts; nothing, if no node is in a site.
+    #[must_use]
+    pub fn first_site(&self, node: Slot) -> String {
+        let site = self.sites.get(usize::from(node));
+        site.map_or_else(String::new, |&site| self.site(site).unwrap_or_default())
+    }
+
+    /// What a node says where it is when it has moved to this site, if nodes are in sites.
+    #[must_use]
+    pub fn site(&self, site: u8) -> Option<String> {
+        (!self.sites.is_empty()).then(|| sites::site_name(site))
+    }
+
+    /// All roles, in the order of their numbers.
+    pub(crate) fn role_names(&self) -> Vec<RoleName> {
+        let named =
+            (0..self.roles).map(|role| RoleName::new(&format!("r{role}")).expect("a valid name"));
+        let whole = named.chain([RoleName::everyone()]).collect();
+        with_narrowed(whole, !self.sites.is_empty())
     }
 
     /// When the last thing is asked for.

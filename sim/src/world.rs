@@ -151,11 +151,7 @@ impl<'a> World<'a> {
         film: Film,
     ) -> Self {
         let workload = &scenario.workload;
-        let mut roles: Vec<RoleName> = (0..workload.roles)
-            .map(|role| RoleName::new(&format!("r{role}")).expect("a valid name"))
-            .collect();
-        roles.push(RoleName::everyone());
-        let roles = sites::with_narrowed(roles, !workload.sites.is_empty());
+        let roles = workload.role_names();
         let mut world = World {
             scenario,
             schedule: Schedule::default(),

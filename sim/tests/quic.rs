@@ -86,7 +86,15 @@ const CHILD: &str = "ROLECAST_SIM_TEST_CHILD";
 #[cfg(feature = "canaries")]
 #[test]
 fn planted_bugs_are_found() {
-    for (canary, seeds) in [("DuplicateDelivered", 20), ("RelayForgotten", 200)] {
+    let bugs = [
+        ("DuplicateDelivered", 20),
+        ("RelayForgotten", 200),
+        ("EvictedUntold", 200),
+        ("FirstKept", 200),
+        ("LargeEvictsNobody", 200),
+        ("MoveUnnoticed", 50),
+    ];
+    for (canary, seeds) in bugs {
         let found = (0..seeds).find(|&seed| {
             let scenario = Scenario {
                 canary: Some(canary.to_owned()),

@@ -4,6 +4,7 @@ use rolecast_membership::Description;
 
 use super::Driver;
 use crate::command::Command;
+use crate::simulation::Sight;
 
 impl Driver {
     pub(super) fn on_command(&mut self, command: Command) {
@@ -37,7 +38,10 @@ impl Driver {
             Command::Describe { change, done } => {
                 let mut description = Description::of(self.engine.record());
                 change.apply(&mut description);
-                drop(done.send(self.engine.describe(self.now, description)));
+                self.witnessed.saw(&self.engine, || Sight::Asks);
+                let described = self.engine.describe(self.now, description);
+                self.witnessed.saw(&self.engine, || Sight::Described);
+                drop(done.send(described));
             }
             Command::Open { outbox, done } => self.open_flow(&outbox, done),
             Command::AwaitLarge { outbox } => {

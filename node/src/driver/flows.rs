@@ -192,6 +192,7 @@ impl Driver {
     pub(super) fn open_flow(&mut self, outbox: &Arc<Outbox>, done: oneshot::Sender<()>) {
         let role = &outbox.role;
         let name = role.name.clone();
+        self.witnessed.saw(&self.engine, || Sight::Asks);
         match self
             .engine
             .open_flow_for(self.now, name, outbox.mode, outbox.policy)
@@ -203,6 +204,12 @@ impl Driver {
                     last: Seq(0),
                     skipped: Skipped::default(),
                 });
+                let sight = || Sight::Opened {
+                    flow: id,
+                    role: &role.name,
+                    slow: outbox.policy,
+                };
+                self.witnessed.saw(&self.engine, sight);
                 role.set_holders(self.engine.holders(&role.name));
                 outbox.opened(id);
             }
@@ -260,6 +267,8 @@ impl Driver {
                 Content::Large(announcement) => self.send_large(id, announcement, cost),
             };
             if let Some(content) = refused {
+                let sight = || Sight::Refused { flow: id };
+                self.witnessed.saw(&self.engine, sight);
                 self.flows.put_back(id, Parcel { content, cost });
                 self.counters.full.increment(1);
                 return;

@@ -148,6 +148,7 @@ impl Driver {
                 let sight = || Sight::TookUp {
                     inbox: id,
                     role: &role,
+                    replay,
                 };
                 self.witnessed.saw(&self.engine, sight);
                 let queue = Arc::new(Queue::new());

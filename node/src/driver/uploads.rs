@@ -92,6 +92,8 @@ impl Driver {
                 }
                 // The engine says when there is room.
                 (Err(ChunkError::Full), _) => {
+                    let sight = || Sight::Refused { flow: large };
+                    self.witnessed.saw(&self.engine, sight);
                     self.counters.full.increment(1);
                     return;
                 }

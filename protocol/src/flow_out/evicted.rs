@@ -158,6 +158,13 @@ impl FlowOut {
         Some(upto)
     }
 
+    /// Those that are left out, and do not lag.
+    pub(crate) fn left_out(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let out = self.eviction.members.iter();
+        let out = out.filter(|(_, evicted)| evicted.lags.is_none());
+        out.map(|(&node, _)| node)
+    }
+
     /// How far those are that are left out, if a planted bug has them counted.
     pub(super) fn acked_by_evicted(&self) -> impl Iterator<Item = u64> {
         let counted = planted!(EvictedStillHoldsWindow);

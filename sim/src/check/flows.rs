@@ -225,6 +225,8 @@ impl Flows {
         let window = self.window_bytes;
         let window = window.filter(|_| !flow.is_ending() && !keeps_last);
         receipt.pass(last, sending.batch.len_bytes(), window)?;
+        // As there was room for this, there was after somebody was evicted too.
+        self.opening.remove(&(process, sending.flow));
         if receipt.lives.last() != Some(&origin) {
             receipt.lives.push(origin);
         }

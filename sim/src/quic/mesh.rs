@@ -11,7 +11,7 @@ use super::place::Place;
 use super::program::{self, Program};
 use crate::check::ProcessId;
 use crate::plan::Slot;
-use crate::workload::{RoleIndex, SITES};
+use crate::workload::RoleIndex;
 
 /// Who is where; cheap to clone.
 #[derive(Clone)]
@@ -67,13 +67,7 @@ impl Mesh {
 
 impl program::World for Mesh {
     fn role(&self, index: RoleIndex) -> RoleName {
-        let index = usize::from(index);
-        // Whole nodes are in no site: what is for a role in one is for the role.
-        let whole = match index.checked_sub(self.roles.len()) {
-            None => index,
-            Some(narrowed) => narrowed / usize::from(SITES),
-        };
-        self.roles[whole].clone()
+        self.roles[usize::from(index)].clone()
     }
 
     fn node_at(&self, slot: Slot) -> Option<NodeId> {

@@ -18,7 +18,9 @@ use super::process::Process;
 use super::watch::Watch;
 use crate::application::payload;
 use crate::check::{Broken, ProcessId};
+use crate::plan::Slot;
 use crate::random::Stream;
+use crate::workload::Workload;
 
 /// The program on one node; cheap to clone.
 #[derive(Clone)]
@@ -31,6 +33,10 @@ struct Inner {
     watch: Watch,
     journal: Journal,
     pace: Pace,
+    /// What the run asks for, and how.
+    workload: Arc<Workload>,
+    /// Its place.
+    slot: Slot,
     /// How many of its tasks have something to do.
     busy: AtomicUsize,
     state: Mutex<State>,
@@ -70,6 +76,7 @@ impl Program {
         (id, node, process): (ProcessId, Node, Process),
         watch: &Watch,
         journal: &Journal,
+        (workload, slot): (&Arc<Workload>, Slot),
         mut stream: Stream,
     ) -> Self {
         let (low_us, high_us) = *stream.pick(&[(1, 50), (1, 5_000), (200, 50_000)]);
@@ -85,6 +92,8 @@ impl Program {
                 high_us,
                 pauses,
             },
+            workload: Arc::clone(workload),
+            slot,
             busy: AtomicUsize::new(0),
             state: Mutex::new(State {
                 stream,
@@ -140,7 +149,8 @@ impl Program {
     /// Takes up a role.
     pub(crate) fn take_up(&self, role: RoleName) {
         self.spawn(|this| async move {
-            match this.0.node.register(&role).await {
+            let replay = this.0.workload.replay(this.0.slot);
+            match this.0.node.register(&role).replay(replay).await {
                 Ok(inbox) => {
                     let (held, dropped) = oneshot::channel();
                     this.state().held.insert(role, held);

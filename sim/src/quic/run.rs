@@ -31,6 +31,7 @@ use crate::run::Outcome;
 use crate::scenario::Scenario;
 use crate::schedule::Schedule;
 use crate::statistics::Statistics;
+use crate::workload::Workload;
 
 /// Something that is to happen.
 #[derive(Clone, Debug)]
@@ -58,6 +59,8 @@ enum Happening {
 /// One run under way.
 pub(crate) struct World<'a> {
     scenario: &'a Scenario,
+    /// What is asked for, shared with the programs.
+    workload: Arc<Workload>,
     schedule: Schedule<Happening>,
     network: Network,
     watch: Watch,
@@ -90,13 +93,12 @@ impl<'a> World<'a> {
             jitter_us: scenario.network.jitter_us,
         };
         let network = Network::start(scenario.seed, shape);
-        let workload = &scenario.workload;
-        let roles = (0..workload.roles)
-            .map(|role| RoleName::new(&format!("r{role}")).expect("a valid name"));
-        let roles: Arc<[RoleName]> = roles.chain([RoleName::everyone()]).collect();
+        let workload = Arc::new(scenario.workload.clone());
+        let roles: Arc<[RoleName]> = workload.role_names().into();
         let seats = (0..scenario.nodes).map(|_| Seat::default()).collect();
         let mut world = World {
             scenario,
+            workload,
             schedule: Schedule::default(),
             watch: Watch::new(&network, scenario, roles.len(), sink, kept),
             network,
@@ -285,6 +287,7 @@ impl<'a> World<'a> {
             .seeds(seeds)
             .profile(self.scenario.profile)
             .limits(self.scenario.limits.clone())
+            .site(self.workload.first_site(slot))
             .environment(environment)
             .start()
             .await;
@@ -295,7 +298,8 @@ impl<'a> World<'a> {
         let stream_place = u64::from(slot) << 16 | u64::from(start.name.incarnation);
         let stream = Stream::new(seed, Purpose::Application, stream_place);
         let parts = (id, node, start.process.clone());
-        let program = Program::start(parts, &self.watch, &journal, stream);
+        let habits = (&self.workload, slot);
+        let program = Program::start(parts, &self.watch, &journal, habits, stream);
         for &role in &self.scenario.workload.held[usize::from(slot)] {
             program.take_up(self.mesh.roles[usize::from(role)].clone());
         }

@@ -6,8 +6,8 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use rolecast_membership::{Event as MembershipEvent, NodeId, Time};
-use rolecast_protocol::{Answer, CallId, Class, Engine, Event};
+use rolecast_membership::{Epoch, Event as MembershipEvent, NodeId, RoleName, Time};
+use rolecast_protocol::{Answer, CallId, Class, Engine, Event, FlowId, Origin};
 use tokio::sync::Notify;
 
 use super::network::Network;
@@ -51,6 +51,8 @@ struct Seen {
 #[derive(Default)]
 struct Sightings {
     nodes: BTreeMap<ProcessId, NodeId>,
+    /// The first life of each process.
+    lives: BTreeMap<ProcessId, (NodeId, Epoch)>,
     /// The processes that went on in a later life.
     renewed: BTreeSet<ProcessId>,
     /// Who declared whom down.
@@ -59,14 +61,19 @@ struct Sightings {
     calls: BTreeSet<(NodeId, CallId)>,
     /// How many replies each call got.
     replies: BTreeMap<(ProcessId, CallId), u32>,
+    /// The flows that keep the last of each key for slow members.
+    keeping: BTreeSet<(ProcessId, FlowId)>,
+    /// To which role each flow goes that a process opened, by the first life of the process.
+    roles: BTreeMap<(NodeId, Epoch), BTreeMap<FlowId, RoleName>>,
 }
 
 impl Sightings {
     /// What is known for what it is only by what came before.
     fn tell(&mut self, process: ProcessId, event: &Event, reached: &mut Reached) {
         match event {
-            // Nobody is told so that was not refused for want of room before.
-            Event::Writable(_) => reached.note(Probe::Full),
+            Event::Readmitted { flow, .. } => {
+                reached.note_back(self.keeping.contains(&(process, *flow)));
+            }
             Event::Answered {
                 call,
                 answer: Answer::Reply(_),
@@ -166,6 +173,24 @@ impl Watch {
                 self.0.broken.notify_one();
             }
         }
+    }
+
+    /// A process opened a flow to this role.
+    pub(crate) fn opened(&self, process: ProcessId, flow: FlowId, role: &RoleName) {
+        let mut seen = self.seen();
+        let first = seen.sightings.lives.get(&process).copied();
+        if let Some(life) = first {
+            let roles = seen.sightings.roles.entry(life).or_default();
+            roles.insert(flow, role.clone());
+        }
+    }
+
+    /// To which role a flow goes.
+    pub(crate) fn role_of(&self, origin: Origin, flow: FlowId) -> Option<RoleName> {
+        let seen = self.seen();
+        let lives = (origin.node, Epoch(0))..=(origin.node, origin.epoch);
+        let (_, roles) = seen.sightings.roles.range(lives).next_back()?;
+        roles.get(&flow).cloned()
     }
 
     /// The run came to this point.
@@ -308,6 +333,7 @@ impl Seen {
         match observation {
             Observation::Started { identity, .. } => {
                 seen.nodes.insert(process, identity.id);
+                seen.lives.insert(process, (identity.id, identity.epoch));
                 self.traffic.starts(process, identity.id);
             }
             Observation::Renewed { .. } => {
@@ -326,8 +352,13 @@ impl Seen {
                 }
             }
             Observation::Gapped { gap, .. } => reached.note_gap(gap),
-            Observation::Lagged { .. } => reached.note(Probe::Lagged),
-            Observation::Begun { .. } => reached.note(Probe::StartedLate),
+            Observation::Lagged { lagged, .. } => reached.note_lag(lagged),
+            Observation::Begun { started, .. } => reached.note_start(started),
+            Observation::LargeEnded { end, .. } => reached.note_end(*end),
+            Observation::Refused { flow } => reached.note_refused(*flow),
+            Observation::KeepsLast { flow } => {
+                seen.keeping.insert((process, *flow));
+            }
             Observation::Told(event) => {
                 reached.note_event(event);
                 seen.tell(process, event, reached);

@@ -3,6 +3,8 @@
 //! The ghost is the one that checks engines alone, and sees the same observations.
 //! What the driver hands to the program is compared with what its engine delivered in the [`Journal`].
 
+mod narrowed;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use rolecast::simulation::{Sight, Witness};
 use rolecast_membership::{Event as MembershipEvent, NodeId, RoleName, Tenure, Time};
 use rolecast_protocol::{
     Accepted, Batch, Class, Delivery, Engine, Event, FlowId, InboxId, Input, LinkId, Mode, Origin,
-    Output, Seq, Ticket,
+    Output, Seq, SlowMembers, Ticket,
 };
 
 use super::journal::Journal;
@@ -22,6 +24,7 @@ use crate::check::{
 };
 use crate::clock::Clock;
 use crate::probe::Probe;
+use crate::process::holding;
 
 /// Watches one process.
 pub(crate) struct ProcessWitness {
@@ -48,7 +51,18 @@ pub(crate) struct ProcessWitness {
     /// How many outputs the engine had given or waiting when it was asked last.
     asked: usize,
     /// What the driver said, each with how many outputs the engine had given or waiting at that moment: so it is told in the order in which it happened.
-    said: VecDeque<(usize, Observation)>,
+    said: VecDeque<(usize, Said)>,
+    /// What the process does with slow members, of the flows that it opened.
+    slow: BTreeMap<FlowId, SlowMembers>,
+    narrowed: narrowed::Inboxes,
+}
+
+/// What the driver said, or what follows from it.
+enum Said {
+    /// For the ghost.
+    To(Box<Observation>),
+    /// These are the inboxes of narrowed roles from here on.
+    Narrowed(narrowed::Narrowed),
 }
 
 impl ProcessWitness {
@@ -70,6 +84,8 @@ impl ProcessWitness {
             polled: 0,
             asked: 0,
             said: VecDeque::new(),
+            slow: BTreeMap::new(),
+            narrowed: narrowed::Inboxes::default(),
         }
     }
 
@@ -84,7 +100,8 @@ impl ProcessWitness {
 
     /// Tells the ghost of what the engine did when it was asked last, once it knows what the engine had said before.
     fn done(&mut self, observation: Observation) {
-        self.said.push_back((self.asked, observation));
+        let said = Said::To(Box::new(observation));
+        self.said.push_back((self.asked, said));
         self.catch_up();
     }
 
@@ -98,13 +115,16 @@ impl ProcessWitness {
     fn catch_up(&mut self) {
         while let Some(first) = self.said.front()
             && first.0 <= self.polled
-            && let Some((_, observation)) = self.said.pop_front()
+            && let Some((_, said)) = self.said.pop_front()
         {
-            self.watch.observe(self.process, observation);
+            match said {
+                Said::To(observation) => self.watch.observe(self.process, *observation),
+                Said::Narrowed(present) => self.now_narrowed(present),
+            }
         }
     }
 
-    fn took_up(&mut self, engine: &Engine, inbox: InboxId, role: &RoleName) {
+    fn took_up(&mut self, engine: &Engine, inbox: InboxId, role: &RoleName, replay: u32) {
         self.inboxes.insert(inbox, role.clone());
         self.journal.open(role);
         match own_tenure(engine, role) {
@@ -116,11 +136,26 @@ impl ProcessWitness {
                     tenure,
                 };
                 self.done(observation);
+                if replay > 0 {
+                    let messages = replay;
+                    self.done(Observation::AsksForPast { inbox, messages });
+                }
             }
             None => {
                 let what = format!("{role:?} was taken up without a tenure");
                 self.watch.complain(self.process, Broken::Command { what });
             }
+        }
+        self.open_narrowed(engine, inbox, role, replay);
+    }
+
+    fn opened(&mut self, flow: FlowId, role: &RoleName, slow: SlowMembers) {
+        self.slow.insert(flow, slow);
+        self.watch.opened(self.process, flow, role);
+        match slow {
+            SlowMembers::Wait => {}
+            SlowMembers::Evict { after } => self.done(Observation::Evicts { flow, after }),
+            SlowMembers::KeepLast => self.done(Observation::KeepsLast { flow }),
         }
     }
 
@@ -140,7 +175,7 @@ impl ProcessWitness {
             first: accepted.first,
             last: accepted.last,
             members: accepted.members,
-            holders: holders(engine, role),
+            holders: holders(engine, flow, role),
             batch: batch.clone(),
         };
         self.done(Observation::Sent(sending));
@@ -159,6 +194,7 @@ impl ProcessWitness {
                 ticket,
             } => {
                 let upto = first.0 + u64::from(batch.count()) - 1;
+                let inbox = self.seen_in(inbox, *origin, *flow);
                 self.tickets.push((*ticket, inbox, *origin, *flow, upto));
                 self.observe(Observation::Delivered(Receiving {
                     inbox,
@@ -222,14 +258,17 @@ impl ProcessWitness {
             }),
             Delivery::Gap(gap) => {
                 self.watch.count(|statistics| statistics.gaps += 1);
+                let inbox = self.gap_seen_in(inbox, *gap);
                 self.observe(Observation::Gapped { inbox, gap: *gap });
             }
             Delivery::Lagged(lagged) => {
                 let lagged = *lagged;
+                let inbox = self.seen_in(inbox, lagged.origin, lagged.flow);
                 self.observe(Observation::Lagged { inbox, lagged });
             }
             Delivery::Started(started) => {
                 let started = *started;
+                let inbox = self.seen_in(inbox, started.origin, started.flow);
                 self.observe(Observation::Begun { inbox, started });
             }
         }
@@ -312,9 +351,9 @@ impl ProcessWitness {
         {
             self.watch.count(|statistics| statistics.renewals += 1);
             let inboxes = self.inboxes.iter();
-            let tenures = inboxes
-                .filter_map(|(&inbox, role)| Some((inbox, own_tenure(engine, role)?)))
-                .collect();
+            let whole =
+                inboxes.filter_map(|(&inbox, role)| Some((inbox, own_tenure(engine, role)?)));
+            let tenures = whole.chain(self.narrowed_tenures()).collect();
             self.observe(Observation::Renewed { identity, tenures });
             return;
         }
@@ -341,16 +380,30 @@ impl Witness for ProcessWitness {
                 self.observe(Observation::Started { name, identity });
                 let clock = self.clock;
                 self.observe(Observation::ClockSet { clock });
-                self.took_up(engine, everyone, &RoleName::everyone());
+                self.starts_at(engine);
+                self.took_up(engine, everyone, &RoleName::everyone(), 0);
             }
-            Sight::Asks => self.asked = self.polled + engine.outputs_waiting(),
-            Sight::TookUp { inbox, role } => self.took_up(engine, inbox, role),
+            Sight::Asks => {
+                self.asked = self.polled + engine.outputs_waiting();
+                for (&flow, sending) in &mut self.larges {
+                    sending.go_on_without(&engine.left_out(flow));
+                }
+            }
+            Sight::Opened { flow, role, slow } => self.opened(flow, role, slow),
+            Sight::Refused { flow } => self.done(Observation::Refused { flow }),
+            Sight::Described => self.described(engine),
+            Sight::TookUp {
+                inbox,
+                role,
+                replay,
+            } => self.took_up(engine, inbox, role, replay),
             Sight::Drops { inbox } => {
                 self.inboxes.remove(&inbox);
                 if self.tickets.iter().any(|(_, at, ..)| *at == inbox) {
                     self.watch.reach(Probe::DroppedUntaken);
                 }
                 self.said(engine, Observation::Dropped { inbox });
+                self.close_narrowed(inbox);
             }
             Sight::Accepted {
                 flow,
@@ -376,12 +429,16 @@ impl Witness for ProcessWitness {
                     first: Seq(0),
                     last: Seq(0),
                     members: accepted.members,
-                    holders: holders(engine, role),
+                    holders: holders(engine, flow, role),
                     batch,
                 };
                 self.larges.insert(large, sending);
+                let slow = self.slow.get(&flow).copied();
                 let flow = large;
                 self.done(Observation::Announced { flow, length });
+                if let Some(SlowMembers::Evict { after }) = slow {
+                    self.done(Observation::Evicts { flow, after });
+                }
             }
             Sight::SentChunk { flow, chunk } => {
                 self.sent_of_large(flow, Batch::single(chunk.clone(), None));
@@ -442,22 +499,36 @@ impl Witness for ProcessWitness {
     }
 }
 
-fn own_tenure(engine: &Engine, role: &RoleName) -> Option<Tenure> {
-    let own = engine.members().into_iter().next()?;
-    own.record.roles.get(role).copied()
+impl Sending {
+    /// Whoever is left out is not meant from here on.
+    fn go_on_without(&mut self, left_out: &[NodeId]) {
+        if left_out.is_empty() {
+            return;
+        }
+        let meant = self.holders.iter();
+        let meant = meant.filter(|holder| !left_out.contains(&holder.node));
+        self.holders = meant.copied().collect();
+        self.members = self.holders.len();
+    }
 }
 
-/// The holders of a role in the engine's view, as it stamps them.
-fn holders(engine: &Engine, role: &RoleName) -> Arc<[Holder]> {
+fn own_tenure(engine: &Engine, role: &RoleName) -> Option<Tenure> {
+    holding(engine.record(), role)
+}
+
+/// The holders of a role in the engine's view, as it stamps what it sends in this flow.
+fn holders(engine: &Engine, flow: FlowId, role: &RoleName) -> Arc<[Holder]> {
+    let left_out = engine.left_out(flow);
     let members: BTreeMap<_, _> = engine
         .members()
         .into_iter()
         .map(|member| (member.record.identity.id, member.record))
         .collect();
     let nodes = engine.holders(role).into_iter();
+    let nodes = nodes.filter(|node| !left_out.contains(node));
     let holders = nodes.filter_map(|node| {
         let record = members.get(&node)?;
-        let (epoch, tenure) = (record.identity.epoch, *record.roles.get(role)?);
+        let (epoch, tenure) = (record.identity.epoch, holding(record, role)?);
         Some(Holder {
             node,
             epoch,

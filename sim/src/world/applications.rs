@@ -339,7 +339,7 @@ impl World<'_> {
             }
             Err(MulticastError::Full) => {
                 self.statistics.refused_full += 1;
-                sometimes!(self.reached, Full);
+                self.reached.note_refused(flow);
                 let sender = entry
                     .app
                     .senders

@@ -104,7 +104,7 @@ impl World<'_> {
         match sent {
             Ok(()) => {}
             Err(ChunkError::Full) => {
-                sometimes!(self.reached, ChunkFull);
+                self.reached.note_refused(flow);
                 self.observe(now, process, Observation::Refused { flow })?;
                 return self.carry_out(now, process);
             }
@@ -181,12 +181,7 @@ impl World<'_> {
         (inbox, origin, flow): (InboxId, Origin, FlowId),
         end: LargeEnd,
     ) -> Result<(), Violation> {
-        match end {
-            LargeEnd::Complete => sometimes!(self.reached, LargeComplete),
-            LargeEnd::CutShort => sometimes!(self.reached, LargeCutShort),
-            LargeEnd::TooLarge => sometimes!(self.reached, LargeRefused),
-            LargeEnd::Lagged => sometimes!(self.reached, LargeLagged),
-        }
+        self.reached.note_end(end);
         let observation = Observation::LargeEnded {
             inbox,
             origin,

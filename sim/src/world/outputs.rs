@@ -3,8 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use rolecast_membership::{Event as MembershipEvent, Time};
 use rolecast_protocol::{
-    Class, Delivery, Event, Gap, InboxId, Input, LagReason, Lagged, Output, ReplyTo, SlowMembers,
-    Started, carries_messages, explain, payload_bytes,
+    Class, Delivery, Event, Gap, InboxId, Input, Lagged, Output, ReplyTo, SlowMembers, Started,
+    carries_messages, explain, payload_bytes,
 };
 
 use super::{Happening, World};
@@ -193,10 +193,7 @@ impl World<'_> {
                 (item, Observation::Gapped { inbox, gap })
             }
             Delivery::Lagged(lagged) => {
-                match lagged.reason {
-                    LagReason::Evicted => sometimes!(self.reached, Lagged),
-                    LagReason::Superseded => sometimes!(self.reached, Superseded),
-                }
+                self.reached.note_lag(&lagged);
                 let item = Item {
                     ticket: None,
                     upto: None,
@@ -207,8 +204,7 @@ impl World<'_> {
                 (item, Observation::Lagged { inbox, lagged })
             }
             Delivery::Started(started) => {
-                sometimes!(self.reached, StartedLate);
-                sometimes!(self.reached, Replayed, if started.replayed > 0);
+                self.reached.note_start(&started);
                 let item = Item {
                     ticket: None,
                     upto: None,
@@ -260,17 +256,11 @@ impl World<'_> {
                 };
                 self.schedule.put(now, retry);
             }
-            Event::Evicted { flow, node, .. } => {
-                sometimes!(self.reached, Evicted);
-                entry.evicted(*flow, *node);
-            }
-            Event::Lags { .. } => sometimes!(self.reached, LeftBehind),
+            Event::Evicted { flow, node, .. } => entry.evicted(*flow, *node),
             Event::Readmitted { flow, node, .. } => {
                 let sender = entry.app.senders.get(flow);
-                match sender.is_some_and(|sender| sender.slow == SlowMembers::KeepLast) {
-                    true => sometimes!(self.reached, CaughtUp),
-                    false => sometimes!(self.reached, Readmitted),
-                }
+                let keeps = sender.is_some_and(|sender| sender.slow == SlowMembers::KeepLast);
+                self.reached.note_back(keeps);
                 if let Some(sender) = entry.app.senders.get_mut(flow) {
                     sender.evicted.retain(|holder| holder.node != *node);
                 }

@@ -125,7 +125,7 @@ impl World<'_> {
     fn config(&self, slot: Slot, identity: Identity) -> Config {
         let limits = self.scenario.limits.clone();
         let mut record = Record::new(identity);
-        record.site = self.first_site(slot);
+        record.site = self.scenario.workload.first_site(slot);
         let config = Config::new(record, self.seeds(), self.scenario.profile, limits);
         #[cfg(feature = "canaries")]
         let config = Config {

@@ -3,47 +3,14 @@
 //! A node holds a narrowed role because of where it is, in the inbox of the role itself.
 //! To the ghost every such holding is an inbox of its own, which the node opens as it comes to a site and closes as it goes: so it is held to all that is promised of a role.
 
-use rolecast_membership::{Description, Place, RoleName, Time};
+use rolecast_membership::{Description, RoleName, Time};
 use rolecast_protocol::{FlowId, Gap, InboxId, Origin};
 
 use super::World;
 use crate::check::{Observation, ProcessId, Violation};
-use crate::plan::Slot;
-use crate::workload::SITES;
-
-/// The inboxes that only the ghost knows have numbers from here on.
-const NARROWED_FIRST: u64 = 1 << 32;
-
-/// A role narrowed to a site.
-pub(super) fn narrowed(role: &RoleName, site: u8) -> RoleName {
-    let place = Place {
-        site: Some(name(site)),
-        ..Place::default()
-    };
-    role.narrowed(&place).expect("a short name")
-}
-
-fn name(site: u8) -> String {
-    format!("s{site}")
-}
-
-/// All roles of a run, in the order of their numbers, followed by those that are narrowed, if nodes are in sites.
-pub(super) fn with_narrowed(mut roles: Vec<RoleName>, sites: bool) -> Vec<RoleName> {
-    let narrowed = roles
-        .iter()
-        .flat_map(|role| (0..SITES).map(|site| narrowed(role, site)));
-    let narrowed: Vec<RoleName> = narrowed.filter(|_| sites).collect();
-    roles.extend(narrowed);
-    roles
-}
+use crate::workload::{NARROWED_FIRST, SITES, narrowed};
 
 impl World<'_> {
-    /// Where a node is that starts at this place.
-    pub(super) fn first_site(&self, slot: Slot) -> String {
-        let site = self.scenario.workload.sites.get(usize::from(slot));
-        site.map_or_else(String::new, |&site| name(site))
-    }
-
     /// A node says that it is in this site.
     pub(super) fn move_to(
         &mut self,
@@ -53,13 +20,14 @@ impl World<'_> {
     ) -> Result<(), Violation> {
         let entry = &mut self.processes[process.0 as usize];
         let mut description = Description::of(entry.engine.record());
-        if self.scenario.workload.sites.is_empty() || description.site == name(site) {
+        let site = self.scenario.workload.site(site);
+        let Some(site) = site.filter(|site| description.site != *site) else {
             return Ok(());
-        }
-        description.site = name(site);
+        };
+        description.site.clone_from(&site);
         let shown = entry.clock.at(now);
         if let Err(why) = entry.engine.describe(shown, description) {
-            return self.complain(now, process, format!("a move to s{site} gave {why}"));
+            return self.complain(now, process, format!("a move to {site} gave {why}"));
         }
         entry.forget_destinations();
         let inboxes: Vec<(InboxId, RoleName)> = entry

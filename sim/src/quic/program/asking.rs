@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rolecast::{Channel, CutShort, Node, NodeId, NotSent, Pick, SendError};
+use rolecast::{
+    Channel, CutShort, DescribeError, Node, NodeId, NotSent, Pick, SendError, SlowReceivers,
+};
 use rolecast_membership::RoleName;
-use rolecast_protocol::Mode;
+use rolecast_protocol::{Mode, SlowMembers};
 use tokio::sync::Notify;
 
 use super::Program;
-use crate::application::payload;
+use crate::application::{key, payload};
 use crate::probe::Probe;
 use crate::workload::{Ask, Choice, RoleIndex};
 
@@ -99,8 +101,11 @@ impl Program {
                     oldest.notify_one();
                 }
             }
-            // Whole nodes are asked only for what concerns whole roles.
-            Ask::Move { .. } => {}
+            Ask::Move { site } => {
+                if let Some(site) = self.0.workload.site(site) {
+                    self.spawn(|this| this.move_to(site));
+                }
+            }
             Ask::TakeUp { role } => {
                 let role = world.role(role);
                 if role != RoleName::everyone() {
@@ -118,10 +123,13 @@ impl Program {
     }
 
     async fn multicast(self, role: RoleName, mode: Mode, count: u8, bytes: u32, mark: u64) {
-        let channel = channel(&self.0.node, &role, mode);
+        let (slow, keys) = self.0.workload.slow_holders(self.0.slot, mode);
+        let channel = channel(&self.0.node, &role, mode).slow_receivers(receivers(slow));
         let mut last = None;
-        for number in 0..u64::from(count.max(1)) {
-            match channel.multicast(payload(mark << 8 | number, bytes)).await {
+        for number in 0..count.max(1) {
+            let payload = payload(mark << 8 | u64::from(number), bytes);
+            let multicast = channel.multicast(payload).key(key(mark, number, keys));
+            match multicast.await {
                 Ok(receipt) => last = Some(receipt),
                 Err(SendError::NotSent(why)) => self.note_unsent(&why),
                 Err(why) => self.complain(format!("a multicast to {role:?}: {why}")),
@@ -145,7 +153,12 @@ impl Program {
             announced,
             complete,
         } = large;
-        let channel = channel(&self.0.node, &role, dissemination.into());
+        let mode = Mode::from(dissemination);
+        let slow = match self.0.workload.slow_holders(self.0.slot, mode).0 {
+            SlowMembers::KeepLast => SlowMembers::Wait,
+            slow => slow,
+        };
+        let channel = channel(&self.0.node, &role, mode).slow_receivers(receivers(slow));
         let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         self.spawn(|_| async move {
@@ -174,6 +187,15 @@ impl Program {
             Err(SendError::NotSent(_) | SendError::CutShort(CutShort::Closed(_))) => {}
             Err(SendError::CutShort(CutShort::Source { .. })) if !complete => {}
             Err(why) => self.complain(format!("a large multicast to {role:?}: {why}")),
+        }
+    }
+
+    async fn move_to(self, site: String) {
+        let moved = self.0.node.describe().site(site).await;
+        if let Err(why) = moved
+            && !matches!(why, DescribeError::Closed(_))
+        {
+            self.complain(format!("a move: {why}"));
         }
     }
 
@@ -224,6 +246,11 @@ impl Program {
             NotSent::TooFewHolders { .. } => self.0.watch.reach(Probe::TooFewHolders),
             NotSent::NoHolder { .. } => self.0.watch.reach(Probe::NoHolder),
             NotSent::TooManyCalls { .. } => self.0.watch.reach(Probe::TooManyCalls),
+            NotSent::Role(_)
+            | NotSent::NoFanout
+            | NotSent::NotCausal
+            | NotSent::NotKeepLast
+            | NotSent::KeyTooLong { .. } => self.complain(format!("it was not sent: {why}")),
             _ => {}
         }
     }
@@ -284,8 +311,22 @@ struct Call {
 
 /// A channel of which this is promised.
 fn channel(node: &Node, role: &RoleName, mode: Mode) -> Channel {
-    let channel = node.channel(role).dissemination(mode.dissemination);
+    let whole = node.channel(role.base());
+    let channel = match role.place().site {
+        Some(site) => whole.in_site(site),
+        None => whole,
+    };
+    let channel = channel.dissemination(mode.dissemination);
     channel.order(mode.order).k_safe(mode.k_safe)
+}
+
+/// What a channel does with slow holders.
+fn receivers(slow: SlowMembers) -> SlowReceivers {
+    match slow {
+        SlowMembers::Wait => SlowReceivers::default(),
+        SlowMembers::Evict { after } => SlowReceivers::Evict { after },
+        SlowMembers::KeepLast => SlowReceivers::KeepLast,
+    }
 }
 
 fn choose(choice: Choice) -> Pick {

@@ -89,9 +89,11 @@ impl World<'_> {
         let members = node.members().await;
         let everyone = RoleName::everyone();
         let holders = self.mesh.roles.iter().map(|role| {
-            let held = members
-                .iter()
-                .filter(|member| *role == everyone || member.roles.contains(role));
+            let (whole, site) = (role.base(), role.place().site);
+            let held = members.iter().filter(|member| {
+                let there = site.as_ref().is_none_or(|site| member.site == *site);
+                there && (whole == everyone || member.roles.contains(&whole))
+            });
             (role.clone(), held.map(|member| member.id).collect())
         });
         View {
