@@ -65,7 +65,7 @@ fn back(start: u64) -> Observation {
 }
 
 /// n0 sends five messages with two keys; n2 lags after the first one, and gets the last two.
-fn lagging() -> Vec<(u32, Observation)> {
+pub(crate) fn lagging() -> Vec<(u32, Observation)> {
     let mut all = history();
     all.truncate(position(&all, |_, o| matches!(o, Observation::Sent(_))));
     all.extend([

@@ -3,6 +3,7 @@
 //! First a short history written by hand, altered in many ways; then histories recorded from runs, altered at drawn places; then both altered at random, and judged by a second oracle that shares nothing with the first.
 
 mod calls;
+mod evicted;
 mod gaps;
 mod history;
 mod keep_last;

@@ -7,9 +7,11 @@
 mod calls;
 mod lives;
 mod multicasts;
+mod slow;
 
 use std::collections::BTreeSet;
 
+use rolecast_membership::Time;
 use rolecast_protocol::{Event, Gap};
 use rolecast_sim::check::{Observation, ProcessId, Recorded};
 
@@ -46,7 +48,7 @@ impl<'a> History<'a> {
                 role,
                 tenure,
             } => self.takes_up(process, *inbox, role, *tenure),
-            Observation::Sent(sending) => self.sends(process, sending),
+            Observation::Sent(sending) => self.sends(*at, process, sending),
             Observation::Delivered(receiving) => {
                 let mut broken = self.receives(process, receiving);
                 broken.extend(self.gathers(process, receiving));
@@ -90,16 +92,8 @@ impl<'a> History<'a> {
                     last: *last,
                 },
             ),
-            // No history that is drawn for the comparison has receivers that are too slow.
-            Observation::Evicts { .. }
-            | Observation::KeepsLast { .. }
-            | Observation::Lagged { .. }
-            | Observation::Told(
-                Event::Evicted { .. }
-                | Event::Lags { .. }
-                | Event::Superseded { .. }
-                | Event::Readmitted { .. },
-            ) => BTreeSet::from(["slow receivers"]),
+            Observation::Lagged { inbox, lagged } => self.lags_behind(process, *inbox, *lagged),
+            Observation::Told(event) => self.hears_of_slow(*at, process, event),
             Observation::AtRest => self.rests(process),
             Observation::Started { .. }
             | Observation::Crashed
@@ -111,12 +105,30 @@ impl<'a> History<'a> {
             | Observation::Consumed { .. }
             | Observation::Cancels { .. }
             | Observation::Refused { .. }
-            | Observation::Replies { .. }
-            | Observation::Told(_) => BTreeSet::new(),
+            | Observation::Evicts { .. }
+            | Observation::KeepsLast { .. }
+            | Observation::Replies { .. } => BTreeSet::new(),
             // No history that is drawn for the comparison has large payloads.
             Observation::Announced { .. }
             | Observation::Ended { .. }
             | Observation::LargeEnded { .. } => BTreeSet::from(["large payloads"]),
+        }
+    }
+
+    /// What a sender hears of members that are too slow.
+    fn hears_of_slow(self, at: Time, process: ProcessId, event: &Event) -> BTreeSet<Promise> {
+        match *event {
+            Event::Evicted {
+                flow,
+                node,
+                after,
+                upto,
+            } => self.evicts(at, (process, flow), node, (after.0, upto.0)),
+            Event::Lags { flow, node, .. } => self.lags(process, flow, node),
+            Event::Superseded { flow, node, .. } => self.supersedes(process, flow, node),
+            Event::Readmitted { flow, node, .. } => self.takes_back(process, flow, node),
+            Event::Writable(flow) => self.reopens(at, process, flow),
+            _ => BTreeSet::new(),
         }
     }
 
@@ -125,6 +137,7 @@ impl<'a> History<'a> {
         let mut broken = self.undelivered();
         broken.extend(self.unsettled());
         broken.extend(self.overdue());
+        broken.extend(self.never_back());
         broken
     }
 

@@ -12,8 +12,11 @@ use rolecast_sim::random::{Purpose, Stream};
 use rolecast_sim::workload::Ask;
 use rolecast_sim::{Family, Scenario, run_recorded};
 
+use crate::evicted::evicting;
 use crate::history::{history, timed};
+use crate::keep_last::lagging;
 use crate::naive::{self, Promise};
+use crate::replay::later;
 
 /// The verdict of the oracle that judges runs: the first observation that it refuses, and the word with which its sentence begins.
 fn judge(run: &[Recorded]) -> Option<(usize, String)> {
@@ -78,7 +81,12 @@ fn around(
 
 /// Histories of small meshes in which all promises are kept.
 fn recorded() -> Vec<(String, Vec<Recorded>)> {
-    let mut all = vec![("the one written by hand".to_string(), timed(history()))];
+    let mut all = vec![
+        ("the one written by hand".to_string(), timed(history())),
+        ("the one that evicts".to_string(), timed(evicting())),
+        ("the one that keeps the last".to_string(), timed(lagging())),
+        ("the one that comes later".to_string(), timed(later())),
+    ];
     let exhaust = Exhaust::of(3).expect("three nodes are few");
     for index in (7..exhaust.count()).step_by(97) {
         let run = run_recorded(&exhaust.scenario(index)).observations;
@@ -89,9 +97,6 @@ fn recorded() -> Vec<(String, Vec<Recorded>)> {
         for seed in 0..3 {
             let mut scenario = Scenario::draw_from(family, seed, Some(3));
             // Of large payloads the simple oracle knows nothing.
-            scenario.workload.evict_after_us.clear();
-            scenario.workload.keep_last_keys.clear();
-            scenario.workload.replays.clear();
             let operations = &mut scenario.workload.operations;
             operations.retain(|operation| !matches!(operation.ask, Ask::Large { .. }));
             all.push((
@@ -119,9 +124,9 @@ fn random_histories_get_one_verdict() {
     assert!(histories.len() > 5);
     for number in 0..HISTORIES {
         let mut stream = Stream::new(number, Purpose::Application, 11);
-        // Four of five are of the history written by hand, which is short and has everything.
+        // Four of five are of the histories written by hand, which are short and have everything.
         let which = if stream.percent(80) {
-            0
+            *stream.pick(&[0, 0, 0, 1, 2, 3])
         } else {
             stream.index(histories.len())
         };
@@ -146,9 +151,10 @@ fn random_histories_get_one_verdict() {
 const HISTORIES: u64 = 5_000;
 const SHORT: usize = 420;
 
-const PROMISES: [&str; 20] = [
+const PROMISES: [&str; 22] = [
     "held",
     "agreement",
+    "beginnings",
     "calls",
     "commands",
     "deadlines",
@@ -166,5 +172,6 @@ const PROMISES: [&str; 20] = [
     "order",
     "receipts",
     "routing",
+    "slow receivers",
     "validity",
 ];

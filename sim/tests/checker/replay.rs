@@ -33,7 +33,7 @@ fn begins(first: u64, replayed: u64) -> Observation {
 }
 
 /// n2 comes when n0 has sent three messages, and asks for two.
-fn later() -> Vec<(u32, Observation)> {
+pub(crate) fn later() -> Vec<(u32, Observation)> {
     let mut all = history();
     all.truncate(position(&all, |_, o| matches!(o, Observation::Sent(_))));
     let (inbox, messages) = (INBOX, 2);

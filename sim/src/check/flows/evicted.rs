@@ -114,6 +114,10 @@ impl Flows {
             return may.then_some(()).ok_or_else(|| wrong("it is no member"));
         };
         let full = self.may_be_full(lives, process, node);
+        let mut before = flow.evicted.iter().filter(|evicted| evicted.seat == seat);
+        if before.any(|evicted| !evicted.back) {
+            return Err(wrong("it was before, and was not taken back"));
+        }
         let holds_large = self.holds_large(flow, seat);
         let full = full || holds_large;
         let first = flow.due(seat, after.0 + 1, upto.0).next();

@@ -285,7 +285,7 @@ impl<'a> History<'a> {
         if_broken(late, "deadlines")
     }
 
-    fn clock(self, process: ProcessId) -> Clock {
+    pub(super) fn clock(self, process: ProcessId) -> Clock {
         let mut last = self.of(process).rev();
         let set = last.find_map(|(_, recorded)| match recorded.observation {
             Observation::ClockSet { clock } => Some(clock),
@@ -295,7 +295,7 @@ impl<'a> History<'a> {
     }
 
     /// When a process last had reason to be late, by its own clock.
-    fn resumed(self, process: ProcessId) -> Time {
+    pub(super) fn resumed(self, process: ProcessId) -> Time {
         let mut last = self.of(process).rev();
         let (index, recorded) = last
             .find(|(_, recorded)| {

@@ -46,6 +46,13 @@ pub(super) struct Seat {
     pub(super) dropped: bool,
 }
 
+impl Life {
+    pub(super) fn origin(&self) -> Origin {
+        let (node, epoch) = (self.node, self.epoch);
+        Origin { node, epoch }
+    }
+}
+
 impl Seat {
     pub(super) fn is_open(&self) -> bool {
         self.closed.is_none()

@@ -4,29 +4,31 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use rolecast_membership::{Epoch, NodeId, RoleName, Time};
-use rolecast_protocol::{Dissemination, Event, FlowId, Gap, InboxId, Order, Origin, Started};
+use rolecast_protocol::{
+    Dissemination, Event, FlowId, Gap, InboxId, LagReason, Order, Origin, Started,
+};
 use rolecast_sim::check::{Holder, Observation, ProcessId, Receiving, Recorded, Sending};
 
 use super::lives::{Goes, Seat};
 use super::{History, Promise, if_broken};
 
 /// A batch that somebody sent.
-struct Sent<'a> {
-    index: usize,
-    process: ProcessId,
-    origin: Origin,
-    at: Time,
-    sending: &'a Sending,
+pub(super) struct Sent<'a> {
+    pub(super) index: usize,
+    pub(super) process: ProcessId,
+    pub(super) origin: Origin,
+    pub(super) at: Time,
+    pub(super) sending: &'a Sending,
 }
 
 impl Sent<'_> {
-    fn positions(&self) -> RangeInclusive<u64> {
+    pub(super) fn positions(&self) -> RangeInclusive<u64> {
         self.sending.first.0..=self.sending.last.0
     }
 }
 
 impl<'a> History<'a> {
-    fn sent(self) -> impl DoubleEndedIterator<Item = Sent<'a>> {
+    pub(super) fn sent(self) -> impl DoubleEndedIterator<Item = Sent<'a>> {
         let all = self.0.iter().enumerate();
         all.filter_map(move |(index, recorded)| {
             let Observation::Sent(sending) = &recorded.observation else {
@@ -47,7 +49,7 @@ impl<'a> History<'a> {
     }
 
     /// What one life sent in one of its flows.
-    fn flow(self, origin: Origin, flow: FlowId) -> Vec<Sent<'a>> {
+    pub(super) fn flow(self, origin: Origin, flow: FlowId) -> Vec<Sent<'a>> {
         let all = self.sent();
         all.filter(|sent| sent.origin == origin && sent.sending.flow == flow)
             .collect()
@@ -61,14 +63,22 @@ impl<'a> History<'a> {
     }
 
     /// What was put into this inbox in this life, of this flow: the positions that came, and those that were given up.
-    fn put_into(self, seat: &Seat, origin: Origin, flow: FlowId) -> Vec<Put> {
+    pub(super) fn put_into(self, seat: &Seat, origin: Origin, flow: FlowId) -> Vec<Put> {
         let span = self.of(seat.process);
         let span = span.filter(|(index, _)| (seat.from..seat.until).contains(index));
         span.filter_map(|(index, recorded)| {
-            let (inbox, from, of, positions, came) = match &recorded.observation {
+            let (inbox, from, of, positions, why) = match &recorded.observation {
                 Observation::Delivered(r) => {
                     let last = r.first.0 + u64::from(r.batch.count()) - 1;
-                    (r.inbox, r.origin, r.flow, r.first.0..=last, true)
+                    (r.inbox, r.origin, r.flow, r.first.0..=last, Why::Came)
+                }
+                Observation::Lagged { inbox, lagged } => {
+                    let why = match lagged.reason {
+                        LagReason::Evicted => Why::GivenUp,
+                        LagReason::Superseded => Why::Superseded,
+                    };
+                    let positions = lagged.first.0..=lagged.last.0;
+                    (*inbox, lagged.origin, lagged.flow, positions, why)
                 }
                 &Observation::Gapped {
                     inbox,
@@ -79,27 +89,33 @@ impl<'a> History<'a> {
                             first,
                             last,
                         },
-                } => (inbox, origin, flow, first.0..=last.0, false),
+                } => (inbox, origin, flow, first.0..=last.0, Why::GivenUp),
                 _ => return None,
             };
             let wanted = (inbox, from, of) == (seat.inbox, origin, flow);
             wanted.then_some(Put {
                 index,
                 positions,
-                came,
+                why,
             })
         })
         .collect()
     }
 
-    fn was_delivered(self, seat: &Seat, origin: Origin, flow: FlowId, seq: u64) -> bool {
+    pub(super) fn was_delivered(self, seat: &Seat, origin: Origin, flow: FlowId, seq: u64) -> bool {
         let put = self.put_into(seat, origin, flow);
         put.iter()
-            .any(|put| put.came && put.positions.contains(&seq))
+            .any(|put| put.came() && put.positions.contains(&seq))
     }
 
     /// The positions before this one that are due to a seat, and neither came nor were given up.
-    fn pending(self, seat: &Seat, origin: Origin, flow: FlowId, before: u64) -> Vec<u64> {
+    pub(super) fn pending(
+        self,
+        seat: &Seat,
+        origin: Origin,
+        flow: FlowId,
+        before: u64,
+    ) -> Vec<u64> {
         let put = self.put_into(seat, origin, flow);
         let done = |seq: &u64| put.iter().any(|put| put.positions.contains(seq));
         let mut due = self.due(seat, origin, flow);
@@ -107,26 +123,81 @@ impl<'a> History<'a> {
         due
     }
 
-    /// The positions whose destination sets name this seat.
-    fn due(self, seat: &Seat, origin: Origin, flow: FlowId) -> Vec<u64> {
+    /// Whether something of these positions was put into an inbox already.
+    pub(super) fn has_come_to(
+        self,
+        seat: &Seat,
+        origin: Origin,
+        flow: FlowId,
+        (first, last): (u64, u64),
+    ) -> bool {
+        let ordered = self.is_ordered(origin, flow);
+        self.put_into(seat, origin, flow).iter().any(|put| {
+            let (from, to) = (*put.positions.start(), *put.positions.end());
+            to >= first && (ordered || from <= last)
+        })
+    }
+
+    /// How many messages that were sent before an inbox asked for.
+    pub(super) fn asked(self, process: ProcessId, inbox: InboxId) -> Option<u64> {
+        let mut all = self.of(process).rev();
+        all.find_map(|(_, recorded)| match recorded.observation {
+            Observation::AsksForPast {
+                inbox: of,
+                messages,
+            } if of == inbox => Some(messages.into()),
+            _ => None,
+        })
+    }
+
+    /// What was sent before a seat began and is due to it, because it asked for it and was told so.
+    fn past(self, seat: &Seat, origin: Origin, flow: FlowId) -> Option<RangeInclusive<u64>> {
+        let span = self.of(seat.process);
+        let mut span = span.filter(|(index, _)| (seat.from..seat.until).contains(index));
+        span.find_map(|(_, recorded)| match &recorded.observation {
+            Observation::Begun { inbox, started } if started.replayed > 0 => {
+                let (first, of) = (started.first.0, (started.origin, started.flow));
+                let wanted = (*inbox, of) == (seat.inbox, (origin, flow));
+                wanted.then(|| first..=first + started.replayed - 1)
+            }
+            _ => None,
+        })
+    }
+
+    fn is_past(self, seat: &Seat, origin: Origin, flow: FlowId, seq: u64) -> bool {
+        let past = self.past(seat, origin, flow);
+        past.is_some_and(|past| past.contains(&seq))
+    }
+
+    /// The positions whose destination sets name this seat, and those that it asked for.
+    pub(super) fn due(self, seat: &Seat, origin: Origin, flow: FlowId) -> Vec<u64> {
         let sent = self.flow(origin, flow);
         let Some(role) = sent.first().map(|first| first.sending.role.clone()) else {
             return Vec::new();
         };
-        let named = |sent: &&Sent<'_>| sent.sending.holders.iter().any(|h| seat.is(h, &role));
-        sent.iter()
-            .filter(named)
-            .flat_map(Sent::positions)
-            .collect()
+        let named = |sent: &Sent<'_>| sent.sending.holders.iter().any(|h| seat.is(h, &role));
+        let past = self.past(seat, origin, flow);
+        let asked = |seq: &u64| past.as_ref().is_some_and(|past| past.contains(seq));
+        let due = sent.iter().flat_map(|sent| {
+            let named = named(sent);
+            sent.positions().filter(move |seq| named || asked(seq))
+        });
+        due.collect()
     }
 
-    pub(super) fn sends(self, process: ProcessId, sending: &Sending) -> BTreeSet<Promise> {
+    pub(super) fn sends(
+        self,
+        at: Time,
+        process: ProcessId,
+        sending: &Sending,
+    ) -> BTreeSet<Promise> {
         let before = self.last_sent_by(process, sending.flow).unwrap_or(0);
         let count = u64::from(sending.batch.count());
         let numbered = sending.first.0 == before + 1 && sending.last.0 == before + count;
         let mut broken = if_broken(!numbered, "numbering");
         let counted = sending.members == sending.holders.len();
         broken.extend(if_broken(!counted, "destination set"));
+        broken.extend(self.reopens(at, process, sending.flow));
         let life = self.present(process);
         let origin = Origin {
             node: life.node,
@@ -167,8 +238,10 @@ impl<'a> History<'a> {
                 .is_some_and(|sent| sent.payload == message.payload && sent.call == message.call);
             broken.extend(if_broken(!genuine, "no creation"));
             broken.extend(if_broken(genuine && !due.contains(&seq), "routing"));
+            let untold = self.comes_untold(&seat, *origin, *flow, seq);
+            broken.extend(if_broken(untold, "slow receivers"));
             let before = |came| {
-                let mut put = put.iter().filter(|put| put.came == came);
+                let mut put = put.iter().filter(|put| put.came() == came);
                 put.any(|put| put.positions.contains(&seq))
             };
             broken.extend(if_broken(before(true), "no duplication"));
@@ -200,11 +273,23 @@ impl<'a> History<'a> {
             origin,
             flow,
             first,
-            ..
+            replayed,
         } = started;
         let pending = self.pending(&seat, origin, flow, first.0);
         let known = self.life_of(origin).is_some();
-        if_broken(!known || !pending.is_empty(), "beginnings")
+        let wrong = replayed > 0 && {
+            let past = (first.0 + replayed).saturating_sub(1);
+            let due = self.due(&seat, origin, flow);
+            let sent = self.flow(origin, flow);
+            let sent_upto = sent.last().map_or(0, |sent| sent.sending.last.0);
+            let next = due.iter().find(|seq| **seq > past);
+            replayed > self.asked(process, inbox).unwrap_or(0)
+                || past > sent_upto
+                || due.iter().any(|seq| *seq <= past)
+                || next.is_some_and(|next| *next > past + 1)
+                || self.past(&seat, origin, flow).is_some()
+        };
+        if_broken(!known || wrong || !pending.is_empty(), "beginnings")
     }
 
     /// Whether an inbox never heard that it begins in the middle of a flow, and nothing of what was sent before was due to it.
@@ -243,7 +328,7 @@ impl<'a> History<'a> {
             first.is_some_and(|first| first.sending.mode.order == Order::Causal)
         };
         let flow = self.flow(origin, own);
-        if !causal(&flow) || put.iter().any(|put| !put.came) {
+        if !causal(&flow) || put.iter().any(|put| !put.came()) {
             return false;
         }
         let role = self.role_of(origin, own);
@@ -290,13 +375,9 @@ impl<'a> History<'a> {
         let sent = self.flow(origin, flow);
         let range = first..=last;
         let due = self.due(&seat, origin, flow);
-        let put = self.put_into(&seat, origin, flow);
         let named = due.iter().find(|seq| range.contains(seq));
         let ordered = self.is_ordered(origin, flow);
-        let told_before = put.iter().any(|put| {
-            let (from, to) = (*put.positions.start(), *put.positions.end());
-            to >= first && (ordered || from <= last)
-        });
+        let told_before = self.has_come_to(&seat, origin, flow, (first, last));
         let sent_upto = sent.last().map_or(0, |sent| sent.sending.last.0);
         let never_sent = first < 1 || last > sent_upto;
         // Of causal messages that died with their origin, nobody may be left who knows for whom they were.
@@ -305,7 +386,9 @@ impl<'a> History<'a> {
             let causal = sent.sending.mode.order == Order::Causal;
             causal && !self.is_correct(origin.node, origin.epoch, sent.at)
         });
-        let nobody = named.is_none() && !unsure;
+        // What it was left out of, it may be told so too, when the sender is gone.
+        let left_out = self.was_ever_evicted(&seat, origin, flow);
+        let nobody = named.is_none() && !unsure && !left_out;
         let mut broken = if_broken(nobody || told_before || never_sent, "gaps");
         let pending = self.pending(&seat, origin, flow, first);
         broken.extend(if_broken(ordered && !pending.is_empty(), "order"));
@@ -314,6 +397,7 @@ impl<'a> History<'a> {
             let at = batch.map(|sent| sent.at).expect("what is due was sent");
             let short = batch.is_some_and(|sent| self.is_short(sent));
             let excused = short
+                || self.was_evicted(&seat, origin, flow, *seq)
                 || !self.is_correct(origin.node, origin.epoch, at)
                 || !self.is_correct(seat.node, seat.epoch, at);
             broken.extend(if_broken(!excused, "gaps"));
@@ -370,7 +454,7 @@ impl<'a> History<'a> {
         }
         let ordered = self.is_ordered(origin, flow);
         let put = self.put_into(seat, origin, flow);
-        let given_up = put.iter().filter(|put| !put.came);
+        let given_up = put.iter().filter(|put| !put.came());
         let given_up = given_up
             .map(|put| put.positions.clone())
             .any(|gone| gone.contains(&seq) || (ordered && *gone.end() >= seq));
@@ -400,8 +484,10 @@ impl<'a> History<'a> {
         self.of(process).any(|(_, recorded)| {
             matches!(
                 &recorded.observation,
-                Observation::Told(Event::Lost { flow: of, node: who, upto, .. })
-                    if (*of, *who) == (flow, node) && upto.0 >= seq
+                Observation::Told(
+                    Event::Lost { flow: of, node: who, upto, .. }
+                    | Event::Evicted { flow: of, node: who, upto, .. },
+                ) if (*of, *who) == (flow, node) && upto.0 >= seq
             )
         })
     }
@@ -448,26 +534,18 @@ impl<'a> History<'a> {
             let find = |h| seats.iter().rev().find(|seat| seat.is(h, &role));
             let members: Vec<&Seat> = sent.sending.holders.iter().filter_map(find).collect();
             let stays = |node: NodeId, epoch: Epoch| self.is_correct(node, epoch, sent.at);
-            for seat in &members {
-                if !seat.is_open() || !stays(seat.node, seat.epoch) {
-                    continue;
-                }
-                for seq in sent.positions() {
+            let asked = |seat: &&Seat, seq| self.is_past(seat, sent.origin, flow, seq);
+            for seq in sent.positions() {
+                let others = seats.iter().filter(|seat| asked(seat, seq));
+                let all: Vec<&Seat> = members.iter().copied().chain(others).collect();
+                for seat in all {
+                    if !seat.is_open() || !stays(seat.node, seat.epoch) {
+                        continue;
+                    }
                     let has = |seat: &Seat| self.was_delivered(seat, sent.origin, flow, seq);
                     if !has(seat) {
-                        let put = self.put_into(seat, sent.origin, flow);
-                        let mut given_up = put.iter().filter(|put| !put.came);
-                        let others = || members.iter().filter(|o| has(o));
-                        broken.extend(self.excuse(
-                            &sent,
-                            seq,
-                            Missed {
-                                untold: self.is_untold(&members, seat, &sent, seq),
-                                gapped: given_up.any(|put| put.positions.contains(&seq)),
-                                by_any: others().next().is_some(),
-                                by_staying: others().any(|o| stays(o.node, o.epoch)),
-                            },
-                        ));
+                        let missed = self.missed(&sent, seat, seq, &members);
+                        broken.extend(self.excuse(&sent, seq, missed));
                     }
                 }
             }
@@ -475,7 +553,36 @@ impl<'a> History<'a> {
         broken
     }
 
-    fn is_ordered(self, origin: Origin, flow: FlowId) -> bool {
+    /// What became of a message that did not come to one to whom it is due.
+    fn missed(self, sent: &Sent<'_>, seat: &Seat, seq: u64, members: &[&Seat]) -> Missed {
+        let (origin, flow) = (sent.origin, sent.sending.flow);
+        let stays = |node: NodeId, epoch: Epoch| self.is_correct(node, epoch, sent.at);
+        let put = self.put_into(seat, origin, flow);
+        let given_up: Vec<&Put> = put.iter().filter(|put| !put.came()).collect();
+        let told = |why| {
+            let mut told = given_up.iter().filter(|put| why == put.why);
+            told.any(|put| put.positions.contains(&seq))
+        };
+        let others = || {
+            let has = |other: &&&Seat| self.was_delivered(other, origin, flow, seq);
+            members.iter().filter(has)
+        };
+        let of_the_past = self.is_past(seat, origin, flow, seq);
+        let gapped = told(Why::GivenUp) || told(Why::Superseded);
+        let slow = gapped && self.was_evicted(seat, origin, flow, seq);
+        let ends_with_gap = put.last().is_some_and(|put| put.why == Why::GivenUp);
+        Missed {
+            untold: self.is_untold(members, seat, sent, seq),
+            gapped,
+            by_any: others().next().is_some(),
+            by_staying: others().any(|o| stays(o.node, o.epoch)),
+            slow: slow || told(Why::Superseded),
+            alone: of_the_past || self.lagged(seat, origin, flow, seq),
+            silent: !gapped && !ends_with_gap,
+        }
+    }
+
+    pub(super) fn is_ordered(self, origin: Origin, flow: FlowId) -> bool {
         let flow = self.flow(origin, flow);
         flow.first()
             .is_none_or(|first| first.sending.mode.order != Order::Unordered)
@@ -536,6 +643,9 @@ impl<'a> History<'a> {
         let Origin { node, epoch } = sent.origin;
         let goes = self.life(node, epoch)?.goes;
         let doubted = self.was_declared_down(node, epoch, sent.at);
+        if missed.slow {
+            return None;
+        }
         let how = self.flow(sent.origin, sent.sending.flow);
         let mode = how.first()?.sending.mode;
         let short = missed.gapped && self.is_short(sent);
@@ -545,6 +655,12 @@ impl<'a> History<'a> {
             Goes::On if !doubted && !short => Some("validity"),
             Goes::Left { drained: true } if !doubted && !short => Some("drain"),
             _ if mode.dissemination == Dissemination::BestEffort => None,
+            // What was kept for one member alone is lost with the sender, and only others that tell of it can say so.
+            _ if missed.alone
+                && !(missed.silent && mode.dissemination == Dissemination::Digest) =>
+            {
+                None
+            }
             _ if uniform && self.was_stable(sent, seq) => Some("stability"),
             _ if uniform && missed.by_any => Some("uniform agreement"),
             _ if missed.by_staying => Some("agreement"),
@@ -557,14 +673,20 @@ impl<'a> History<'a> {
         let told = |seat: &Seat| {
             let put = self.put_into(seat, sent.origin, sent.sending.flow);
             put.iter()
-                .any(|put| !put.came && put.positions.contains(&seq))
+                .any(|put| !put.came() && put.positions.contains(&seq))
         };
+        let (of, flow) = (sent.origin, sent.sending.flow);
+        let slow =
+            |seat: &Seat| self.was_evicted(seat, of, flow, seq) || self.lagged(seat, of, flow, seq);
         let origin = self.life(sent.origin.node, sent.origin.epoch);
         let gone =
             origin.is_some_and(|life| matches!(life.goes, Goes::Crashed | Goes::Left { .. }));
         let simple = self.k_safe(sent) <= 1;
         let stays = |other: &Seat| self.is_correct(other.node, other.epoch, sent.at);
-        let told_another = || members.iter().any(|other| stays(other) && told(other));
+        let told_another = || {
+            let mut others = members.iter();
+            others.any(|other| stays(other) && told(other) && !slow(other))
+        };
         gone && simple && !told(seat) && told_another()
     }
 }
@@ -578,12 +700,34 @@ struct Missed {
     /// Whether it came to another one, or to one who stays.
     by_any: bool,
     by_staying: bool,
+    /// Whether it was told that it was too slow for it.
+    slow: bool,
+    /// Whether it was kept for this one alone, which lagged or came later.
+    alone: bool,
+    /// Whether it was not told that anything is lost since something came.
+    silent: bool,
 }
 
 /// Something that was put into an inbox.
-struct Put {
+pub(super) struct Put {
     index: usize,
-    positions: RangeInclusive<u64>,
-    /// Whether the messages came, or were given up.
-    came: bool,
+    pub(super) positions: RangeInclusive<u64>,
+    pub(super) why: Why,
+}
+
+/// Why something was put into an inbox.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The messages came.
+    Came,
+    /// They will not come.
+    GivenUp,
+    /// Later ones came in their place.
+    Superseded,
+}
+
+impl Put {
+    fn came(&self) -> bool {
+        self.why == Why::Came
+    }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rolecast_membership::{Epoch, Event as MembershipEvent, Identity};
-use rolecast_protocol::{Answer, Batch, Dissemination, Event, Gap, InboxId, Mode, Order, Refusal};
+use rolecast_protocol::{
+    Answer, Batch, Dissemination, Event, Gap, InboxId, LagReason, Mode, Order, Refusal,
+};
 use rolecast_sim::check::{Callee, Observation, ProcessId, Recorded};
 use rolecast_sim::random::Stream;
 
@@ -306,8 +308,9 @@ fn change(observation: &mut Observation, stream: &mut Stream) {
             },
             Gap::DeclaredDown { epoch } => epoch.0 = near(epoch.0, stream),
         },
-        Observation::Begun { inbox, started } => match stream.index(2) {
+        Observation::Begun { inbox, started } => match stream.index(3) {
             0 => *inbox = other_inbox(*inbox, stream),
+            1 => started.replayed = near(started.replayed, stream),
             _ => started.first.0 = near(started.first.0, stream),
         },
         Observation::Consumed { inbox, upto, .. } => match stream.index(3) {
@@ -346,14 +349,28 @@ fn change(observation: &mut Observation, stream: &mut Stream) {
         Observation::Told(event) => change_event(event, stream),
         Observation::Left { drained } => *drained ^= true,
         Observation::Crashed => *observation = Observation::Left { drained: true },
+        Observation::AsksForPast { messages, .. } => *messages = nearby(*messages, stream),
+        Observation::Evicts { flow, after } => match stream.percent(50) {
+            true => flow.0 = nearby(flow.0, stream),
+            false => *after *= 2,
+        },
+        Observation::Refused { flow } | Observation::KeepsLast { flow } => {
+            flow.0 = nearby(flow.0, stream);
+        }
+        Observation::Lagged { inbox, lagged } => match stream.index(4) {
+            0 => *inbox = other_inbox(*inbox, stream),
+            1 => lagged.first.0 = near(lagged.first.0, stream),
+            2 => lagged.last.0 = near(lagged.last.0, stream),
+            _ => {
+                lagged.reason = match lagged.reason {
+                    LagReason::Evicted => LagReason::Superseded,
+                    LagReason::Superseded => LagReason::Evicted,
+                }
+            }
+        },
         Observation::ClockSet { .. }
         | Observation::Started { .. }
         | Observation::Resumed
-        | Observation::AsksForPast { .. }
-        | Observation::Evicts { .. }
-        | Observation::Refused { .. }
-        | Observation::KeepsLast { .. }
-        | Observation::Lagged { .. }
         | Observation::Announced { .. }
         | Observation::Ended { .. }
         | Observation::LargeEnded { .. }
@@ -367,6 +384,14 @@ fn change_event(event: &mut Event, stream: &mut Stream) {
             0 => flow.0 = nearby(flow.0, stream),
             _ => upto.0 = near(upto.0, stream),
         },
+        Event::Evicted { after, upto, .. } | Event::Lags { after, upto, .. } => {
+            let end = if stream.percent(50) { after } else { upto };
+            end.0 = near(end.0, stream);
+        }
+        Event::Superseded { first, last, .. } => {
+            let end = if stream.percent(50) { first } else { last };
+            end.0 = near(end.0, stream);
+        }
         Event::Lost { upto, .. } => upto.0 = near(upto.0, stream),
         Event::Cancelled(to) => to.call.0 = near(to.call.0, stream),
         Event::Answered {
