@@ -578,6 +578,7 @@ mod tests {
 
     use super::*;
     use crate::api::FlowId;
+    use crate::wire::{BEYOND_MAX, Span};
 
     const NOW: Time = Time::ZERO;
 
@@ -658,7 +659,7 @@ mod tests {
             last,
             (1, Vec::new()),
             batch((last - first + 1) as u32),
-            1_000,
+            100_000,
         )
     }
 
@@ -680,6 +681,26 @@ mod tests {
         assert_eq!(flow.gives_up_at(Duration::ZERO), None);
         assert_eq!(arrive(&mut flow, 1, 3), Arrival::Duplicate);
         assert_eq!(flow.early_bytes(), 0);
+    }
+
+    #[test]
+    fn what_is_behind_holes_is_named_in_runs() {
+        let mut flow = flow();
+        arrive(&mut flow, 1, 1);
+        ready(&mut flow);
+        for (first, last) in [(3, 3), (4, 6), (8, 8)] {
+            arrive(&mut flow, first, last);
+        }
+        let run = |first, last| Span { first, last };
+        assert_eq!(flow.beyond(), [run(3, 6), run(8, 8)]);
+        for first in (10..30).step_by(2) {
+            arrive(&mut flow, first, first);
+        }
+        assert_eq!(flow.beyond().len(), BEYOND_MAX);
+        assert_eq!(flow.beyond().last(), Some(&run(20, 20)));
+        arrive(&mut flow, 2, 2);
+        ready(&mut flow);
+        assert_eq!(flow.beyond()[0], run(8, 8));
     }
 
     #[test]

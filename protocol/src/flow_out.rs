@@ -530,6 +530,18 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_settled_as_long_as_somebody_lags() {
+        let mut flow = flow(&[holder(1)]);
+        flow.treat_slow(crate::slow::SlowMembers::KeepLast);
+        flow.push(1, 100);
+        flow.evict(node(1));
+        flow.settle();
+        assert!(flow.has_room(1) && !flow.is_settled());
+        flow.bring_back(node(1));
+        assert!(flow.is_settled());
+    }
+
+    #[test]
     fn a_member_that_goes_is_reported_with_what_it_misses() {
         let mut flow = flow(&[holder(1), holder(2)]);
         flow.push(10, 100);

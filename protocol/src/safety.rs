@@ -473,6 +473,27 @@ mod tests {
     }
 
     #[test]
+    fn who_was_left_out_goes_on_speaking_for_what_it_held_and_for_nothing_else() {
+        // Node 3 holds message 1, was left out of message 2, and is taken back at message 3.
+        let mut back = safety(2, 4, &[(4, 1)]);
+        assert_eq!(back.claim(), Claim { from: 1, safe: 1 });
+        back.pass_over(3);
+        assert_eq!(back.claim(), Claim { from: 1, safe: 2 });
+        let mut other = safety(4, 4, &[]);
+        other.on_said(Time::ZERO, (node(3), Epoch(1)), 2, back.claim());
+        other.advance(|_, _| true);
+        assert_eq!(other.safe, 1, "it is taken at its word");
+        let mut meant = DestSet::clone(other.first_set().expect("one is pending"));
+        meant.members.retain(|member| member.node != node(3));
+        other.hold(2, 2, Arc::new(meant));
+        other.advance(|_, _| true);
+        assert_eq!(
+            other.safe, 1,
+            "it knows nothing of what was not meant for it"
+        );
+    }
+
+    #[test]
     fn whoever_knows_that_a_message_is_safe_need_not_say_who_holds_it() {
         check(&safety(4, 7, &[(3, 1)]), 0, &[3]);
         check(&safety(4, 7, &[(3, 1), (4, 1)]), 1, &[]);

@@ -168,6 +168,23 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_given_up_beyond_what_others_gave_up() {
+        let mut flow = flow();
+        flow.dead_since = Some(NOW);
+        flow.know_upto(NOW, 5);
+        let other = member(3);
+        flow.retained.on_told(other.node, other.epoch, 1);
+        let behind = Span { first: 4, last: 5 };
+        flow.retained.on_beyond(other.node, other.epoch, &[behind]);
+        assert!(flow.is_told_by_member(&other), "it has something");
+        flow.on_given_up(NOW, other.node, 3);
+        assert!(!flow.is_told_by_member(&other), "but nothing of this");
+        assert_eq!(flow.give_up(NOW, flow.gives_up_to()), Some((1, 3)));
+        assert!(flow.is_told_by_member(&other) && flow.gives_up_to() == u64::MAX);
+        assert!(flow.missing_for(NOW).is_some(), "the rest may yet come");
+    }
+
+    #[test]
     fn what_others_gave_up_is_given_up_at_once_when_the_origin_is_dead() {
         let mut flow = flow();
         let patience = Duration::from_secs(9);
