@@ -518,7 +518,7 @@ impl FlowIn {
             upto: self.held(),
             aged: 0,
             beyond: Vec::new(),
-            floor: self.retained.floor(),
+            floor: self.retained.agreed(),
             claim: self.claim(),
             heard: self.hearsay(),
         }

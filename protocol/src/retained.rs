@@ -27,8 +27,10 @@ pub(crate) struct Retained {
     versions: BTreeMap<u32, Vec<(Arc<DestSet>, usize)>>,
     /// Bytes of the batches, and of each destination set that they refer to.
     bytes: usize,
-    /// Everybody who is meant has everything up to here.
+    /// Everybody who is meant and lives, as far as this node knows, has everything up to here.
     floor: u64,
+    /// Everybody who is meant has everything up to here, or the origin does not wait for who has not.
+    agreed: u64,
     /// How far each other member said it is, and in which of its lives.
     others: BTreeMap<NodeId, Told>,
     /// How far this node was when it gave its last digest, and the last message that it had then.
@@ -169,7 +171,13 @@ impl Retained {
         }
     }
 
-    /// Everybody who is meant has everything up to here; what nobody needs goes.
+    /// Everybody who is meant has everything up to here, whoever is taken for dead by whom.
+    pub(crate) fn agree(&mut self, floor: u64) {
+        self.agreed = self.agreed.max(floor);
+        self.rise(floor);
+    }
+
+    /// Everybody who is meant and lives has everything up to here; what nobody needs goes.
     pub(crate) fn rise(&mut self, floor: u64) {
         self.floor = self.floor.max(floor);
         while let Some(entry) = self.batches.first_entry()
@@ -384,9 +392,14 @@ impl Retained {
         batches.filter(move |batch| batch.last >= first)
     }
 
-    /// How far everybody who is meant is.
+    /// How far everybody is who is meant and lives, as far as this node knows.
     pub(crate) fn floor(&self) -> u64 {
         self.floor
+    }
+
+    /// How far everybody who is meant is.
+    pub(crate) fn agreed(&self) -> u64 {
+        self.agreed
     }
 
     /// Whether nothing is kept.
@@ -482,6 +495,17 @@ mod tests {
         retained.rise(9);
         assert!(retained.is_empty() && retained.bytes() == 0);
         assert_eq!(retained.digest_at(), None);
+    }
+
+    #[test]
+    fn that_somebody_is_dead_is_no_agreement() {
+        let mut retained = Retained::default();
+        retained.keep(Time::ZERO, batch(1, 3, 10), 1_000);
+        retained.rise(3);
+        assert!(retained.is_empty());
+        assert_eq!((retained.floor(), retained.agreed()), (3, 0));
+        retained.agree(5);
+        assert_eq!((retained.floor(), retained.agreed()), (5, 5));
     }
 
     #[test]

@@ -186,7 +186,7 @@ impl Engine {
             upto,
             aged,
             beyond,
-            floor: flow.retained.floor(),
+            floor: flow.retained.agreed(),
             claim: flow.claim(),
             heard: match flow.retained.is_stuck() {
                 true => flow.hearsay(),
@@ -244,25 +244,33 @@ impl Engine {
     }
 
     /// Raises a flow's floor to what every member said that it has.
+    ///
+    /// Whoever is dead needs nothing; but that is this node's opinion, which others must not be told as if it were known.
     fn lift_floor(&mut self, key: FlowKey) {
         let Some(flow) = self.flows_in.get(&key) else {
             return;
         };
         let one_high = u64::from(planted!(FloorOneHigh));
         let mut floor = self.floor_here(flow, flow.watermark());
+        let mut agreed = floor;
         for member in self.members_beside(key) {
             let told = flow.known_to_have(member.node, member.epoch);
             let told = told.max(member.start - 1);
-            let behind = told < floor && (told > 0 || !planted!(FloorOfSome));
-            if behind && !self.is_over(member.node, member.epoch) {
+            let counts = told > 0 || !planted!(FloorOfSome);
+            if told < agreed && counts {
+                agreed = told;
+            }
+            if told < floor && counts && !self.is_over(member.node, member.epoch) {
                 floor = told;
             }
-            if floor + one_high <= flow.retained.floor() {
+            // What is agreed is never above what is not.
+            if floor + one_high <= flow.retained.agreed() {
                 return;
             }
         }
-        let floor = flow.watermark().min(floor + one_high);
+        let [floor, agreed] = [floor, agreed].map(|floor| flow.watermark().min(floor + one_high));
         if let Some(flow) = self.flows_in.get_mut(&key) {
+            flow.retained.agree(agreed);
             flow.retained.rise(floor);
         }
     }
@@ -292,7 +300,7 @@ impl Engine {
         };
         let floor = self.floor_here(flow, floor);
         if let Some(flow) = self.flows_in.get_mut(&key) {
-            flow.retained.rise(floor);
+            flow.retained.agree(floor);
         }
     }
 
@@ -398,7 +406,7 @@ impl Engine {
         if from_origin {
             return flow.safety.is_some().then(|| flow.answer());
         }
-        let floor = flow.retained.floor();
+        let floor = flow.retained.agreed();
         // Whoever keeps nothing gives no digests of its own, and is waited for; answers, which have no age, are not answered.
         let upto = flow.held();
         let waited_for = flow.retained.is_empty() && digest.floor < upto;

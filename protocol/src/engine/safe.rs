@@ -161,7 +161,7 @@ impl Engine {
         let first = safety.first_set().map(|set| &**set);
         let reachable = linked([newest.as_deref(), first]);
         let version = newest.as_ref().map_or(0, |set| set.version);
-        let digest = safety.digest((key, version), safety.held(), flow.retained.floor());
+        let digest = safety.digest((key, version), safety.held(), flow.retained.agreed());
         let own = reachable.partition_point(|&(node, _)| node < me);
         let mut targets = flow.retained.take_turns(own, &reachable, ROUND_MAX);
         targets.extend(peers.is_linked(key.origin).then_some((key.origin, 1)));
