@@ -221,7 +221,7 @@ impl Flow {
     }
 
     /// Whether this reader was told how it ended.
-    fn has_ended(&self, seat: SeatId) -> bool {
+    pub(super) fn has_ended(&self, seat: SeatId) -> bool {
         let large = self.large.as_ref();
         large.is_some_and(|large| large.ended.contains_key(&seat))
     }

@@ -73,7 +73,8 @@ impl Flow {
         let life = lives.seat(seat).life;
         given_up.chain(missing).find_map(|(seq, how)| {
             let meant_at = self.meant_at(seq);
-            let told = how == Instead::Gapped;
+            // A sender that goes on without a reader of a large payload owes it no more than an end; if it dies before that comes, what is there ends short.
+            let told = how == Instead::Gapped || self.has_ended(seat);
             let slow = self.was_evicted(seat, seq) || self.was_superseded(seat, seq);
             if told && slow || !lives.is_due(life, meant_at) {
                 return None;
