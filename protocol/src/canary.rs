@@ -93,6 +93,8 @@ mod list {
         LaggedUnreported,
         /// A flow that keeps the last of each key waits for its slow members.
         KeepLastWaits,
+        /// A member lags as soon as half of its window is full.
+        LagsTooSoon,
         /// Of each key the first message is kept for a member that lags, and not the last.
         FirstKept,
         /// Of what was kept for a member that lags, it gets only the end.

@@ -10,7 +10,7 @@ use crate::api::{CallId, Delivery, Event, FlowId, LargeEnd, Origin, Seq, Ticket,
 use crate::batch::{Batch, Note};
 use crate::canary::planted;
 use crate::error::MulticastError;
-use crate::flow_out::LostMember;
+use crate::flow_out::{FlowOut, LostMember};
 use crate::session::{Cargo, LaneName, OutFrame};
 use crate::spread::{self, Audience};
 use crate::wire::{DataHead, FlowKey};
@@ -236,9 +236,13 @@ impl Engine {
         let members = self.flows_out.get(&id).into_iter();
         let members = members.flat_map(|flow| flow.members());
         let told = members.filter_map(|(node, _)| self.peers.get(node)?.window_bytes);
-        told.chain([self.limits.flow_window_bytes])
-            .min()
-            .expect("there is one at least")
+        let window = told.chain([self.limits.flow_window_bytes]).min();
+        let window = window.expect("there is one at least");
+        let keeps_last = self.flows_out.get(&id).is_some_and(FlowOut::keeps_last);
+        match planted!(LagsTooSoon) && keeps_last {
+            true => window / 2,
+            false => window,
+        }
     }
 
     /// The member because of which a flow has no room: the one to which most is on its way, if that is too much, and otherwise the one that has taken least.
