@@ -406,6 +406,24 @@ async fn answers_are_given_once_at_most_and_none_is_lost_by_looking() {
 }
 
 #[tokio::test]
+async fn a_description_that_is_dropped_after_one_poll_is_made() {
+    within(async {
+        let mesh = mesh(1).await;
+        // Each is polled once more than it says.
+        for polls in 0..POLLS_MAX {
+            let site = format!("site-{polls}");
+            if let Some(described) = dropped_after(polls, mesh[0].describe().site(&site)).await {
+                described.expect("the node runs");
+            }
+            assert_eq!(mesh[0].members().await[0].site, site);
+        }
+        drop(mesh[0].describe().site("nowhere"));
+        assert_ne!(mesh[0].members().await[0].site, "nowhere");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_shutdown_that_is_dropped_goes_on() {
     within(async {
         for polls in 0..POLLS_MAX {
