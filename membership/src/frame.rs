@@ -11,8 +11,8 @@ use crate::{Epoch, Identity, NodeId};
 pub(crate) const FRAME_BYTES_MAX: usize = 256 * 1024;
 /// How many records one [`Frame::Pull`] asks for.
 pub(crate) const PULL_MAX: usize = 1_024;
-/// How many bytes of records one frame or question is answered with; the next exchange brings the rest.
-const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How many bytes of records one peer gets between two exchanges; the next one brings the rest.
+pub(crate) const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What a frame has beside its records: a tag, a count, and a length per record.
 const OVERHEAD: usize = 8;
@@ -95,17 +95,20 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// The frames that carry these records, each at most [`FRAME_BYTES_MAX`] long, all together at most about 4 MiB.
-    pub(crate) fn records(records: impl Iterator<Item = &'a Bytes>) -> Vec<Bytes> {
+    /// The frames that carry these records, each at most [`FRAME_BYTES_MAX`] long, as far as there is room for them.
+    pub(crate) fn records(
+        records: impl Iterator<Item = &'a Bytes>,
+        room: &mut usize,
+    ) -> Vec<Bytes> {
         const { assert!(RECORD_BYTES_MAX + 2 * OVERHEAD <= FRAME_BYTES_MAX) };
         let mut frames = Vec::new();
         let mut batch: Vec<&[u8]> = Vec::new();
-        let (mut bytes, mut total) = (OVERHEAD, 0);
+        let mut bytes = OVERHEAD;
         for record in records {
             let cost = record.len() + OVERHEAD;
-            total += cost;
-            if total > ANSWER_BYTES_MAX {
-                break;
+            match room.checked_sub(cost) {
+                Some(rest) => *room = rest,
+                None => break,
             }
             if bytes + cost > FRAME_BYTES_MAX {
                 frames.push(Frame::Records(std::mem::take(&mut batch)).encode());
@@ -225,7 +228,7 @@ mod tests {
     #[test]
     fn records_are_spread_over_frames_that_are_small_enough() {
         let records = vec![Bytes::from(vec![7; 100_000]); 5];
-        let frames = Frame::records(records.iter());
+        let frames = Frame::records(records.iter(), &mut ANSWER_BYTES_MAX.clone());
         assert_eq!(frames.len(), 3);
         let count = |frame: &Bytes| match Frame::decode(frame) {
             Some(Frame::Records(records)) => records.len(),
@@ -234,7 +237,9 @@ mod tests {
         assert_eq!(frames.iter().map(count).collect::<Vec<_>>(), [2, 2, 1]);
         assert!(frames.iter().all(|frame| frame.len() <= FRAME_BYTES_MAX));
         let many = vec![Bytes::from(vec![7; RECORD_BYTES_MAX]); 100];
-        let sent: usize = Frame::records(many.iter()).iter().map(Bytes::len).sum();
-        assert!(sent <= ANSWER_BYTES_MAX);
+        let mut room = ANSWER_BYTES_MAX;
+        let sent = Frame::records(many.iter(), &mut room);
+        assert!(sent.iter().map(Bytes::len).sum::<usize>() <= ANSWER_BYTES_MAX);
+        assert!(Frame::records(many.iter(), &mut room).is_empty());
     }
 }

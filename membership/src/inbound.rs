@@ -7,7 +7,7 @@ use foca::{Member as SwimMember, Message, State};
 
 use crate::antientropy::EVERYBODY;
 use crate::codec::{Parsed, packet, parse, restore, shorten};
-use crate::frame::{Frame, Gone, PULL_MAX};
+use crate::frame::{ANSWER_BYTES_MAX, Frame, Gone, PULL_MAX};
 use crate::life::Life;
 use crate::membership::{Membership, Phase};
 use crate::packet::{News, Packet, PacketBuilder, Side};
@@ -323,7 +323,8 @@ impl Membership {
             .ours
             .iter()
             .filter_map(|id| self.registry.encoded(*id));
-        let frames = Frame::records(ours);
+        let room = self.answered.entry(from).or_insert(ANSWER_BYTES_MAX);
+        let frames = Frame::records(ours, room);
         self.send_frames(from, frames);
         let (mut pull, mut gone) = (Vec::new(), Vec::new());
         for entry in difference.theirs {
@@ -364,7 +365,8 @@ impl Membership {
 
     fn answer(&mut self, to: NodeId, ids: &[NodeId]) {
         let ids = ids.iter().take(PULL_MAX);
-        let frames = Frame::records(ids.filter_map(|id| self.registry.encoded(*id)));
+        let room = self.answered.entry(to).or_insert(ANSWER_BYTES_MAX);
+        let frames = Frame::records(ids.filter_map(|id| self.registry.encoded(*id)), room);
         self.send_frames(to, frames);
     }
 
@@ -500,7 +502,7 @@ mod tests {
             .map(|n| Record::new(identity(n)).encode())
             .collect();
         let from = identity(2).id;
-        for bytes in Frame::records(records.iter()) {
+        for bytes in Frame::records(records.iter(), &mut ANSWER_BYTES_MAX.clone()) {
             membership.handle(Time::ZERO, Input::Frame { from, bytes });
             drain(&mut membership);
         }
@@ -588,7 +590,7 @@ mod tests {
         let mut membership = membership();
         let from = identity(2).id;
         let records: Vec<Bytes> = (2..5).map(|n| Record::new(identity(n)).encode()).collect();
-        let bytes = Frame::records(records.iter()).remove(0);
+        let bytes = Frame::records(records.iter(), &mut ANSWER_BYTES_MAX.clone()).remove(0);
         membership.handle(Time::ZERO, Input::Frame { from, bytes });
         drain(&mut membership);
         let gone = |number, left| Gone {

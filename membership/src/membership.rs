@@ -1,6 +1,6 @@
 //! The membership of one node: its entry points and its clock.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ pub struct Membership {
     next_exchange: Time,
     /// How many peers that connected were sent one since.
     pub(crate) greeted: u32,
+    /// How many bytes of records each peer that asked for some since may still get.
+    pub(crate) answered: BTreeMap<NodeId, usize>,
     /// When those that are down are called, as long as there are any.
     next_reach: Time,
     /// When members are looked at for suspicion, if there is a doubt.
@@ -104,6 +106,7 @@ impl Membership {
             wants: Wants::default(),
             next_exchange: now + jitter(&mut rng, tempo.exchange_period),
             greeted: 0,
+            answered: BTreeMap::new(),
             next_reach: now,
             next_watch: now,
             rng,
@@ -468,6 +471,7 @@ impl Membership {
         }
         self.next_exchange = self.now + jitter(&mut self.rng, self.tempo.exchange_period);
         self.greeted = 0;
+        self.answered.clear();
         if let Some(to) = self.peers.any(&mut self.rng, None) {
             self.send_digest(to);
         }

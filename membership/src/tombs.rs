@@ -45,7 +45,9 @@ impl Tombs {
         if self.tombs.len() <= TOMBS_MAX {
             return None;
         }
-        let oldest = self.tombs.values().min_by_key(|tomb| tomb.since)?.life;
+        // Who left will not come back in that life, so that of these the mesh needs to know least.
+        let tombs = self.tombs.values();
+        let oldest = tombs.min_by_key(|tomb| (!tomb.left, tomb.since))?.life;
         self.remove(oldest.id);
         Some(oldest)
     }

@@ -108,6 +108,12 @@ fn engine() {
     );
 }
 
+/// A frame relayed within a frame relayed, and so on, would be read on a stack that ends somewhere.
+#[test]
+fn a_relayed_frame_within_another_is_refused_however_its_tag_is_written() {
+    assert!(!Mesh::new().hears_on_after_nesting());
+}
+
 /// So many inputs are tried by a plain `cargo test`.
 const ITERATIONS: usize = 2_000;
 /// Some hundred frames.

@@ -1,5 +1,6 @@
 //! The other nodes as the engine talks to them: a link when there is one, or a way over others, a session with their present life, and the dialling that keeps links up.
 
+mod waiting;
 mod ways;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,7 +19,8 @@ use crate::lane::Lane;
 use crate::session::{Cargo, LaneName, OutFrame, Session};
 use crate::way::{Carrier, HeardWay, Way};
 use crate::wire::{DataHead, encode_head};
-pub(crate) use ways::SILENCE;
+use waiting::Waiting;
+pub(crate) use ways::{SILENCE, Unpassed};
 
 /// Every peer that there is a link to, or a session with, or a reason to dial.
 #[derive(Debug)]
@@ -113,8 +115,8 @@ struct Incoming {
 pub(crate) struct LinkLane {
     /// The lives whose session flows out of this link.
     sending: Option<(Epoch, Epoch)>,
-    /// Bytes handed to the transport and not taken on by it.
-    in_transport: usize,
+    /// What was handed to the transport and not taken on by it.
+    waiting: Waiting,
 }
 
 /// What becomes of a link that has come up.
@@ -363,7 +365,7 @@ impl Peers {
             }
             let mut room = link.room(name, lane);
             let waiting = waiting[name as usize];
-            while link.lane_mut(name).in_transport.max(waiting + bytes) < self.link_bytes_max
+            while link.lane_mut(name).waiting.own().max(waiting + bytes) < self.link_bytes_max
                 && room > 0
                 && let Some(number) = lane.next_number()
                 && let Some(frame) = lane.next_frame()
@@ -398,7 +400,7 @@ impl Peers {
         let node = self.node_of(id)?;
         let link = self.by_node.get_mut(&node)?.link.as_mut()?;
         let lane = link.lane_mut(LaneName::of(class)?);
-        lane.in_transport = lane.in_transport.saturating_sub(bytes);
+        lane.waiting.take(bytes);
         Some(node)
     }
 
@@ -621,7 +623,8 @@ impl Link {
     ) -> usize {
         match &mut self.path {
             Path::Direct(_) => {
-                self.lane_mut(name).in_transport += head.len() + body.len();
+                let bytes = head.len() + body.len();
+                self.lane_mut(name).waiting.add_own(bytes);
                 let class = name.class();
                 let link = first;
                 out.push_back(Output::Frame {

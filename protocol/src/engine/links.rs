@@ -194,6 +194,9 @@ impl Engine {
         if hello.window_bytes == 0 {
             return Err("a hello that allows no message");
         }
+        if matches!(carrier, Carrier::Way(life, _) if life != hello.epoch) {
+            return Err("a hello of another life than that of its way");
+        }
         if let Some((epoch, _)) = hello.known
             && epoch > self.me.epoch
         {
@@ -272,7 +275,13 @@ impl Engine {
                 let resumed = (from, to, first, stretch);
                 return self.on_resume(now, (node, lane, carrier), resumed);
             }
-            DataHead::Relay(head) => return self.on_relay(now, (node, class), head, body),
+            DataHead::Relay(head) => {
+                // The tag that gives it away can be written in more than one way.
+                if matches!(carrier, Carrier::Way(..)) {
+                    return Err("a relayed frame within a relayed frame");
+                }
+                return self.on_relay(now, (node, class), head, body);
+            }
             _ => {}
         }
         let peer = self.peers.get_mut(node).expect("a frame came from it");

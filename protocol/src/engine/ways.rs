@@ -12,7 +12,7 @@ use rolecast_membership::{Identity, Input as MembershipInput, Liveness, NodeId, 
 use super::Engine;
 use crate::api::{Class, Event, Reach};
 use crate::canary::planted;
-use crate::peers::{Peer, SILENCE};
+use crate::peers::{Peer, SILENCE, Unpassed};
 use crate::routes::{Avoided, Map};
 use crate::session::LaneName;
 use crate::way::{Carrier, Envelope, Heard, HeardWay};
@@ -78,9 +78,9 @@ impl Engine {
         };
         let envelope = Envelope::onward(head, body);
         let passed = self.peers.forward(next, envelope, &mut self.out);
-        let unpassed = way.filter(|_| !passed);
-        if let Some(way) = unpassed {
-            let beyond = Some(next);
+        if let (Some(way), Err(why)) = (way, passed) {
+            // A link that is busy is not to be taken for dead.
+            let beyond = (why == Unpassed::NoLink).then_some(next);
             self.report_failure(back, Failed { to, way, beyond });
         }
     }
@@ -89,22 +89,28 @@ impl Engine {
         let next = back[1];
         let nothing = (Bytes::new(), Bytes::new());
         let envelope = Envelope::new(back, self.me.epoch, Relayed::Failed(failed), nothing);
-        self.peers.forward(next, envelope, &mut self.out);
+        // Whoever is not told finds out by what does not come.
+        let _ = self.peers.forward(next, envelope, &mut self.out);
     }
 
     fn on_relayed_here(&mut self, now: Time, head: &RelayHead, body: &Bytes) {
         let source = head.source();
-        if self.membership.member(source).is_none() {
+        let Some(member) = self.membership.member(source) else {
             // Who nobody has introduced does not come by the back door.
             return;
-        }
+        };
+        let life = member.record.identity.epoch;
         match &head.what {
             Relayed::Datagram => {
                 let (from, bytes) = (source, body.clone());
                 self.membership
                     .handle(now, MembershipInput::Datagram { from, bytes });
             }
-            Relayed::Frame(frame) => self.on_way_frame(now, head, *frame, body),
+            // Of another life than the one it is known in, a way would take the place of all that come later.
+            Relayed::Frame(frame) if head.life == life => {
+                self.on_way_frame(now, head, *frame, body);
+            }
+            Relayed::Frame(_) => {}
             Relayed::Failed(failed) => self.on_way_failed(now, source, *failed),
         }
     }
@@ -168,12 +174,15 @@ impl Engine {
     }
 
     fn on_way_failed(&mut self, now: Time, reporter: NodeId, failed: Failed) {
-        if let Some(beyond) = failed.beyond {
+        let way = self.peers.get(failed.to).and_then(Peer::way);
+        let mine = way.is_some_and(|way| way.number == failed.way && way.route.contains(&reporter));
+        // Packets of the membership layer find a way each time, as long as there is no link.
+        let packet = failed.way == 0 && self.peers.direct(failed.to).is_none();
+        let believed = mine || packet && self.membership.member(failed.to).is_some();
+        if let Some(beyond) = failed.beyond.filter(|_| believed) {
             self.avoided.add(now, (reporter, beyond), now + AVOID);
         }
-        let way = self.peers.get(failed.to).and_then(Peer::way);
-        let mine = way.filter(|way| way.number == failed.way && way.route.contains(&reporter));
-        if mine.is_some() {
+        if mine {
             self.lose_way(now, failed.to, true);
             self.detour(now, failed.to, false);
         }
@@ -377,6 +386,7 @@ impl Engine {
         let next = route[1];
         let parts = (Bytes::new(), bytes.clone());
         let envelope = Envelope::new(route, self.me.epoch, Relayed::Datagram, parts);
-        self.peers.forward(next, envelope, &mut self.out)
+        let sent = self.peers.forward(next, envelope, &mut self.out);
+        sent.is_ok()
     }
 }

@@ -57,6 +57,27 @@ impl Far {
         frames
     }
 
+    /// Whether its way is heard, as far as anybody said.
+    pub(super) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Frames that begin a way, and one with a relayed frame in it, whose tag is written in a longer way than it need be.
+    pub(super) fn nested(&mut self) -> Vec<(Class, Bytes)> {
+        let mut nothing = Script::new(&[]);
+        let mut frames = self.begin(&mut nothing);
+        let inner = RelayHead {
+            route: [2, 4, 1].map(id).into(),
+            at: 2,
+            life: Epoch(1),
+            what: Relayed::Datagram,
+        };
+        let inner = inner.encode();
+        let inner = [&[inner[0] | 0x80, 0], &inner[1..]].concat().into();
+        frames.push(self.relay(&mut nothing, Class::Data, &inner));
+        frames
+    }
+
     /// Begins a way, and the sessions over it.
     fn begin(&mut self, script: &mut Script<'_>) -> Vec<(Class, Bytes)> {
         self.open = true;

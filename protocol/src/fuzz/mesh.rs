@@ -173,6 +173,15 @@ impl Mesh {
         check(&self.victim.usage(), &limits(), self.flows.len());
     }
 
+    /// Hears a relayed frame within a relayed frame; says whether the way on which it came is heard any longer.
+    pub(super) fn hears_on_after_nesting(&mut self) -> bool {
+        for (class, bytes) in self.far.nested() {
+            assert!(self.far.is_open());
+            self.hear(class, bytes);
+        }
+        self.far.is_open()
+    }
+
     /// How many messages were delivered that node 4 sent over others.
     pub(super) fn delivered_of_far(&self) -> usize {
         let keys = self.delivered.iter().map(|(_, key, _)| key);

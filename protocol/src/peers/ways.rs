@@ -25,6 +25,15 @@ const REOPEN_MIN: Duration = Duration::from_millis(100);
 /// The longest such wait.
 const REOPEN_MAX: Duration = Duration::from_secs(5);
 
+/// Why something was not passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unpassed {
+    /// There is no link to the next node.
+    NoLink,
+    /// As much as may be for others waits for the link already.
+    NoRoom,
+}
+
 impl Peer {
     /// The link to it, whether what is sent goes over it or not.
     pub(crate) fn direct(&self) -> Option<LinkId> {
@@ -164,7 +173,7 @@ impl Peers {
             Path::Over(way) => {
                 let link = self.direct(way.relay())?;
                 let first = self.get(way.relay())?.link.as_ref()?;
-                Some((link, first.lanes.each_ref().map(|lane| lane.in_transport)))
+                Some((link, first.lanes.each_ref().map(|lane| lane.waiting.own())))
             }
         }
     }
@@ -174,33 +183,32 @@ impl Peers {
         let relay = self.node_of(first).filter(|_| bytes != [0; 2]);
         if let Some(link) = relay.and_then(|node| self.get_mut(node)?.link.as_mut()) {
             for (lane, bytes) in link.lanes.iter_mut().zip(bytes) {
-                lane.in_transport += bytes;
+                lane.waiting.add_own(bytes);
             }
         }
     }
 
-    /// Sends an envelope over the link to a neighbour; says whether there is one and it has room.
+    /// Sends an envelope that comes from elsewhere, or says what became of one, over the link to a neighbour.
+    ///
+    /// # Errors
+    /// Why it is not sent.
     pub(crate) fn forward(
         &mut self,
         next: NodeId,
         envelope: Envelope,
         out: &mut VecDeque<Output>,
-    ) -> bool {
-        let room = 2 * self.link_bytes_max;
-        let Some(link) = self.direct(next) else {
-            return false;
-        };
+    ) -> Result<(), Unpassed> {
+        let room = self.link_bytes_max;
+        let link = self.direct(next).ok_or(Unpassed::NoLink)?;
         let lane = LaneName::of(envelope.stream()).expect("what is relayed is no control");
-        let Some(entry) = self.get_mut(next).and_then(|peer| peer.link.as_mut()) else {
-            return false;
-        };
-        let waiting = &mut entry.lane_mut(lane).in_transport;
-        if *waiting >= room {
-            return false;
+        let entry = self.get_mut(next).and_then(|peer| peer.link.as_mut());
+        let waiting = &mut entry.ok_or(Unpassed::NoLink)?.lane_mut(lane).waiting;
+        if waiting.for_others() >= room {
+            return Err(Unpassed::NoRoom);
         }
-        *waiting += envelope.len_bytes();
+        waiting.add_for_others(envelope.len_bytes());
         out.push_back(envelope.over(link));
-        true
+        Ok(())
     }
 
     /// Sends a frame over the way to a peer.
