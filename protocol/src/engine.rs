@@ -49,7 +49,7 @@ use crate::error::{CallError, ChunkError, MulticastError, OpenFlowError, ReplyEr
 use crate::flow_in::FlowIn;
 use crate::flow_out::FlowOut;
 use crate::forgotten::Forgotten;
-use crate::large::Finished;
+use crate::large::{Finished, Untold};
 use crate::mode::Mode;
 use crate::peers::Peers;
 use crate::questions::Questions;
@@ -90,6 +90,7 @@ pub struct Engine {
     /// The number of the large payload sent last.
     last_large: u32,
     finished: Finished,
+    untold: Untold,
     calls: Calls,
     questions: Questions,
     acks: DueAcks,
@@ -187,6 +188,7 @@ impl Engine {
             forgotten: Forgotten::default(),
             last_large: 0,
             finished: Finished::default(),
+            untold: Untold::default(),
             calls: Calls::default(),
             questions: Questions::default(),
             acks: DueAcks::default(),

@@ -149,6 +149,17 @@ impl Lane {
         number
     }
 
+    /// The number of the frame that was appended last.
+    pub(crate) fn last_number(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// Whether the peer has all frames up to this one.
+    pub(crate) fn is_settled_upto(&self, number: u64) -> bool {
+        let first = self.queue.front().map(|queued| queued.number);
+        first.is_none_or(|first| first > number)
+    }
+
     /// The next frame for the present link, if there is one.
     pub(crate) fn next_frame(&mut self) -> Option<&OutFrame> {
         let queued = self.queue.get(self.handed_now)?;

@@ -72,6 +72,37 @@ impl Incoming {
     }
 }
 
+/// Own large payloads that are over but for members that were left out of them and do not know that yet.
+#[derive(Debug, Default)]
+pub(crate) struct Untold(BTreeMap<FlowId, Vec<Notice>>);
+
+/// What a member has to acknowledge before it knows that it was left out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Notice {
+    pub(crate) node: NodeId,
+    pub(crate) life: Epoch,
+    /// The number of the last frame for it in the bulk lane.
+    pub(crate) number: u64,
+}
+
+impl Untold {
+    /// A large payload is over but for these members.
+    pub(crate) fn add(&mut self, flow: FlowId, notices: Vec<Notice>) {
+        if !notices.is_empty() {
+            self.0.insert(flow, notices);
+        }
+    }
+
+    /// The first large payload of which somebody is still to be told.
+    pub(crate) fn oldest(&mut self, is_told: impl Fn(&Notice) -> bool) -> Option<FlowId> {
+        self.0.retain(|_, notices| {
+            notices.retain(|notice| !is_told(notice));
+            !notices.is_empty()
+        });
+        self.0.first_key_value().map(|(&flow, _)| flow)
+    }
+}
+
 /// Which large payloads of other nodes are over here, so that what comes late of one is not taken for another one.
 #[derive(Debug, Default)]
 pub(crate) struct Finished {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rolecast_membership::NodeId;
 use rolecast_protocol::{Class, CloseReason, Input, LinkId};
-use rolecast_transport::{Class as Stream, CloseCode, DialError, TransportEvent};
+use rolecast_transport::{Class as Stream, CloseCode, DialError, LinkEnd, TransportEvent};
 
 use super::Driver;
 use crate::members::MeshEvent;
@@ -47,7 +47,12 @@ impl Driver {
                 }
             }
             TransportEvent::LinkDown { id, peer, why } => {
-                tracing::debug!(%peer, %why, "a link is gone");
+                if let LinkEnd::Violation(_) = why {
+                    self.counters.violations.increment(1);
+                    tracing::warn!(%peer, %why, "a link is gone");
+                } else {
+                    tracing::debug!(%peer, %why, "a link is gone");
+                }
                 self.links.remove(&LinkId(id));
                 self.counters.links.set(self.links.len() as f64);
                 self.tell_watchers(&MeshEvent::LinkDown(peer));

@@ -9,7 +9,8 @@ use crate::batch::{Batch, Note};
 use crate::canary::planted;
 use crate::error::{ChunkError, MulticastError};
 use crate::flow_out::FlowOut;
-use crate::large::Outgoing;
+use crate::large::{Notice, Outgoing};
+use crate::session::LaneName;
 use crate::spread;
 
 /// The most large payloads of one flow that are on their way at once.
@@ -51,7 +52,7 @@ impl Engine {
             flow.treat_slow(slow);
         }
         flow.set_holders(&holders);
-        let oldest = self.larges().next().unwrap_or(id);
+        let oldest = self.oldest_large().unwrap_or(id);
         flow.large = Some(Outgoing {
             parent,
             length,
@@ -273,11 +274,32 @@ impl Engine {
         self.end_large_flow(id);
     }
 
+    /// The first own large payload of which something is still to come, or which somebody does not know to be over.
+    fn oldest_large(&mut self) -> Option<FlowId> {
+        let peers = &self.peers;
+        let untold = self.untold.oldest(|notice| {
+            let session = peers
+                .get(notice.node)
+                .and_then(|peer| peer.session.as_ref());
+            let session = session.filter(|session| session.peer_epoch == notice.life);
+            // A life that is over is told nothing any more.
+            session.is_none_or(|s| s.lane(LaneName::Bulk).is_settled_upto(notice.number))
+        });
+        self.larges().next().into_iter().chain(untold).min()
+    }
+
     fn end_large_flow(&mut self, id: FlowId) {
         let Some(flow) = self.flows_out.remove(&id) else {
             return;
         };
         let key = self.own_key(id);
+        let told = flow.left_out().filter_map(|node| {
+            let session = self.peers.get(node)?.session.as_ref()?;
+            let number = session.lane(LaneName::Bulk).last_number();
+            let life = session.peer_epoch;
+            Some(Notice { node, life, number })
+        });
+        self.untold.add(id, told.collect());
         self.peers.forget_flow(key);
         let upto = flow.next() - 1;
         if flow.settled() < upto {

@@ -157,6 +157,7 @@ impl Engine {
             self.peers.outlive(id, epoch);
         }
         self.acks = super::DueAcks::default();
+        self.untold = crate::large::Untold::default();
         self.cut_all_short();
         for flow in self.flows_in.values_mut() {
             flow.close_inbox();
