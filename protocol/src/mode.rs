@@ -27,7 +27,7 @@ use crate::spread;
 )]
 pub enum Dissemination {
     /// Receivers keep what they got, tell each other how far they are, and fetch what they miss: agreement, at O(n) payloads.
-    /// When the sender dies in the middle, the survivors have a message two round trips and ten milliseconds after the first of them, if their links are up.
+    /// When the sender dies in the middle, the survivors have a message two round trips and ten milliseconds after the first of them, if their links are up and there are at most nine of them; of a hundred, one round trip and five milliseconds more for each further power of eight.
     #[default]
     Digest,
     /// Every receiver relays on first receipt: agreement, at O(n²) payloads, one hop after the first survivor has the message.

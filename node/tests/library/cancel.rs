@@ -14,7 +14,7 @@ use rolecast::{
 use crate::mesh::{builder, mesh, mesh_of, message, register_on, within};
 
 /// Polls a future, lets others run and polls it again, so many times, and drops it; gives what it resolved to, if it did.
-async fn dropped_after<F: IntoFuture>(polls: usize, future: F) -> Option<F::Output> {
+pub(crate) async fn dropped_after<F: IntoFuture>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future.into_future());
     for _ in 0..polls {
         let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
@@ -31,10 +31,10 @@ async fn dropped_after<F: IntoFuture>(polls: usize, future: F) -> Option<F::Outp
 }
 
 /// So often is a future polled in vain at most before it is dropped.
-const POLLS_MAX: usize = 4;
+pub(crate) const POLLS_MAX: usize = 4;
 
 /// Gives other tasks, such as the node's, time to see that a future was dropped, or that one was not.
-async fn others_run() {
+pub(crate) async fn others_run() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }

@@ -3,6 +3,7 @@
 mod address;
 mod answers;
 mod cancel;
+mod cancel_others;
 mod crash;
 mod evicted_large;
 mod flow;
