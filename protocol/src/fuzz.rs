@@ -114,6 +114,12 @@ fn a_relayed_frame_within_another_is_refused_however_its_tag_is_written() {
     assert!(!Mesh::new().hears_on_after_nesting());
 }
 
+/// A way of a life that nobody knows would be later than every one of those that the member opens.
+#[test]
+fn a_way_in_a_life_that_is_not_known_shuts_nobody_out() {
+    assert!(Mesh::new().hears_far_after_another_life());
+}
+
 /// So many inputs are tried by a plain `cargo test`.
 const ITERATIONS: usize = 2_000;
 /// Some hundred frames.

@@ -15,6 +15,7 @@ use crate::wire::{Control, DataHead, Hello, encode_control, encode_head};
 pub(super) struct Far {
     /// The number of its way, and how many frames of each class went over it.
     way: u64,
+    life: Epoch,
     sent: [u64; 3],
     open: bool,
     /// How many frames of its sessions the victim has, as that says.
@@ -30,6 +31,7 @@ impl Far {
         let passed_on = (2, FlowId(10), Dissemination::Eager.into());
         Far {
             way: 0,
+            life: Epoch(1),
             sent: [0; 3],
             open: false,
             received: [0; 2],
@@ -62,6 +64,15 @@ impl Far {
         self.open
     }
 
+    /// Frames that begin a way in a life of which nobody knows.
+    pub(super) fn unborn(&mut self) -> Vec<(Class, Bytes)> {
+        self.life = Epoch(u64::MAX);
+        let frames = self.begin(&mut Script::new(&[]));
+        self.life = Epoch(1);
+        self.open = false;
+        frames
+    }
+
     /// Frames that begin a way, and one with a relayed frame in it, whose tag is written in a longer way than it need be.
     pub(super) fn nested(&mut self) -> Vec<(Class, Bytes)> {
         let mut nothing = Script::new(&[]);
@@ -83,27 +94,7 @@ impl Far {
         self.open = true;
         self.way += 1;
         self.sent = [0; 3];
-        let hello = Hello {
-            epoch: Epoch(1),
-            addr: addr(),
-            window_bytes: 1 << 20,
-            known: None,
-            ways_over: self.way - 1,
-        };
-        let hello = encode_control(&Control::Hello(hello));
-        let [data, bulk] = self.received.map(|received| {
-            encode_head(&DataHead::Resume {
-                from: Epoch(1),
-                to: Epoch(1),
-                first: received + 1,
-                stretch: self.way,
-            })
-        });
-        let said = [
-            (Class::Control, hello),
-            (Class::Data, data),
-            (Class::Bulk, bulk),
-        ];
+        let said = greeting(self.received, self.way, self.way - 1);
         said.map(|(class, frame)| self.relay(script, class, &frame))
             .into()
     }
@@ -120,10 +111,34 @@ impl Far {
         let head = RelayHead {
             route: [4, 2, 1].map(id).into(),
             at: 2,
-            life: Epoch(1),
+            life: self.life,
             what,
         };
         let class = head.stream();
         (class, [&head.encode()[..], frame].concat().into())
     }
+}
+
+/// What a node says first: hello, and where its sessions begin.
+pub(super) fn greeting(received: [u64; 2], stretch: u64, ways_over: u64) -> [(Class, Bytes); 3] {
+    let hello = Hello {
+        epoch: Epoch(1),
+        addr: addr(),
+        window_bytes: 1 << 20,
+        known: None,
+        ways_over,
+    };
+    let [data, bulk] = received.map(|received| {
+        encode_head(&DataHead::Resume {
+            from: Epoch(1),
+            to: Epoch(1),
+            first: received + 1,
+            stretch,
+        })
+    });
+    [
+        (Class::Control, encode_control(&Control::Hello(hello))),
+        (Class::Data, data),
+        (Class::Bulk, bulk),
+    ]
 }

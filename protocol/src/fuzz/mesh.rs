@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rolecast_membership::{Epoch, Identity, Profile, Record, Time};
 
-use super::far::Far;
+use super::far::{Far, greeting};
 use super::peer::Peer;
 use super::script::{Script, TENURE, role};
 use crate::api::{
@@ -18,9 +18,7 @@ use crate::config::{Config, Limits};
 use crate::engine::{Engine, Usage};
 use crate::mode::{Dissemination, Mode, Order};
 use crate::wire::strategies::{addr, id};
-use crate::wire::{
-    Control, DataHead, FlowKey, Hello, decode_control, decode_data, encode_control, encode_head,
-};
+use crate::wire::{Control, DataHead, FlowKey, decode_control, decode_data};
 
 /// The engine under attack, as node 1, and an honest one, as node 3, with a link between them; node 2 is the input, and speaks for node 4 too.
 pub(super) struct Mesh {
@@ -182,6 +180,26 @@ impl Mesh {
         self.far.is_open()
     }
 
+    /// Whether messages of node 4 are delivered after somebody began a way in its name, in a life that it does not have.
+    pub(super) fn hears_far_after_another_life(&mut self) -> bool {
+        for (class, bytes) in self.far.unborn() {
+            self.hear(class, bytes);
+        }
+        // Long enough for messages of each of its flows.
+        let script: Vec<u8> = (0..=u8::MAX)
+            .map(|n| n.wrapping_mul(37) | 0x40)
+            .cycle()
+            .take(2_000)
+            .collect();
+        let mut script = Script::new(&script);
+        while !script.is_over() {
+            for (class, bytes) in self.far.next(&mut script) {
+                self.hear(class, bytes);
+            }
+        }
+        self.delivered_of_far() > 0
+    }
+
     /// How many messages were delivered that node 4 sent over others.
     pub(super) fn delivered_of_far(&self) -> usize {
         let keys = self.delivered.iter().map(|(_, key, _)| key);
@@ -216,27 +234,7 @@ impl Mesh {
         self.victim.handle(self.now, up);
         // It says what it has.
         self.settle();
-        let hello = Hello {
-            epoch: Epoch(1),
-            addr: addr(),
-            window_bytes: 1 << 20,
-            known: None,
-            ways_over: 0,
-        };
-        let hello = encode_control(&Control::Hello(hello));
-        let [data, bulk] = self.received.map(|received| {
-            encode_head(&DataHead::Resume {
-                from: Epoch(1),
-                to: Epoch(1),
-                first: received + 1,
-                stretch: link.0,
-            })
-        });
-        for (class, bytes) in [
-            (Class::Control, hello),
-            (Class::Data, data),
-            (Class::Bulk, bulk),
-        ] {
+        for (class, bytes) in greeting(self.received, link.0, 0) {
             let frame = Input::Frame { link, class, bytes };
             self.victim.handle(self.now, frame);
         }
