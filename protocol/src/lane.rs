@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use rolecast_membership::Time;
 
 use crate::api::{CallId, Class, FlowId};
 use crate::canary::planted;
@@ -61,6 +62,8 @@ pub(crate) struct Lane {
     bytes: usize,
     /// How many frames of the peer were received.
     received: u64,
+    /// When the latest of them was.
+    received_at: Option<Time>,
     /// Bytes received since the last acknowledgement.
     unacknowledged_bytes: usize,
     /// Whether the peer turned out to have frames that were still to go again, so that the present link has to say anew where it is.
@@ -127,6 +130,7 @@ impl Lane {
             handed: 1,
             bytes: 0,
             received: 0,
+            received_at: None,
             unacknowledged_bytes: 0,
             jumped: false,
             stretch: 0,
@@ -343,9 +347,15 @@ impl Lane {
     }
 
     /// Frames of the peer were taken in.
-    pub(crate) fn on_received(&mut self, count: u64, bytes: usize) {
+    pub(crate) fn on_received(&mut self, now: Time, count: u64, bytes: usize) {
         self.received += count;
+        self.received_at = Some(now);
         self.unacknowledged_bytes += bytes;
+    }
+
+    /// When a frame of the peer was taken in last.
+    pub(crate) fn received_at(&self) -> Option<Time> {
+        self.received_at
     }
 
     /// How many frames of the peer were received; they count as acknowledged from here on.
@@ -517,8 +527,8 @@ mod tests {
     fn repeated_frames_are_counted_and_skipped_ones_accepted() {
         let mut lane = Lane::new();
         assert_eq!(lane.resume_received(1, 1), Some(0));
-        lane.on_received(1, 1);
-        lane.on_received(1, 1);
+        lane.on_received(Time::ZERO, 1, 1);
+        lane.on_received(Time::ZERO, 1, 1);
         assert_eq!(lane.resume_received(1, 3), Some(2));
         assert_eq!(lane.resume_received(3, 4), Some(0));
         assert_eq!(lane.resume_received(1, 2), None, "it comes too late");

@@ -115,6 +115,11 @@ fn large_orphans() {
 }
 
 #[test]
+fn large_in_turn() {
+    check("large-in-turn");
+}
+
+#[test]
 fn large_evicted() {
     check("large-evicted");
 }

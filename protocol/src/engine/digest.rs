@@ -28,7 +28,7 @@ const RETAINED_WINDOWS: usize = 2;
 const EVICTED_TOLD_MAX: usize = 8;
 /// After so long, a flow of which nothing is known is asked for again.
 const ASK_PATIENCE: Duration = Duration::from_millis(100);
-/// How long a large payload, or its next chunk, may take from its origin before it is fetched from another member.
+/// How long nothing large may come from the origin of a large payload before this is fetched from another member.
 const LARGE_PATIENCE: Duration = Duration::from_millis(500);
 /// How long it is remembered that a large payload was heard of, if nothing of it comes.
 const HEARD_MAX: Duration = Duration::from_secs(10);
@@ -377,6 +377,7 @@ impl Engine {
             safety.on_heard(&digest.heard);
         }
         self.on_floor(digest.key, digest.version, digest.floor);
+        let is_coming = self.is_coming(now, digest.key);
         let flow = self.flows_in.get_mut(&digest.key)?;
         if node == digest.key.origin && digest.aged == 0 {
             return None;
@@ -394,7 +395,7 @@ impl Engine {
         let aged_reach = digest.beyond.last().map_or(0, |span| span.last);
         let last = flow.missing_upto(digest.aged.max(aged_reach));
         let missed = flow.missing_for(now).unwrap_or_default();
-        let due = from_origin || missed >= patience(digest.key);
+        let due = from_origin || missed >= patience(digest.key) && !is_coming;
         // Whoever said that it has nothing of it is not asked again, so that another one is.
         let may_have = flow.retained.may_have(node, first, last) && flow.is_wanted();
         if first <= last && due && may_have && flow.retained.begin_pull(now, first) {
@@ -444,12 +445,25 @@ impl Engine {
         let key = digest.key;
         self.hear_of_unknown(now, key);
         let over = self.forgotten.contains(key) || self.finished.contains(key);
-        if digest.aged == 0 || over || !self.digests.is_due(now, key) {
+        if digest.aged == 0 || over || !self.digests.is_due(now, key) || self.is_coming(now, key) {
             return;
         }
         if self.digests.may_ask(now, key) {
             self.pull(node, key, 1, digest.aged);
         }
+    }
+
+    /// Whether a large payload comes from its origin, though others may have to come before it.
+    ///
+    /// An origin sends what is large to all members, to each in turn and over one lane that loses nothing.
+    /// So as long as something comes over that, the rest does, however long it takes; and if nothing does, nobody has to know why.
+    fn is_coming(&self, now: Time, key: FlowKey) -> bool {
+        let peer = self.peers.get(key.origin);
+        let session = peer.and_then(|peer| peer.session.as_ref());
+        let session = session.filter(|session| session.peer_epoch == key.epoch);
+        let at = session.and_then(|session| session.lane(LaneName::Bulk).received_at());
+        let lately = at.is_some_and(|at| now < at + LARGE_PATIENCE);
+        key.flow.is_large() && lately && self.peers.is_linked(key.origin)
     }
 
     /// Another one may have everything that this member has, so that it may lose interest in telling.
@@ -602,7 +616,7 @@ impl Engine {
 
 /// How long what another member has may yet come from the origin, which sends it too.
 ///
-/// Large payloads are what makes links slow, and what is fetched of one costs most.
+/// Large payloads are what makes links slow, and what is fetched of one costs most; see also [`Engine::is_coming`].
 fn patience(key: FlowKey) -> Duration {
     match key.flow.is_large() {
         true => LARGE_PATIENCE,

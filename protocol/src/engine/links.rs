@@ -312,7 +312,7 @@ impl Engine {
         if received.received() + (count - again) > FRAME_NUMBER_MAX {
             return Err("more frames than there can be");
         }
-        received.on_received(count - again, frame.len());
+        received.on_received(now, count - again, frame.len());
         let enough = match lane {
             LaneName::Data => ACK_BYTES,
             // Whoever sends it measures how long that takes.

@@ -31,6 +31,10 @@ pub(super) struct Net {
     last_event: u64,
     /// Pairs that cannot reach each other.
     pub(super) cut: BTreeSet<(u8, u8)>,
+    /// How long each bulk frame takes that one node sends another, one after the other.
+    pub(super) slow: BTreeMap<(u8, u8), Duration>,
+    /// Until when the bulk frames take that are on such a way.
+    busy: BTreeMap<(u8, u8), Time>,
     /// Inboxes whose application takes nothing.
     pub(super) stopped: BTreeMap<(u8, InboxId), Vec<Ticket>>,
     pub(super) inboxes: BTreeMap<(u8, String), InboxId>,
@@ -198,6 +202,21 @@ impl Net {
         );
     }
 
+    /// How long it takes until a frame that a node sends is there.
+    fn takes(&mut self, node: u8, link: LinkId, class: Class) -> Duration {
+        let to = self.links.get(&link).map(|&(to, _)| to);
+        let slow = to.filter(|_| class == Class::Bulk);
+        let Some((way, each)) = slow.and_then(|to| {
+            let way = (node, to);
+            Some((way, *self.slow.get(&way)?))
+        }) else {
+            return LATENCY;
+        };
+        let busy = self.busy.entry(way).or_insert(self.now);
+        *busy = self.now.max(*busy) + each;
+        busy.since(self.now)
+    }
+
     fn is_cut(&self, a: u8, b: u8) -> bool {
         self.cut.contains(&(a.min(b), a.max(b)))
     }
@@ -264,7 +283,8 @@ impl Net {
                         };
                         self.at(Duration::ZERO, Due::Input(node, written));
                     }
-                    self.at(LATENCY, Due::Frame(link, class, bytes));
+                    let after = self.takes(node, link, class);
+                    self.at(after, Due::Frame(link, class, bytes));
                 }
                 Output::Deliver { inbox, delivery } => self.show_delivery(node, inbox, delivery),
                 Output::Event(event) => {

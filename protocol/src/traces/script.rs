@@ -87,6 +87,10 @@ impl Net {
             "heal" => {
                 self.cut.remove(&words.pair());
             }
+            "slow" => {
+                let way = (words.node(1), words.node(2));
+                self.slow.insert(way, words.millis(3));
+            }
             "run" => self.run(words.millis(1)),
             "quietly" => {
                 self.run(words.millis(1));
