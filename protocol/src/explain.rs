@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::api::Class;
+use rolecast_membership::NodeId;
+
+use crate::api::{Class, FlowId, Origin, Seq};
 use crate::wire::relay::{Relayed, WayClass};
 use crate::wire::{Control, DataHead, decode_control, decode_data};
 
@@ -65,11 +67,45 @@ pub fn payload_bytes(class: Class, head: &Bytes, body: &Bytes) -> usize {
     }
 }
 
+/// Which messages of a flow a frame brings to this node, from its peer or over other members: whose they are, of which flow, the first and the last.
+///
+/// Whoever looks at a whole run can tell by that who may hold what.
+#[must_use]
+pub fn messages_for(
+    me: NodeId,
+    class: Class,
+    frame: &Bytes,
+) -> Option<(Origin, FlowId, (Seq, Seq))> {
+    if class == Class::Control {
+        return None;
+    }
+    match decode_data(frame)? {
+        (
+            DataHead::Batch {
+                key, first, count, ..
+            },
+            _,
+        ) => {
+            let last = first.saturating_add(count.into()).saturating_sub(1);
+            Some((key.origin(), key.flow, (Seq(first), Seq(last))))
+        }
+        (DataHead::Relay(relay), inner) if relay.route.last() == Some(&me) => match relay.what {
+            Relayed::Frame(frame) => match decode_data(&inner)? {
+                // One that is passed on in another one is refused.
+                (DataHead::Relay(_), _) => None,
+                _ => messages_for(me, frame.class.class(), &inner),
+            },
+            Relayed::Datagram | Relayed::Failed(_) => None,
+        },
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::encode_head;
     use crate::wire::relay::{RelayHead, WayFrame};
+    use crate::wire::{FlowKey, encode_head};
     use rolecast_membership::{Epoch, NodeId};
 
     #[test]
@@ -90,6 +126,47 @@ mod tests {
             explain(Class::Control, &garbage),
             "9 bytes that nobody understands"
         );
+    }
+
+    #[test]
+    fn messages_are_for_whoever_they_end_at() {
+        let batch = encode_head(&DataHead::Batch {
+            key: FlowKey {
+                origin: NodeId::from_bytes([7; 32]),
+                epoch: Epoch(4),
+                flow: FlowId(5),
+            },
+            version: 1,
+            first: 11,
+            count: 3,
+            floor: 0,
+            deps: Vec::new(),
+        });
+        let over = encode_head(&DataHead::Relay(RelayHead {
+            route: [1, 2, 3].map(|one| NodeId::from_bytes([one; 32])).to_vec(),
+            at: 1,
+            life: Epoch(3),
+            what: Relayed::Frame(WayFrame {
+                class: WayClass::Data,
+                way: 1,
+                answers: 0,
+                number: 7,
+            }),
+        }));
+        let origin = Origin {
+            node: NodeId::from_bytes([7; 32]),
+            epoch: Epoch(4),
+        };
+        let brings = Some((origin, FlowId(5), (Seq(11), Seq(13))));
+        let said =
+            |me, class, frame: &Bytes| messages_for(NodeId::from_bytes([me; 32]), class, frame);
+        assert_eq!(said(2, Class::Data, &batch), brings);
+        assert_eq!(said(2, Class::Control, &batch), None);
+        let relayed: Bytes = [over.clone(), batch].concat().into();
+        assert_eq!(said(3, Class::Data, &relayed), brings);
+        assert_eq!(said(2, Class::Data, &relayed), None, "it passes it on");
+        let nested: Bytes = [over, relayed].concat().into();
+        assert_eq!(said(3, Class::Data, &nested), None);
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub use canary::Canary;
 pub use config::{Config, Limits};
 pub use engine::{Accepted, Engine, LARGE_OPEN_MAX, Usage};
 pub use error::{CallError, ChunkError, MulticastError, OpenFlowError, ReplyError, TakeUpError};
-pub use explain::{carries_messages, explain, payload_bytes};
+pub use explain::{carries_messages, explain, messages_for, payload_bytes};
 pub use mode::{Dissemination, Mode, Order};
 pub use notice::{LagReason, Lagged, Started};
 pub use rolecast_membership as membership;

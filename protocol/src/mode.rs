@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::spread;
+use crate::spread::{self, Audience};
 
 /// How a multicast spreads.
 ///
@@ -27,7 +27,7 @@ use crate::spread;
 )]
 pub enum Dissemination {
     /// Receivers keep what they got, tell each other how far they are, and fetch what they miss: agreement, at O(n) payloads.
-    /// When the sender dies in the middle, the survivors have a message two round trips and ten milliseconds after the first of them, if their links are up and there are at most nine of them; of a hundred, one round trip and five milliseconds more for each further power of eight.
+    /// When the sender dies in the middle, the survivors have a message two round trips and ten milliseconds after the first of them, if their links are up and there are at most nine of them; twice that in a role of 81, and so on, since each tells eight others at a time.
     #[default]
     Digest,
     /// Every receiver relays on first receipt: agreement, at O(n²) payloads, one hop after the first survivor has the message.
@@ -160,8 +160,8 @@ impl Mode {
 
     /// Whether the origin sends everything to everybody itself, in its own order, and nothing waits for anything but what was sent before it.
     pub(crate) fn is_plain(self) -> bool {
-        let gossip = matches!(self.dissemination, Dissemination::Gossip { .. });
-        !gossip && self.order == Order::Fifo && self.k_safe <= 1
+        let to_all = spread::of(self).on_origination() == Audience::All;
+        to_all && self.order == Order::Fifo && self.k_safe <= 1
     }
 
     /// Whether there can be a flow with this mode: somebody has to keep what others wait for.

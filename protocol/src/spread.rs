@@ -2,7 +2,7 @@
 //!
 //! A [`Strategy`] decides what is sent on at the six moments at which something can be: when a batch is sent first, when a member receives it first, at each round of digests, when another member says how far it is, when it asks for what it misses, and when it is found to be down.
 //! Everything else about a flow is the same for all strategies: numbers, windows, acknowledgements, gaps, order.
-//! Each strategy is a file of its own below this one.
+//! Each strategy is a file of its own below this one, and one more is such a file, a name in [`Dissemination`], and a line in [`of`].
 
 mod best_effort;
 mod digest;

@@ -148,7 +148,6 @@ pub const RARE: &[Canary] = &[
     Canary::OwnBatchesDropped,
     Canary::RetainedGoesWithOrigin,
     Canary::GapUnreported,
-    Canary::HolderOfAnotherLife,
     Canary::EarlyForgotten,
     Canary::AckOverHole,
     Canary::JumpUntold,

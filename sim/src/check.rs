@@ -17,7 +17,7 @@ use bytes::Bytes;
 use rolecast_membership::{Event as MembershipEvent, Identity, NodeId, RoleName, Tenure, Time};
 use rolecast_protocol::{
     Answer, CallId, Event, FlowId, Gap, InboxId, Lagged, LargeEnd, Limits, Origin, Refusal,
-    ReplyTo, Started as FlowStart,
+    ReplyTo, Seq, Started as FlowStart,
 };
 
 pub use bounds::{Bounds, check_link, check_usage, left_over};
@@ -30,7 +30,7 @@ pub use violation::{Broken, CallName, Instead, MessageName, Name, Violation};
 use crate::clock::Clock;
 use crate::plan::Slot;
 use calls::{Answered, Calls};
-use flows::{Flows, OwnTime};
+use flows::{Arrivals, Flows, OwnTime};
 use lives::{LifeState, Lives};
 
 /// Something that happened at the edge of one engine.
@@ -248,6 +248,26 @@ impl Ghost {
     pub fn in_one_piece(mut self, whole: bool) -> Self {
         self.whole = whole;
         self
+    }
+
+    /// As it is, of a run of which it is told what comes to each engine, with [`Ghost::arrived`]: then nothing is delivered before so many members have it as are to hold it.
+    #[must_use]
+    pub fn with_arrivals(mut self) -> Self {
+        self.flows.arrivals = Some(Arrivals::default());
+        self
+    }
+
+    /// Whether it wants to be told of arrivals: only what several members are to hold matters.
+    #[must_use]
+    pub fn wants_arrivals(&self) -> bool {
+        let arrivals = self.flows.arrivals.as_ref();
+        arrivals.is_some_and(|arrivals| arrivals.are_wanted)
+    }
+
+    /// These messages of a flow came to the engine of a process, from the first to the last.
+    pub fn arrived(&mut self, process: ProcessId, flow: (Origin, FlowId), messages: (Seq, Seq)) {
+        let messages = (messages.0.0, messages.1.0);
+        self.flows.arrived(&self.lives, process, flow, messages);
     }
 
     /// As it is, but in the end something is promised only among these places: whatever else there is stays broken for good.

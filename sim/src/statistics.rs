@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rolecast_membership::Time;
+use rolecast_protocol::Usage;
 use serde::Serialize;
 
 /// What one run amounted to.
@@ -43,6 +45,12 @@ pub struct Statistics {
     pub latency: Quantiles,
     /// From when everything worked again to when the mesh was at rest, in microseconds.
     pub recovery_us: u64,
+    /// Most bytes that a node kept at one moment for a peer that had not acknowledged them.
+    pub session_bytes_max: u64,
+    /// Most bytes that a node kept at one moment of one flow for other members, should they miss something.
+    pub retained_bytes_max: u64,
+    /// When a node first held another one for down, in microseconds since the start, rightly or not.
+    pub first_down_us: Option<u64>,
     /// Nodes declared down while they lived.
     pub renewals: u64,
     /// Events handled.
@@ -51,6 +59,20 @@ pub struct Statistics {
     pub virtual_us: u64,
     /// How long it took in real time, in microseconds; differs from run to run.
     pub wall_us: u64,
+}
+
+impl Statistics {
+    /// An engine keeps so much at this moment.
+    pub(crate) fn note_usage(&mut self, usage: &Usage) {
+        let most = |most: &mut u64, bytes: usize| *most = (*most).max(bytes as u64);
+        most(&mut self.session_bytes_max, usage.session_bytes_max);
+        most(&mut self.retained_bytes_max, usage.retained_bytes_max);
+    }
+
+    /// A node held another one for down.
+    pub(crate) fn note_down(&mut self, now: Time) {
+        self.first_down_us.get_or_insert(now.as_micros());
+    }
 }
 
 /// Quantiles in microseconds, exact to an eighth.

@@ -173,6 +173,7 @@ impl<'a> World<'a> {
             canary: scenario.canary.as_deref().and_then(crate::canary::named),
             ghost: Ghost::with_limits(&scenario.limits)
                 .with_core(scenario.core.clone())
+                .with_arrivals()
                 .in_one_piece(scenario.stays_whole())
                 .in_calm(scenario.plan.faults.is_empty()),
             trace: Trace::new(sink),
@@ -400,6 +401,7 @@ impl<'a> World<'a> {
     /// Hands an input to an engine and carries out what it says.
     fn input(&mut self, now: Time, process: ProcessId, input: Input) -> Result<(), Violation> {
         self.note_input(now, process, &input);
+        self.note_arrival(process, &input);
         self.tell(now, process, |engine, now| engine.handle(now, input));
         self.carry_out(now, process)
     }
@@ -440,6 +442,7 @@ impl<'a> World<'a> {
             .is_multiple_of(usage_every(self.scenario.nodes))
         {
             let usage = self.processes[process.0 as usize].engine.usage();
+            self.statistics.note_usage(&usage);
             check_usage(&usage, &self.bounds).map_err(|b| self.violation(now, process, b))?;
         }
         self.set_wake(now, process);

@@ -8,6 +8,7 @@
 mod begin;
 mod causal;
 mod evicted;
+mod held;
 mod keep_last;
 mod larges;
 mod owed;
@@ -27,6 +28,7 @@ use super::lives::{Holder, LifeId, Lives, ProcessId, SeatId};
 use super::violation::{Broken, MessageName};
 use evicted::Evicted;
 pub(crate) use evicted::OwnTime;
+pub(crate) use held::Arrivals;
 use keep_last::Lag;
 use larges::Large;
 use receipts::Receipt;
@@ -153,6 +155,8 @@ pub(crate) struct Flows {
     opening: BTreeSet<(ProcessId, FlowId)>,
     /// Whether nothing breaks.
     pub(crate) calm: bool,
+    /// What came to whom of what several are to hold, if that is told.
+    pub(crate) arrivals: Option<Arrivals>,
     /// Which inboxes were told where they begin, or need not be, with the flows of which processes.
     begun: BTreeSet<(ProcessId, FlowId, ProcessId, InboxId)>,
     /// Large payloads of which no chunk was sent yet.
@@ -209,6 +213,9 @@ impl Flows {
                 unstable: Vec::new(),
                 large: self.announced.remove(&(origin, sending.flow)),
             });
+        if let Some(arrivals) = self.arrivals.as_mut().filter(|_| flow.is_to_be_held()) {
+            arrivals.are_wanted = true;
+        }
         let receipt = self.receipts.entry((process, sending.flow)).or_default();
         let (first, last) = (sending.first.0, sending.last.0);
         let count = u64::from(sending.batch.count());
@@ -286,6 +293,8 @@ impl Flows {
             return Err(Broken::FromNowhere { what: what() });
         }
         let untimely = self.untimely(lives, seat, name, first.0);
+        let last = first.0 + u64::from(batch.count()) - 1;
+        self.check_held(lives, name, (first.0, last))?;
         let flow = self.flows.get_mut(&name).expect("it was just found");
         let mut summary = Delivered::default();
         for (seq, message) in (first.0..).zip(batch.into_messages()) {

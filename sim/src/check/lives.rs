@@ -15,7 +15,7 @@ pub struct ProcessId(pub u32);
 
 /// One life of one node, as the ghost numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct LifeId(u32);
+pub(crate) struct LifeId(pub(super) u32);
 
 /// One holding of a role within one life: what a destination set is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

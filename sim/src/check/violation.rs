@@ -170,6 +170,16 @@ pub enum Broken {
         /// What happened instead.
         how: Instead,
     },
+    /// A message that was delivered, or of which the sender was told that enough members hold it, before it had come to enough.
+    #[error("stability: {message} was to be held by {k} members before, and had come to {held}")]
+    HeldByTooFew {
+        /// Which.
+        message: MessageName,
+        /// To how many it had come.
+        held: usize,
+        /// How many were to hold it.
+        k: u8,
+    },
     /// A message that one member was told is lost, and another one was not.
     #[error(
         "once or Gap: {message} was neither delivered here nor named in a Gap, although {told} was told that it is lost, and both stayed up"

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use rolecast_membership::{Epoch, Event as MembershipEvent, NodeId, RoleName, Time};
-use rolecast_protocol::{Answer, CallId, Class, Engine, Event, FlowId, Origin};
+use rolecast_protocol::{Answer, CallId, Class, Engine, Event, FlowId, Origin, messages_for};
 use tokio::sync::Notify;
 
 use super::network::Network;
@@ -112,7 +112,9 @@ impl Watch {
         (record, filmed): (bool, bool),
     ) -> Self {
         let limits = &scenario.limits;
-        let ghost = Ghost::with_limits(limits).with_core(scenario.core.clone());
+        let ghost = Ghost::with_limits(limits)
+            .with_core(scenario.core.clone())
+            .with_arrivals();
         Watch(Arc::new(Inner {
             network: network.clone(),
             seen: Mutex::new(Seen {
@@ -294,6 +296,21 @@ impl Watch {
         count(&mut self.seen().statistics);
     }
 
+    /// An engine gets what may be messages that several are to hold.
+    pub(crate) fn note_arrival(
+        &self,
+        process: ProcessId,
+        me: NodeId,
+        (class, frame): (Class, &Bytes),
+    ) {
+        let ghost = &mut self.seen().ghost;
+        if ghost.wants_arrivals()
+            && let Some((origin, flow, messages)) = messages_for(me, class, frame)
+        {
+            ghost.arrived(process, (origin, flow), messages);
+        }
+    }
+
     /// What the engine of a process keeps although nobody needs it any more, if nothing travels.
     pub(crate) fn left_over(&self, process: ProcessId) -> Option<&'static str> {
         self.seen().left_over.get(&process).copied().flatten()
@@ -302,6 +319,7 @@ impl Watch {
     pub(crate) fn check_usage(&self, process: ProcessId, engine: &Engine) {
         let usage = engine.usage();
         let left = left_over(&usage);
+        self.count(|statistics| statistics.note_usage(&usage));
         self.seen().left_over.insert(process, left);
         let checked = check_usage(&usage, &self.seen().bounds);
         if let Err(broken) = checked {

@@ -316,7 +316,10 @@ impl ProcessWitness {
                     self.watch.link(me, peer, false);
                 }
             }
-            Input::Frame { link, class, bytes } => self.arrives(me, *link, Some(*class), bytes),
+            Input::Frame { link, class, bytes } => {
+                self.watch.note_arrival(self.process, me, (*class, bytes));
+                self.arrives(me, *link, Some(*class), bytes);
+            }
             Input::Datagram { link, bytes } => self.arrives(me, *link, None, bytes),
             _ => {}
         }
@@ -356,6 +359,12 @@ impl ProcessWitness {
             let tenures = whole.chain(self.narrowed_tenures()).collect();
             self.observe(Observation::Renewed { identity, tenures });
             return;
+        }
+        if let Event::Membership(event) = event
+            && let MembershipEvent::Down(_) = **event
+        {
+            let now = self.watch.now();
+            self.watch.count(|statistics| statistics.note_down(now));
         }
         self.drained |= matches!(event, Event::Drained);
         self.observe(Observation::Told(event.clone()));

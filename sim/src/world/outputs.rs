@@ -237,6 +237,9 @@ impl World<'_> {
                     }
                     return self.observe(now, process, Observation::Renewed { identity, tenures });
                 }
+                if let MembershipEvent::Down(_) = **event {
+                    self.statistics.note_down(now);
+                }
                 if let MembershipEvent::Superseded(_) = **event {
                     self.schedule.put(now, Happening::Stop(process));
                 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rolecast_membership::{Event as MembershipEvent, NodeId};
-use rolecast_protocol::{Answer, CallId, Event, FlowId, Origin, ReplyTo};
+use rolecast_protocol::{Answer, CallId, Event, FlowId, Input, Origin, ReplyTo, messages_for};
 
 use super::World;
 use crate::check::{Delivered, ProcessId};
@@ -22,6 +22,19 @@ pub(super) struct Sightings {
 }
 
 impl World<'_> {
+    /// An engine gets what may be messages that several are to hold.
+    pub(super) fn note_arrival(&mut self, process: ProcessId, input: &Input) {
+        let Input::Frame { class, bytes, .. } = input else {
+            return;
+        };
+        let me = self.processes[process.0 as usize].node;
+        if self.ghost.wants_arrivals()
+            && let Some((origin, flow, messages)) = messages_for(me, *class, bytes)
+        {
+            self.ghost.arrived(process, (origin, flow), messages);
+        }
+    }
+
     /// Messages were put into an inbox.
     pub(super) fn note_delivery(&mut self, process: ProcessId, delivered: &Delivered) {
         let up_at = self.hearing.map(|end| self.network.end(end).up_at);

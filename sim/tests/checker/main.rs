@@ -5,6 +5,7 @@
 mod calls;
 mod evicted;
 mod gaps;
+mod held;
 mod history;
 mod keep_last;
 mod messages;

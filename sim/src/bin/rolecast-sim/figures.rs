@@ -55,7 +55,7 @@ enum Report {
 }
 
 /// One figure.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Figure {
     metric: String,
     /// From how many runs, nodes or events it is drawn.
@@ -67,7 +67,7 @@ pub(crate) struct Figure {
     holds: Option<bool>,
 }
 
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Goal {
     AtLeast(f64),
@@ -96,6 +96,12 @@ impl Figure {
             holds: Some(holds),
             ..self
         }
+    }
+
+    /// Whether it is what it is to be, if anything.
+    #[cfg(test)]
+    pub(crate) fn holds(&self) -> bool {
+        self.holds.unwrap_or(true)
     }
 }
 

@@ -84,10 +84,13 @@ impl Flows {
         upto: Seq,
     ) -> Result<(), Broken> {
         self.receipt(process, flow, upto)?;
-        if let Some(flow) = self.flows.get_mut(&(lives.life_of(process), flow)) {
-            flow.stable = flow.stable.max(upto.0);
-        }
-        Ok(())
+        let name = (lives.life_of(process), flow);
+        let Some(flow) = self.flows.get_mut(&name) else {
+            return Ok(());
+        };
+        let before = flow.stable;
+        flow.stable = before.max(upto.0);
+        self.check_held(lives, name, (before + 1, upto.0))
     }
 
     /// The sender was told that these messages cannot become safe.

@@ -31,6 +31,7 @@ impl Broken {
             | Broken::Misrouted { message, .. }
             | Broken::Validity { message, .. }
             | Broken::Stability { message, .. }
+            | Broken::HeldByTooFew { message, .. }
             | Broken::LostInLeaving { message, .. } => vec![message.origin],
             Broken::Causality { message, missing } => vec![message.origin, missing.origin],
             Broken::Agreement {
