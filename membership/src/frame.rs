@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::lives::Lived;
 use crate::record::RECORD_BYTES_MAX;
 use crate::registry::{Digest, Entry};
 use crate::{Epoch, Identity, NodeId};
 
 /// The largest frame, in bytes.
 pub(crate) const FRAME_BYTES_MAX: usize = 256 * 1024;
-/// How many records one [`Frame::Pull`] asks for.
+/// How many records one [`Frame::Pull`] asks for, and how many lives one [`Frame::Ask`] asks about.
 pub(crate) const PULL_MAX: usize = 1_024;
 /// How many bytes of records one peer gets between two exchanges; the next one brings the rest.
 pub(crate) const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -49,6 +50,10 @@ pub(crate) enum Frame<'a> {
         /// In the order of their ids.
         ranges: Vec<Range>,
     },
+    /// Asks whether there have been these lives.
+    Ask(Vec<Lived>),
+    /// Of the lives that the receiver asked about, those of which the sender knows.
+    Known(Vec<Lived>),
 }
 
 /// What the sender knows of the nodes of a range.
@@ -73,6 +78,7 @@ impl<'a> Frame<'a> {
         let room = match self {
             Frame::Have { entries, .. } => 80 + entries.len() * size_of::<Entry>(),
             Frame::Ranges { ranges, .. } => 40 + ranges.len() * size_of::<Range>(),
+            Frame::Ask(lives) | Frame::Known(lives) => 8 + lives.len() * size_of::<Lived>(),
             Frame::Records(records) => {
                 let bytes = records.iter().map(|record| record.len() + OVERHEAD);
                 bytes.sum::<usize>() + OVERHEAD
@@ -164,7 +170,15 @@ mod tests {
                 addr: addr.into(),
             },
         );
+        let lived = || {
+            (node(), any::<u64>()).prop_map(|(id, epoch)| Lived {
+                id,
+                epoch: Epoch(epoch),
+            })
+        };
         prop_oneof![
+            vec(lived(), 0..5).prop_map(Frame::Ask),
+            vec(lived(), 0..5).prop_map(Frame::Known),
             digest().prop_map(Frame::Digest),
             (node(), node(), vec(entry(), 0..5)).prop_map(|(from, to, entries)| Frame::Have {
                 from,

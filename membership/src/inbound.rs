@@ -9,6 +9,7 @@ use crate::antientropy::EVERYBODY;
 use crate::codec::{Parsed, packet, parse, restore, shorten};
 use crate::frame::{ANSWER_BYTES_MAX, Frame, Gone, PULL_MAX};
 use crate::life::Life;
+use crate::lives::Lived;
 use crate::membership::{Membership, Phase};
 use crate::packet::{News, Packet, PacketBuilder, Side};
 use crate::peers::HAIL_PAUSE_MIN;
@@ -38,6 +39,7 @@ impl Membership {
             Some(_) => Duration::ZERO,
             None => HAIL_PAUSE_MIN,
         };
+        self.lives.learned += 1;
         self.peers
             .connect(identity, stranger.then_some(self.now + patience));
         if self.swim.suspects(id) {
@@ -101,6 +103,12 @@ impl Membership {
             }
             Some(Frame::Gone(gone)) => self.on_gone(&gone),
             Some(Frame::Farewell(identity)) => self.on_farewell(from, identity),
+            Some(Frame::Ask(lives)) => self.on_asked_about(from, &lives),
+            Some(Frame::Known(lives)) => {
+                for life in lives.into_iter().take(PULL_MAX) {
+                    self.lives.on_known(life);
+                }
+            }
             None => {}
         }
     }
@@ -307,6 +315,24 @@ impl Membership {
                 self.now,
                 [SwimMember::new(Life(identity), LEFT, State::Down)],
             );
+        }
+    }
+
+    /// A link is gone: whoever was there has lived, and may be remembered by nothing else.
+    pub(crate) fn on_disconnected(&mut self, id: NodeId) {
+        if let Some(identity) = self.peers.disconnect(id)
+            && !self.knows_life(id, identity.epoch)
+        {
+            self.lives.note(Lived::of(identity));
+        }
+    }
+
+    fn on_asked_about(&mut self, from: NodeId, lives: &[Lived]) {
+        let known = lives.iter().take(PULL_MAX);
+        let known = known.filter(|life| self.knows_life(life.id, life.epoch));
+        let known: Vec<Lived> = known.copied().collect();
+        if !known.is_empty() {
+            self.send_frames(from, vec![Frame::Known(known).encode()]);
         }
     }
 
@@ -583,6 +609,85 @@ mod tests {
             },
         );
         assert_eq!(membership.swim.active(), 1);
+    }
+
+    /// What a node answers when it is asked about these lives.
+    fn known_to(membership: &mut Membership, lives: &[Lived]) -> Vec<Lived> {
+        let (from, bytes) = (identity(2).id, Frame::Ask(lives.to_vec()).encode());
+        drain(membership);
+        membership.handle(Time::ZERO, Input::Frame { from, bytes });
+        let outputs = std::iter::from_fn(|| membership.poll_output());
+        let frames = outputs.filter_map(|output| match output {
+            Output::Frame { to, bytes } if to == from => Some(bytes),
+            _ => None,
+        });
+        let answers = frames.map(|bytes| match Frame::decode(&bytes) {
+            Some(Frame::Known(lives)) => lives,
+            other => panic!("{other:?}"),
+        });
+        answers.flatten().collect()
+    }
+
+    #[test]
+    fn who_is_asked_vouches_for_whoever_lives_was_buried_or_was_met() {
+        let mut membership = membership();
+        let from = identity(2).id;
+        // 3 lives, 4 is down, 5 was connected for a moment, and of 6 nobody spoke.
+        let bytes = Frame::Records(vec![&Record::new(identity(3)).encode()]).encode();
+        membership.handle(Time::ZERO, Input::Frame { from, bytes });
+        let bytes = packet_from(2, [SwimMember::down(Life(identity(4)))].into_iter());
+        membership.handle(Time::ZERO, Input::Datagram { from, bytes });
+        membership.handle(Time::ZERO, Input::PeerConnected(identity(5)));
+        let life = |number, epoch| Lived {
+            id: identity(number).id,
+            epoch: Epoch(epoch),
+        };
+        let all: Vec<Lived> = (1..7).map(|number| life(number, 1)).collect();
+        assert_eq!(known_to(&mut membership, &all), all[..5]);
+        let gone = Input::PeerDisconnected(identity(5).id);
+        membership.handle(Time::ZERO, gone);
+        assert_eq!(known_to(&mut membership, &all), all[..5]);
+        // Nobody knows what comes after the life that is known.
+        let later: Vec<Lived> = (1..7).map(|number| life(number, 2)).collect();
+        assert_eq!(known_to(&mut membership, &later), []);
+    }
+
+    #[test]
+    fn a_life_is_known_once_somebody_who_was_asked_says_so() {
+        let mut membership = membership();
+        let (from, life) = (identity(2).id, Lived::of(identity(9)));
+        let answer = |lives: &[Lived]| Input::Frame {
+            from,
+            bytes: Frame::Known(lives.to_vec()).encode(),
+        };
+        membership.handle(Time::ZERO, answer(&[life]));
+        assert!(!membership.knows_life(life.id, life.epoch), "nobody asked");
+        drain(&mut membership);
+        membership.ask_about(Time::ZERO, from, &[(life.id, life.epoch)]);
+        let asked = membership.poll_output();
+        let Some(Output::Frame { to, bytes }) = asked else {
+            panic!("{asked:?}");
+        };
+        assert_eq!(
+            (to, Frame::decode(&bytes)),
+            (from, Some(Frame::Ask(vec![life])))
+        );
+        let learned = membership.lives_learned();
+        membership.handle(
+            Time::ZERO,
+            answer(&[Lived {
+                epoch: Epoch(2),
+                ..life
+            }]),
+        );
+        assert!(
+            !membership.knows_life(life.id, life.epoch),
+            "that was not the question"
+        );
+        membership.handle(Time::ZERO, answer(&[life]));
+        assert!(membership.knows_life(life.id, life.epoch));
+        assert!(!membership.knows_life(life.id, Epoch(2)));
+        assert!(membership.lives_learned() > learned);
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod health;
 mod id;
 mod inbound;
 mod life;
+mod lives;
 mod membership;
 mod packet;
 mod peers;

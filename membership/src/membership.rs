@@ -8,9 +8,10 @@ use foca::{Member as SwimMember, Message, State};
 use rand::rngs::ChaCha8Rng;
 
 use crate::codec::shorten;
-use crate::frame::Frame;
+use crate::frame::{Frame, PULL_MAX};
 use crate::gossip::{Gossip, NEWS_BYTES_MAX};
 use crate::life::Life;
+use crate::lives::{Lived, Lives};
 use crate::packet::PacketBuilder;
 use crate::peers::Peers;
 use crate::random::{fork, jitter, sample};
@@ -21,7 +22,7 @@ use crate::tempo::{Tempo, transmissions};
 use crate::tombs::Tombs;
 use crate::wants::{Ask, Wants};
 use crate::{
-    Config, Event, Input, Liveness, Member, NodeId, Output, ROLES_MAX, Record, RecordError,
+    Config, Epoch, Event, Input, Liveness, Member, NodeId, Output, ROLES_MAX, Record, RecordError,
     RoleName, Tenure, Time, UNREACHABLE_MAX,
 };
 
@@ -51,6 +52,7 @@ pub struct Membership {
     pub(crate) seeds: Seeds,
     pub(crate) tombs: Tombs,
     pub(crate) wants: Wants,
+    pub(crate) lives: Lives,
     pub(crate) rng: ChaCha8Rng,
     pub(crate) outputs: VecDeque<Output>,
     /// When a digest is exchanged with some peer.
@@ -104,6 +106,7 @@ impl Membership {
             peers: Peers::default(),
             tombs: Tombs::default(),
             wants: Wants::default(),
+            lives: Lives::default(),
             next_exchange: now + jitter(&mut rng, tempo.exchange_period),
             greeted: 0,
             answered: BTreeMap::new(),
@@ -133,7 +136,7 @@ impl Membership {
         }
         match input {
             Input::PeerConnected(identity) => self.on_connected(identity),
-            Input::PeerDisconnected(id) => self.peers.disconnect(id),
+            Input::PeerDisconnected(id) => self.on_disconnected(id),
             Input::Datagram { from, bytes } => self.on_datagram(from, &bytes),
             Input::Frame { from, bytes } => self.on_frame(from, &bytes),
             Input::Timeout => self.swim.on_timeout(self.now, &self.peers),
@@ -298,6 +301,49 @@ impl Membership {
         self.registry.members()
     }
 
+    /// Whether there has been this life of a node, or one after it, as far as this node knows: by a link to it, from the mesh, or because others said so when they were asked ([`Membership::ask_about`]).
+    #[must_use]
+    pub fn knows_life(&self, id: NodeId, epoch: Epoch) -> bool {
+        let own = self.swim.life();
+        let known = [
+            (own.id() == id).then(|| own.epoch()),
+            self.live_epoch(id),
+            self.tombs.epoch(id),
+            self.peers.epoch(id),
+            self.lives.latest(id),
+        ];
+        known.into_iter().max().flatten() >= Some(epoch)
+    }
+
+    /// How often something was learned that may change an answer of [`Membership::knows_life`] from no to yes.
+    #[must_use]
+    pub fn lives_learned(&self) -> u64 {
+        self.lives.learned
+    }
+
+    /// Asks a peer whether there have been these lives; what it says counts once for each, until [`Membership::stop_asking`].
+    pub fn ask_about(&mut self, now: Time, to: NodeId, lives: &[(NodeId, Epoch)]) {
+        if !self.begin(now) {
+            return;
+        }
+        let lives: Vec<Lived> = lives
+            .iter()
+            .map(|&(id, epoch)| Lived { id, epoch })
+            .collect();
+        for &life in &lives {
+            self.lives.ask(life);
+        }
+        for lives in lives.chunks(PULL_MAX) {
+            let bytes = Frame::Ask(lives.to_vec()).encode();
+            self.outputs.push_back(Output::Frame { to, bytes });
+        }
+    }
+
+    /// What is said of this life does not count any more.
+    pub fn stop_asking(&mut self, id: NodeId, epoch: Epoch) {
+        self.lives.forget_question(Lived { id, epoch });
+    }
+
     /// Sets the time; says whether this node takes part at all.
     fn begin(&mut self, now: Time) -> bool {
         self.now = self.now.max(now);
@@ -437,6 +483,7 @@ impl Membership {
         }
         self.next_reach = self.now + jitter(&mut self.rng, REACH_TICK);
         for life in self.tombs.take_expired(self.now) {
+            self.lives.note(Lived::of(life));
             self.swim.forget(self.now, life);
         }
         let period = self.tempo.reach_period;

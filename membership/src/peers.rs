@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::Rng;
 
 use crate::random::sample;
-use crate::{Identity, NodeId, Time};
+use crate::{Epoch, Identity, NodeId, Time};
 
 pub(crate) const HAIL_PAUSE_MIN: Duration = Duration::from_millis(500);
 const HAIL_PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -38,9 +38,15 @@ impl Peers {
         }
     }
 
-    pub(crate) fn disconnect(&mut self, id: NodeId) {
-        self.peers.remove(&id);
+    /// There is no link to a peer any more; gives who it was.
+    pub(crate) fn disconnect(&mut self, id: NodeId) -> Option<Identity> {
         self.hails.remove(&id);
+        self.peers.remove(&id)
+    }
+
+    /// The life in which a peer is connected.
+    pub(crate) fn epoch(&self, id: NodeId) -> Option<Epoch> {
+        self.peers.get(&id).map(|identity| identity.epoch)
     }
 
     /// A node became a member: until then, it is no failure that there is no link to it.

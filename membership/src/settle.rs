@@ -5,6 +5,7 @@ use foca::Member as SwimMember;
 
 use crate::codec::shorten;
 use crate::life::Life;
+use crate::lives::Lived;
 use crate::membership::{Membership, Phase};
 use crate::packet::PacketBuilder;
 use crate::registry::{Entry, Stamp};
@@ -60,7 +61,9 @@ impl Membership {
         }
         // A former life of this very node is not to be called either.
         let left = state.incarnation() == LEFT || life.id() == self.swim.life().id();
+        self.lives.learned += 1;
         if let Some(oldest) = self.tombs.bury(self.now, life.0, left) {
+            self.lives.note(Lived::of(oldest));
             self.swim.forget(self.now, oldest);
         }
     }
@@ -75,6 +78,7 @@ impl Membership {
             self.tombs.remove(life.id());
             self.peers.end_hail(life.id());
             if self.live_epoch(life.id()) != Some(life.epoch()) {
+                self.lives.learned += 1;
                 let stamp = Stamp {
                     epoch: life.epoch(),
                     version: 1,
