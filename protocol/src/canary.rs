@@ -132,6 +132,12 @@ mod list {
         /// An inbox that gets a flow from the middle on is not told so.
         StartUnreported,
 
+        // Whose word is heard.
+        /// Members pass on what nobody said, and whoever hears it does not ask who that should have been.
+        StrangersHeard,
+        /// Members pass on what nobody said.
+        StrangersInvented,
+
         // Relaying.
         /// A receiver does not relay what it received first.
         RelayForgotten,

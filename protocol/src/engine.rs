@@ -1,6 +1,6 @@
 //! The engine: what one node does with messages.
 //!
-//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`ways`] goes over others where there is none, [`send`], [`receive`], [`relay`], [`missing`], [`acknowledge`] and [`evict`] are what becomes of a multicast, [`large_out`] and [`large_in`] of a large one, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what, [`place`] which of them are where, and [`usage`] and [`budget`] tell and bound how much is kept.
+//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`ways`] goes over others where there is none, [`send`], [`receive`], [`relay`], [`missing`], [`acknowledge`] and [`evict`] are what becomes of a multicast, [`large_out`] and [`large_in`] of a large one, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what, [`place`] which of them are where, [`vouch`] minds whose word is heard, and [`usage`] and [`budget`] tell and bound how much is kept.
 
 mod acknowledge;
 mod budget;
@@ -22,6 +22,7 @@ mod replay;
 mod safe;
 mod send;
 mod usage;
+mod vouch;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -62,6 +63,7 @@ use digest::DueDigests;
 use evict::DueEvictions;
 pub use large_out::LARGE_OPEN_MAX;
 use safe::DueTells;
+use vouch::Words;
 
 pub use usage::Usage;
 
@@ -99,6 +101,7 @@ pub struct Engine {
     evictions: DueEvictions,
     causality: Causality,
     avoided: Avoided,
+    words: Words,
     tick_at: Time,
     /// See [`Engine::relayed`].
     relayed: u64,
@@ -197,6 +200,7 @@ impl Engine {
             evictions: DueEvictions::default(),
             causality: Causality::default(),
             avoided: Avoided::default(),
+            words: Words::default(),
             tick_at: now + TICK,
             relayed: 0,
             draining: false,
@@ -228,6 +232,7 @@ impl Engine {
             Input::Timeout => self.on_timeout(now),
         }
         self.follow_membership(now);
+        self.take_up_vouched(now);
         self.check_drained();
     }
 
@@ -632,12 +637,14 @@ impl Engine {
     fn needs_tick(&self) -> bool {
         let flows = !self.flows_in.is_empty() || !self.flows_out.is_empty();
         let links = self.peers.are_all_linked() && self.record().unreachable.is_empty();
-        flows || !links || self.questions.has_doubts()
+        let parked = !self.words.parked.is_empty();
+        flows || !links || parked || self.questions.has_doubts()
     }
 
     /// Looks after what has no deadline of its own.
     fn tick(&mut self, now: Time) {
         self.look_after_ways(now);
+        self.look_after_unknown(now);
         self.look_after_safety(now);
         self.look_after_causality(now);
         self.give_up_missing(now);
@@ -646,6 +653,7 @@ impl Engine {
         self.report_unreported();
         self.forget_finished(now);
         self.bound_flows();
+        self.count_announced();
         self.forget_doubtful_peers(now);
         self.send_acks_around();
     }

@@ -33,6 +33,8 @@ use crate::wire::{Claim, Dep, DestMember, DestSet, FlowDigest, FlowKey, Heard, S
 pub(crate) struct FlowIn {
     pub(crate) key: FlowKey,
     pub(crate) mode: Mode,
+    /// Who announced it: its origin, or whoever did so first as long as that has not.
+    pub(crate) announcer: NodeId,
     /// This node's holding of the role, as the newest destination set that names it says.
     tenure: Tenure,
     /// The life of this node that the flow's state belongs to.
@@ -128,6 +130,7 @@ impl FlowIn {
         FlowIn {
             key,
             mode,
+            announcer: key.origin,
             tenure,
             own_epoch: epoch,
             inbox: None,

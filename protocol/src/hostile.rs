@@ -3,6 +3,7 @@
 mod large;
 mod lies;
 mod random;
+mod strangers;
 mod windows;
 
 use bytes::Bytes;
@@ -66,6 +67,7 @@ fn role() -> RoleName {
 struct Linked {
     engine: Engine,
     link: LinkId,
+    now: Time,
 }
 
 impl Linked {
@@ -74,6 +76,7 @@ impl Linked {
         let mut linked = Linked {
             engine: engine(limits),
             link: LinkId(1),
+            now: Time::ZERO,
         };
         let (link, peer) = (linked.link, id(2));
         let up = Input::LinkUp {
@@ -99,8 +102,12 @@ impl Linked {
     /// Node 2 says something; gives what comes of it.
     fn hear(&mut self, class: Class, bytes: Bytes) -> Vec<Output> {
         let link = self.link;
-        let frame = Input::Frame { link, class, bytes };
-        self.engine.handle(Time::ZERO, frame);
+        self.handle(self.now, Input::Frame { link, class, bytes })
+    }
+
+    fn handle(&mut self, now: Time, input: Input) -> Vec<Output> {
+        self.now = now;
+        self.engine.handle(now, input);
         std::iter::from_fn(|| self.engine.poll_output()).collect()
     }
 

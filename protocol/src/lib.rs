@@ -24,6 +24,7 @@ mod lane;
 mod large;
 mod mode;
 mod notice;
+mod parked;
 mod peers;
 mod questions;
 mod retained;

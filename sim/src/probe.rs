@@ -78,6 +78,7 @@ probes! {
     Drained: "a node that left was told before that everything is acknowledged",
     LeftUndrained: "a node left before everything was acknowledged",
     DroppedUntaken: "a role was dropped while messages waited in its inbox",
+    SetAside: "what was said in the name of a life was set aside, because its hearer did not know that yet",
     DialsCrossed: "two nodes dialled each other at once, and one link was left",
     LinkReplaced: "a link took the place of another one to the same node",
     LinkCut: "a link ended with frames on their way",
@@ -99,7 +100,10 @@ impl Probe {
             RelayFirst | RelayAfterDeath | RelayAroundCut | DeliveredAfterHeal | LinkCut
         );
         // Their programs wait until a large payload may begin.
-        let of_engines = matches!(self, DialsCrossed | Backlog | Probe::LargeFull);
+        let of_engines = matches!(
+            self,
+            DialsCrossed | Backlog | Probe::LargeFull | Probe::SetAside
+        );
         level == Level::Engine || !(of_frames || of_engines)
     }
 }

@@ -444,6 +444,7 @@ impl<'a> World<'a> {
             let usage = self.processes[process.0 as usize].engine.usage();
             self.statistics.note_usage(&usage);
             check_usage(&usage, &self.bounds).map_err(|b| self.violation(now, process, b))?;
+            sometimes!(self.reached, SetAside, if usage.parked_bytes > 0);
         }
         self.set_wake(now, process);
         Ok(())

@@ -346,7 +346,7 @@ impl Engine {
     }
 
     /// The life in which a peer speaks over its present link.
-    fn life_of_link(&self, node: NodeId) -> Option<Epoch> {
+    pub(super) fn life_of_link(&self, node: NodeId) -> Option<Epoch> {
         self.peers.get(node)?.link.as_ref()?.hello
     }
 
@@ -445,7 +445,12 @@ impl Engine {
         let key = digest.key;
         self.hear_of_unknown(now, key);
         let over = self.forgotten.contains(key) || self.finished.contains(key);
-        if digest.aged == 0 || over || !self.digests.is_due(now, key) || self.is_coming(now, key) {
+        // What was announced comes up when its life is known.
+        let parked = self.words.parked.is_announced(key);
+        if digest.aged == 0 || over || parked || !self.digests.is_due(now, key) {
+            return;
+        }
+        if self.is_coming(now, key) {
             return;
         }
         if self.digests.may_ask(now, key) {

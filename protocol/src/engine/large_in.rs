@@ -15,7 +15,7 @@ use crate::session::Cargo;
 use crate::spread;
 use crate::wire::{DataHead, DestMember, DestSet, FlowKey};
 
-/// How long a large payload that is over is kept in mind for other members that ask about it.
+/// How long a large payload that is over is kept in mind for other members that ask about it, unless there are too many.
 const LINGER: Duration = Duration::from_secs(5);
 /// No payload has more bytes than this.
 const LENGTH_MAX: u64 = 1 << 62;
@@ -92,7 +92,8 @@ impl Engine {
         let mode = spread::mode_of_large(parent.mode);
         let (inbox, dead_since) = (parent.inbox(), parent.dead_since);
         let role = parent.role().cloned();
-        if self.flows_in.len() >= FLOWS_IN_MAX {
+        let announcer = parent.announcer;
+        if self.may_announce(announcer, key) != Ok(true) {
             if let Some(inbox) = inbox {
                 let (origin, flow) = (origin_of(key), key.flow);
                 let end = LargeEnd::CutShort;
@@ -101,6 +102,7 @@ impl Engine {
             return;
         }
         let mut flow = FlowIn::new(key, mode, &member, 1);
+        flow.announcer = announcer;
         if let Some(role) = role {
             flow.bind(&role, inbox);
         }
@@ -328,6 +330,10 @@ impl Engine {
 
     /// Forgets the large payloads that are over and that nobody has asked about for a while.
     pub(super) fn forget_finished(&mut self, now: Time) {
+        let linger = match self.flows_in.len() > FLOWS_IN_MAX / 2 {
+            true => Duration::ZERO,
+            false => LINGER,
+        };
         let mut finished = Vec::new();
         for flow in self.flows_in.values_mut() {
             let at_rest = flow.is_at_rest();
@@ -336,7 +342,7 @@ impl Engine {
             };
             if large.stage == Stage::Open || !at_rest {
                 large.idle_since = None;
-            } else if *large.idle_since.get_or_insert(now) + LINGER <= now {
+            } else if *large.idle_since.get_or_insert(now) + linger <= now {
                 finished.push(flow.key);
             }
         }

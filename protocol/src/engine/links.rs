@@ -358,7 +358,7 @@ impl Engine {
         Ok(())
     }
 
-    fn on_head(
+    pub(super) fn on_head(
         &mut self,
         now: Time,
         (from, lane): (Origin, LaneName),
@@ -374,7 +374,11 @@ impl Engine {
             DataHead::DestSet(set) if set.key.origin == from.node && set.key.epoch > from.epoch => {
                 return Err("a flow of a life that has not begun");
             }
-            DataHead::DestSet(set) => self.on_dest_set(now, set, frame)?,
+            DataHead::DestSet(set) => self.on_dest_set(now, from, set, frame)?,
+            DataHead::Batch {
+                key, first, count, ..
+            } if self.parks((from, lane), (key, last_of(first, count)), frame) => {}
+            DataHead::GivenUp { key, upto } if self.parks((from, lane), (key, upto), frame) => {}
             DataHead::Batch {
                 key,
                 version,
@@ -393,7 +397,10 @@ impl Engine {
                 let head = frame.slice(..frame.len() - body.len());
                 self.on_batch(now, from.node, (numbers, &deps), &head, &body)?;
             }
-            DataHead::Skipped { flows, .. } => self.on_skipped(now, &flows),
+            DataHead::Skipped { flows, .. } => {
+                self.parks_skipped(from, &flows);
+                self.on_skipped(now, &flows);
+            }
             DataHead::Call { .. } if self.owes_acknowledgements(from.node) => {
                 return Err("it calls and does not acknowledge the answers");
             }
@@ -539,6 +546,11 @@ impl Engine {
         let to = (to.0, to.1, LaneName::Data);
         self.peers.push(self.me.epoch, to, frame, &mut self.out)
     }
+}
+
+/// The last message of a batch, if there can be such a batch.
+fn last_of(first: u64, count: u32) -> u64 {
+    first.saturating_add(count.into()).saturating_sub(1)
 }
 
 /// The lane in which a frame belongs, if that is not either.

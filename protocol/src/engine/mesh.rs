@@ -158,6 +158,7 @@ impl Engine {
         }
         self.acks = super::DueAcks::default();
         self.untold = crate::large::Untold::default();
+        self.forget_unknown();
         self.cut_all_short();
         for flow in self.flows_in.values_mut() {
             flow.close_inbox();

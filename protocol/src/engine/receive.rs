@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use rolecast_membership::{Epoch, NodeId, RoleName, Time};
 
-use super::{Engine, FLOWS_IN_MAX};
+use super::Engine;
 use crate::api::{Delivery, FlowId, InboxId, Origin, Refusal, Seq, Ticket, TicketKind};
 use crate::batch::{Batch, Note};
 use crate::canary::planted;
@@ -37,6 +37,7 @@ impl Engine {
     pub(super) fn on_dest_set(
         &mut self,
         now: Time,
+        from: Origin,
         set: DestSet,
         frame: &Bytes,
     ) -> Result<(), &'static str> {
@@ -59,10 +60,13 @@ impl Engine {
         let own = meant_for(&set, self.me.id);
         let inbox = self.inbox_for(&set);
         let known = self.flows_in.contains_key(&key);
+        if !known && own.is_some() && self.parks_set(now, from, key, frame) {
+            return Ok(());
+        }
         let goes_on = known || self.goes_on(&set, inbox);
         let unheard_of = !goes_on && self.had_of_former_lives(set.born, key) == 0;
         if let Some(member) = &own {
-            self.flow_in(key, set.mode, member, member.start)?;
+            self.flow_in(from.node, key, set.mode, member, member.start)?;
         }
         let (born, mode, role) = (set.born, set.mode, set.role.clone());
         let given_up = self.given_up_unknown(key);
@@ -72,6 +76,10 @@ impl Engine {
         if flow.mode != mode {
             return Err("a flow that changes its mode");
         }
+        if from.node == key.origin {
+            flow.announcer = from.node;
+        }
+        let announcer = flow.announcer;
         let news = set.version > flow.newest_version();
         let restarted = flow.learn(set, frame.clone(), own.as_ref(), given_up);
         let Some(member) = own else {
@@ -116,7 +124,8 @@ impl Engine {
         }
         if inbox.is_some() {
             for owed in &member.owed {
-                self.miss_former_life(now, (born, key, mode), &member, owed, (&role, inbox))?;
+                let flow = (announcer, born, key, mode);
+                self.miss_former_life(now, flow, &member, owed, (&role, inbox))?;
             }
         }
         Ok(())
@@ -126,7 +135,7 @@ impl Engine {
     fn miss_former_life(
         &mut self,
         now: Time,
-        (born, key, mode): (Epoch, FlowKey, Mode),
+        (announcer, born, key, mode): (NodeId, Epoch, FlowKey, Mode),
         member: &DestMember,
         owed: &Owed,
         (role, inbox): (&RoleName, Option<InboxId>),
@@ -138,7 +147,7 @@ impl Engine {
         if first > upto || self.forgotten.contains(earlier) {
             return Ok(());
         }
-        self.flow_in(earlier, mode, member, first)?;
+        self.flow_in(announcer, earlier, mode, member, first)?;
         // What was sent before that it is not owed: if it had been left out, it was taken back then.
         self.on_readmitted(now, earlier, owed.first);
         if let Some(flow) = self.flows_in.get_mut(&earlier) {
@@ -208,21 +217,22 @@ impl Engine {
             .unwrap_or(0)
     }
 
-    /// Makes sure that there is a state for a flow, if there may be one more.
+    /// Makes sure that there is a state for a flow, if whoever announces it may bring one more.
     fn flow_in(
         &mut self,
+        announcer: NodeId,
         key: FlowKey,
         mode: Mode,
         member: &DestMember,
         start: u64,
     ) -> Result<(), &'static str> {
-        if self.flows_in.len() >= FLOWS_IN_MAX && !self.flows_in.contains_key(&key) {
-            return Err("one flow too many");
+        if self.flows_in.contains_key(&key) || !self.may_announce(announcer, key)? {
+            return Ok(());
         }
         let start = start.max(self.given_up_unknown(key) + 1);
-        self.flows_in
-            .entry(key)
-            .or_insert_with(|| FlowIn::new(key, mode, member, start));
+        let mut flow = FlowIn::new(key, mode, member, start);
+        flow.announcer = announcer;
+        self.flows_in.insert(key, flow);
         Ok(())
     }
 

@@ -11,6 +11,8 @@ use crate::flow_in::KnownDestSet;
 use crate::retained::RetainedBatch;
 use crate::session::{Cargo, LaneName, OutFrame};
 use crate::spread::{self, Audience};
+#[cfg(feature = "canaries")]
+use crate::wire::{DataHead, encode_head};
 use crate::wire::{FlowKey, SEQ_MAX};
 
 impl Engine {
@@ -38,6 +40,10 @@ impl Engine {
         let Some(known) = flow.and_then(|flow| flow.dest_set(version)).cloned() else {
             return;
         };
+        #[cfg(feature = "canaries")]
+        if planted!(StrangersHeard) || planted!(StrangersInvented) {
+            self.pass_on_invention(&known, numbers, body);
+        }
         let audience = spread::of(known.set.mode).on_first_receipt();
         let relayed = (audience != Audience::Nobody).then(|| known.clone());
         if spread::keeps(known.set.mode) {
@@ -118,6 +124,40 @@ impl Engine {
         }
         for member in targets {
             self.bound_session(member.node, self.limits.session_bytes_max);
+        }
+    }
+
+    /// Passes on a batch as if it came from a node that there never was.
+    #[cfg(feature = "canaries")]
+    fn pass_on_invention(&mut self, known: &KnownDestSet, numbers: &BatchNumbers, body: &Bytes) {
+        if known.set.large.is_some() {
+            return;
+        }
+        let mut set = (*known.set).clone();
+        set.key.origin = NodeId::from_bytes([0x5a; 32]);
+        let &BatchNumbers {
+            version,
+            first,
+            count,
+            floor,
+            ..
+        } = numbers;
+        let (key, deps) = (set.key, Vec::new());
+        let encoded = encode_head(&DataHead::DestSet(set));
+        let head = DataHead::Batch {
+            key,
+            version,
+            first,
+            count,
+            floor,
+            deps,
+        };
+        for member in &known.set.members {
+            let to = (member.node, member.epoch);
+            if self.peers.is_linked(member.node) {
+                self.announce(to, key, version, &encoded);
+                self.push(to, &head, body.clone(), Cargo::Plain);
+            }
         }
     }
 

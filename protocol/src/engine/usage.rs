@@ -25,8 +25,10 @@ pub struct Usage {
     pub calls: usize,
     /// Requests delivered and not answered; bounded by what the application holds.
     pub questions: usize,
-    /// Flows received; bounded by 65,536.
+    /// Flows received; bounded by 65,536, and beyond that by a quarter of them for each origin that announces its flows itself.
     pub flows: usize,
+    /// Bytes of what peers said in the name of lives that nobody has vouched for yet; bounded by a quarter of [`Limits::session_bytes_max`] for each of these peers.
+    pub parked_bytes: usize,
     /// Bytes of calls waiting in the inbox in which most wait; bounded by [`Limits::inbox_bytes_max`].
     pub inbox_bytes_max: usize,
 }
@@ -39,6 +41,7 @@ impl Engine {
             calls: self.calls.len(),
             questions: self.questions.len(),
             flows: self.flows_in.len(),
+            parked_bytes: self.words.parked.bytes(),
             ..Usage::default()
         };
         for session in self.peers.sessions() {

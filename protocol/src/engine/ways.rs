@@ -144,11 +144,16 @@ impl Engine {
         };
         if let Err(what) = result {
             self.event(Event::Violation { peer: source, what });
-            if let Some(heard) = self.peers.get_mut(source).and_then(|p| p.heard.as_mut()) {
-                heard.close();
-            }
-            self.lose_way(now, source, true);
+            self.shut_way(now, source);
         }
+    }
+
+    /// Nothing more is heard over the way of a peer, and nothing said over the way to it.
+    pub(super) fn shut_way(&mut self, now: Time, node: NodeId) {
+        if let Some(heard) = self.peers.get_mut(node).and_then(|p| p.heard.as_mut()) {
+            heard.close();
+        }
+        self.lose_way(now, node, true);
     }
 
     /// A peer has opened a way to this node: it has no link, so there is a way back to it, or there is one from here on.
