@@ -5,11 +5,14 @@ mod lies;
 mod random;
 mod strangers;
 mod windows;
+mod words;
 
 use bytes::Bytes;
-use rolecast_membership::{Epoch, Identity, Profile, Record, RoleName, Time};
+use rolecast_membership::{Epoch, Identity, NodeId, Profile, Record, RoleName, Time};
 
-use crate::api::{CallKind, Class, CloseReason, FlowId, Input, LinkId, Output, Pick, Target};
+use crate::api::{
+    CallKind, Class, CloseReason, Delivery, Event, FlowId, Input, LinkId, Output, Pick, Target,
+};
 use crate::batch::Batch;
 use crate::config::{Config, Limits};
 use crate::engine::Engine;
@@ -111,9 +114,13 @@ impl Linked {
         std::iter::from_fn(|| self.engine.poll_output()).collect()
     }
 
-    /// Node 2 says something; gives why the link is closed, if it is.
+    /// Node 2 says something; gives why the link is closed, if it is: then nothing of it reached an inbox, and it is counted once.
     fn say(&mut self, class: Class, bytes: Bytes) -> Option<&'static str> {
-        reason(&self.hear(class, bytes))
+        let outputs = self.hear(class, bytes);
+        let why = reason(&outputs);
+        assert_eq!(violations(&outputs, id(2)), Vec::from_iter(why));
+        assert!(why.is_none() || deliveries(&outputs) == 0, "{outputs:?}");
+        why
     }
 
     /// Node 2 begins a flow, or goes on with it.
@@ -177,6 +184,32 @@ fn batch_frame(key: FlowKey, first: u64, batch: &Batch) -> Bytes {
     });
     let (front, payload) = batch.parts();
     [&head[..], front, payload].concat().into()
+}
+
+/// How many messages, or announcements of large ones, reach an inbox.
+fn deliveries(outputs: &[Output]) -> usize {
+    let reaches = |output: &&Output| {
+        matches!(
+            output,
+            Output::Deliver {
+                delivery: Delivery::Messages { .. }
+                    | Delivery::Large { .. }
+                    | Delivery::Chunk { .. }
+                    | Delivery::Call { .. },
+                ..
+            }
+        )
+    };
+    outputs.iter().filter(reaches).count()
+}
+
+/// What is counted against a node.
+fn violations(outputs: &[Output], node: NodeId) -> Vec<&'static str> {
+    let what = outputs.iter().filter_map(|output| match output {
+        Output::Event(Event::Violation { peer, what }) if *peer == node => Some(*what),
+        _ => None,
+    });
+    what.collect()
 }
 
 /// Why a link is closed, if one is.

@@ -215,9 +215,13 @@ impl Lane {
         first.map_or(self.next, |queued| queued.number)
     }
 
+    /// Whether a peer may have so many frames: none that was never handed to a link.
+    pub(crate) fn may_have(&self, received: u64) -> bool {
+        received < self.handed
+    }
+
     /// The peer has this many frames; gives those that were not known to have arrived.
     pub(crate) fn acknowledge(&mut self, received: u64) -> Vec<Cargo> {
-        // A peer cannot have what was never handed to a link.
         let received = received.saturating_add(u64::from(planted!(SessionAckOneFar)));
         let upto = received.min(self.handed - 1);
         let mut arrived = Vec::new();

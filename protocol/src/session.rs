@@ -45,6 +45,12 @@ impl Session {
         &mut self.lanes[name as usize]
     }
 
+    /// Whether the peer may have so many frames of each lane.
+    pub(crate) fn may_have(&self, received: Received) -> bool {
+        let mut lanes = self.lanes.iter().zip(received);
+        lanes.all(|(lane, received)| lane.may_have(received))
+    }
+
     /// The peer has so many frames of each lane; gives those that were not known to have arrived.
     pub(crate) fn acknowledge(&mut self, received: Received) -> Vec<Cargo> {
         let lanes = self.lanes.iter_mut().zip(received);

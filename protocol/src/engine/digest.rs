@@ -339,10 +339,16 @@ impl Engine {
 
     /// Whether a member says that it has messages which this life of this node did not send.
     fn is_beyond_what_was_sent(&self, digest: &FlowDigest) -> bool {
-        let flow = self.flows_out.get(&digest.key.flow);
+        let flow = digest.key.flow;
+        let said = digest.reach().max(digest.floor);
+        let sent = match self.flows_out.get(&flow) {
+            Some(flow) => flow.next() - 1,
+            // Of a large payload that is over, nothing is known any more.
+            None if flow.is_large() && flow.0 <= self.last_large_flow() => u64::MAX,
+            None => 0,
+        };
         let present = digest.key.epoch == self.me.epoch;
-        // Of a large payload that is over, nothing is known any more.
-        present && flow.is_some_and(|flow| digest.reach().max(digest.floor) >= flow.next())
+        present && said > sent
     }
 
     /// The life in which a peer speaks over its present link.

@@ -9,11 +9,13 @@ use super::receive::BatchNumbers;
 use super::{ACK_DELAY, Engine};
 use crate::api::{CallId, Class, CloseReason, Event, FlowId, LinkId, Origin, Output, ReplyTo};
 use crate::canary::planted;
+use crate::flow_out::FlowOut;
 use crate::peers::{NewLink, Path};
 use crate::session::{Cargo, LaneName, OutFrame};
 use crate::way::{Carrier, HeardWay};
 use crate::wire::{
-    Acks, Control, DataHead, Hello, decode_control, decode_data, encode_control, encode_head,
+    Acks, Control, DataHead, FlowAck, Hello, decode_control, decode_data, encode_control,
+    encode_head,
 };
 
 /// Received bytes after which a peer is told at once.
@@ -172,7 +174,7 @@ impl Engine {
     ) -> Result<(), &'static str> {
         match decode_control(frame).ok_or("a malformed control frame")? {
             Control::Hello(hello) => self.on_hello(now, (node, carrier), &hello)?,
-            Control::Acks(acks) => self.on_acks(now, node, acks),
+            Control::Acks(acks) => self.on_acks(now, node, acks)?,
             Control::Membership(bytes) => {
                 let bytes = frame.slice_ref(bytes);
                 self.membership
@@ -442,7 +444,7 @@ impl Engine {
         session.is_some_and(|session| session.bytes_max() > 2 * self.limits.session_bytes_max)
     }
 
-    fn on_acks(&mut self, now: Time, node: NodeId, acks: Acks) {
+    fn on_acks(&mut self, now: Time, node: NodeId, acks: Acks) -> Result<(), &'static str> {
         if acks.to == self.me.epoch
             && let Some(session) = self
                 .peers
@@ -450,6 +452,14 @@ impl Engine {
                 .and_then(|peer| peer.session.as_mut())
             && session.peer_epoch == acks.from
         {
+            let sent = |flow: &FlowOut| flow.next() - 1;
+            let beyond = |ack: &FlowAck| {
+                let flow = self.flows_out.get(&ack.flow);
+                flow.is_some_and(|flow| ack.upto > sent(flow))
+            };
+            if !session.may_have(acks.received) || acks.flows.iter().any(beyond) {
+                return Err("an acknowledgement of more than was sent");
+            }
             let arrived = session.acknowledge(acks.received);
             let [_, bulk] = acks.received;
             self.peers.on_bulk_acknowledged(node, bulk);
@@ -460,6 +470,7 @@ impl Engine {
         self.on_acks_around(now, node, acks.via);
         self.wake_refused_flows();
         self.wake_refused_answers(node);
+        Ok(())
     }
 
     /// Sends a peer what it is to know of what was received.

@@ -95,7 +95,8 @@ impl Engine {
         })
     }
 
-    fn last_large_flow(&self) -> u32 {
+    /// The number of the flow of the large payload that was sent last.
+    pub(super) fn last_large_flow(&self) -> u32 {
         FlowId::large(self.last_large).map_or(u32::MAX, |flow| flow.0)
     }
 

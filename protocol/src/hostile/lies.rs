@@ -136,6 +136,126 @@ fn what_cannot_be_closes_the_link() {
     }
 }
 
+impl Linked {
+    /// Node 2 acknowledges, in the session between the present lives.
+    fn acknowledge(&mut self, received: [u64; 2], upto: u64) -> Option<&'static str> {
+        let ack = FlowAck {
+            flow: FlowId(1),
+            tenure: rolecast_membership::Tenure(0),
+            upto,
+        };
+        self.tell(&Control::Acks(Acks {
+            from: Epoch(1),
+            to: Epoch(1),
+            received,
+            flows: vec![ack],
+            via: Vec::new(),
+        }))
+    }
+}
+
+#[test]
+fn whoever_acknowledges_what_was_not_sent_loses_its_link() {
+    const WORDS: Option<&str> = Some("an acknowledgement of more than was sent");
+    // The engine has sent one message, to itself, and nothing to node 2.
+    assert_eq!(Linked::with_flow().acknowledge([0, 0], 1), None);
+    for received in [[1, 0], [0, 1], [u64::MAX; 2]] {
+        assert_eq!(Linked::with_flow().acknowledge(received, 0), WORDS);
+    }
+    for upto in [2, SEQ_MAX, u64::MAX] {
+        assert_eq!(Linked::with_flow().acknowledge([0, 0], upto), WORDS);
+    }
+}
+
+#[test]
+fn a_digest_of_a_flow_of_this_node_that_was_never_opened_costs_the_link() {
+    let mut peer = Linked::with_flow();
+    let large = FlowId::large(1).expect("few");
+    for flow in [FlowId(77), large] {
+        let never = FlowKey { flow, ..peer.own() };
+        assert_eq!(peer.digest(never, 0, 0, 0), None, "nothing is said of it");
+        let why = Linked::with_flow().digest(never, 1, 0, 0);
+        assert_eq!(why, Some("a digest of more than was sent"), "{flow:?}");
+    }
+}
+
+#[test]
+fn a_digest_or_a_pull_of_another_life_of_this_node_is_nobodys_business() {
+    let mut peer = Linked::with_flow();
+    let before = peer.engine.usage();
+    for epoch in [Epoch(0), Epoch(2), Epoch(u64::MAX)] {
+        for flow in [FlowId(1), FlowId(77)] {
+            let forged = FlowKey {
+                epoch,
+                flow,
+                ..peer.own()
+            };
+            assert_eq!(peer.digest(forged, 1_000, 1_000, 1_000), None);
+            let (key, first, last) = (forged, 1, SEQ_MAX);
+            let pull = Control::Pull(Pull { key, first, last });
+            let outputs = peer.hear(Class::Control, encode_control(&pull));
+            assert!(outputs.is_empty(), "{outputs:?}");
+        }
+    }
+    assert_eq!(peer.engine.usage(), before);
+}
+
+/// It may be true, so that it costs nobody a link; it is asked for, and that is all.
+#[test]
+fn a_digest_that_claims_too_much_of_a_third_nodes_flow_is_asked_for_and_reaches_no_inbox() {
+    let mut peer = Linked::with_flow();
+    for epoch in [Epoch(0), Epoch(1), Epoch(u64::MAX)] {
+        let origin = id(3);
+        let third = FlowKey {
+            origin,
+            epoch,
+            ..key(FLOW)
+        };
+        let digest = FlowDigest {
+            key: third,
+            version: u32::MAX,
+            upto: SEQ_MAX,
+            aged: SEQ_MAX,
+            beyond: Vec::new(),
+            floor: SEQ_MAX,
+            claim: None,
+            heard: Vec::new(),
+        };
+        let digest = encode_control(&Control::Digest(vec![digest]));
+        for _ in 0..100 {
+            for output in peer.hear(Class::Control, digest.clone()) {
+                let Output::Frame { head, .. } = output else {
+                    panic!("{output:?}");
+                };
+                let said = decode_control(&head);
+                assert!(matches!(said, Some(Control::Pull(_))), "{said:?}");
+            }
+        }
+        assert_eq!(peer.engine.usage().flows, 1, "nothing came of it");
+    }
+}
+
+/// Of what was never sent nothing comes, and of what is gone the answer says so; whoever asks may have been told wrongly, and keeps its link.
+#[test]
+fn a_pull_for_what_was_never_sent_brings_nothing() {
+    let mut peer = Linked::with_flow();
+    let before = peer.engine.usage();
+    for flow in [FlowId(1), FlowId(77), FlowId::large(1).expect("few")] {
+        for (first, last) in [(1, 1), (2, SEQ_MAX), (SEQ_MAX, SEQ_MAX)] {
+            let key = FlowKey { flow, ..peer.own() };
+            let pull = Control::Pull(Pull { key, first, last });
+            for output in peer.hear(Class::Control, encode_control(&pull)) {
+                let Output::Frame { head, .. } = output else {
+                    panic!("{output:?}");
+                };
+                let said = decode_control(&head);
+                assert!(matches!(said, Some(Control::Gone(_))), "{said:?}");
+            }
+        }
+    }
+    assert_eq!(peer.engine.usage(), before);
+}
+
 #[test]
 fn a_batch_of_an_origin_that_nobody_announced_leaves_nothing_behind() {
     let mut peer = Linked::with_flow();

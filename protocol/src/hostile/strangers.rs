@@ -8,8 +8,8 @@ use rolecast_membership::{
     Output as MembershipOutput, Profile, Record, Time,
 };
 
-use super::{Linked, batch_frame, key, reason};
-use crate::api::{Class, Delivery, Event, FlowId, Input, LinkId, Output};
+use super::{Linked, batch_frame, deliveries, key, reason, violations};
+use crate::api::{Class, Delivery, FlowId, Input, LinkId, Output};
 use crate::batch::Batch;
 use crate::config::Limits;
 use crate::engine::Engine;
@@ -68,27 +68,6 @@ fn count(outputs: &[Output], is_one: impl Fn(&Output) -> bool) -> usize {
     outputs.iter().filter(|output| is_one(output)).count()
 }
 
-fn deliveries(outputs: &[Output]) -> usize {
-    let messages = |output: &Output| {
-        matches!(
-            output,
-            Output::Deliver {
-                delivery: Delivery::Messages { .. } | Delivery::Large { .. },
-                ..
-            }
-        )
-    };
-    count(outputs, messages)
-}
-
-fn violations(outputs: &[Output]) -> Vec<&'static str> {
-    let what = outputs.iter().filter_map(|output| match output {
-        Output::Event(Event::Violation { peer, what }) if *peer == id(2) => Some(*what),
-        _ => None,
-    });
-    what.collect()
-}
-
 impl Linked {
     /// Node 2 says who is meant by this flow, and sends messages of it.
     fn pass_on(&mut self, key: FlowKey, messages: u64) -> Vec<Output> {
@@ -118,7 +97,7 @@ impl Linked {
     }
 
     /// Node 2 introduces another one, in this life.
-    fn introduce(&mut self, node: u8, epoch: u64) -> Vec<Output> {
+    pub(super) fn introduce(&mut self, node: u8, epoch: u64) -> Vec<Output> {
         let mut membership = membership(node, epoch, &[identity(1, 1)]);
         let frames = said(&mut membership);
         assert!(
@@ -163,7 +142,7 @@ fn what_is_said_of_an_origin_that_nobody_knows_is_delivered_to_nobody_and_costs_
     assert_eq!((deliveries(&outputs), reason(&outputs)), (0, None));
     let outputs = peer.wait(Duration::from_secs(2));
     assert_eq!((deliveries(&outputs), reason(&outputs)), (0, Some(LATE)));
-    assert_eq!(violations(&outputs), [LATE], "it is counted");
+    assert_eq!(violations(&outputs, id(2)), [LATE], "it is counted");
     let usage = peer.engine.usage();
     assert_eq!((usage.parked_bytes, usage.flows), (0, flows));
 }
@@ -180,7 +159,10 @@ fn what_is_said_of_a_life_that_a_member_has_not_begun_is_not_delivered() {
     assert!(peer.engine.usage().parked_bytes > 0);
     // Once that life has begun, what was said in it counts, and nothing of a later one.
     assert_eq!(deliveries(&peer.introduce(3, 6)), 1);
-    assert_eq!(violations(&peer.wait(Duration::from_secs(31))), [LATE]);
+    assert_eq!(
+        violations(&peer.wait(Duration::from_secs(31)), id(2)),
+        [LATE]
+    );
 }
 
 #[test]
@@ -193,7 +175,7 @@ fn whoever_is_asked_and_knows_the_origin_makes_it_heard_from_the_first_message_o
     assert_eq!(peer.engine.usage().parked_bytes, 0);
     assert_eq!(deliveries(&peer.pass_on(of(9, 2), 1)), 0);
     let outputs = peer.wait(Duration::from_secs(31));
-    assert_eq!(violations(&outputs), [LATE]);
+    assert_eq!(violations(&outputs, id(2)), [LATE]);
 }
 
 #[test]
