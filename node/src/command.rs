@@ -54,6 +54,8 @@ pub(crate) enum Command {
         outbox: Arc<Outbox>,
         done: oneshot::Sender<()>,
     },
+    /// Say which holder has acknowledged how much of what goes out of this outbox.
+    FollowAcknowledgements { outbox: Arc<Outbox> },
     /// Somebody waits until there may be one more large payload on its way from an outbox.
     AwaitLarge { outbox: Arc<Outbox> },
     /// Send to one holder.

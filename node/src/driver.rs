@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rolecast_membership::{RoleName, Time};
+use rolecast_membership::{NodeId, RoleName, Time};
 use rolecast_protocol::{Engine, Event, Input, LinkId, Output};
 use rolecast_transport::{Events, Link, Transport, TransportEvent};
 use tokio::time::Sleep;
@@ -38,6 +38,7 @@ use crate::driver::shutdown::Phase;
 use crate::driver::uploads::Uploads;
 use crate::error::ClosedReason;
 use crate::members::WatchQueue;
+use crate::outcomes::HolderOutcome;
 use crate::shared::{Shared, Work};
 use crate::simulation::Sight;
 use crate::state_dir::StateDir;
@@ -64,6 +65,8 @@ pub(crate) struct Driver {
     watchers: Vec<Arc<WatchQueue>>,
     counters: Counters,
     phase: Phase,
+    /// The node that the engine found to be gone last, and how: what it says of holders that are lost comes right behind that.
+    departed: Option<(NodeId, HolderOutcome)>,
     witnessed: Witnessed,
 }
 
@@ -120,6 +123,7 @@ impl Driver {
             watchers: Vec::new(),
             counters,
             phase: Phase::Running,
+            departed: None,
             witnessed: network.witnessed,
         }
     }
@@ -242,6 +246,7 @@ impl Driver {
         }
         self.witnessed.saw(&self.engine, || Sight::AtRest);
         self.note_slowest();
+        self.note_acknowledged();
         if let Some(transport) = &self.transport {
             transport.flush();
         }
@@ -270,7 +275,10 @@ impl Driver {
     fn on_event(&mut self, event: Event) {
         self.witnessed.saw(&self.engine, || Sight::Told(&event));
         match event {
-            Event::Membership(event) => self.on_membership(*event),
+            Event::Membership(event) => {
+                self.departed = mesh::departed(&event);
+                self.on_membership(*event);
+            }
             Event::Holders(role) => self.on_holders(&role),
             Event::Answered {
                 call,
@@ -283,7 +291,9 @@ impl Driver {
             Event::Writable(flow) => self.flows.writable(flow),
             Event::LargeRefused { flow, node } => self.uploads.refused(flow, node),
             Event::LargeOver { flow } => self.uploads.over(flow),
-            Event::Lost { flow, node, .. } if flow.is_large() => self.uploads.lost(flow, node),
+            Event::Lost { flow, node, .. } if flow.is_large() => {
+                self.uploads.lost(flow, node, self.why_lost(node));
+            }
             Event::Evicted { flow, node, .. } if flow.is_large() => {
                 self.uploads.evicted(flow, node);
             }
@@ -293,7 +303,10 @@ impl Driver {
                 node,
                 after,
                 upto,
-            } => self.flows.lost(flow, node, after, upto),
+            } => {
+                let why = self.why_lost(node);
+                self.flows.lost(flow, (node, why), after, upto);
+            }
             Event::Evicted {
                 flow,
                 node,

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
 use rolecast_membership::NodeId;
@@ -30,6 +30,8 @@ pub(crate) struct Outbox {
     pub(crate) mode: Mode,
     pub(crate) policy: SlowMembers,
     pub(crate) settlement: Settlement,
+    /// The driver and what it shares with the handles.
+    node: Weak<Shared>,
     room: Semaphore,
     /// One permit for each large payload that may be on its way.
     larges: Arc<Semaphore>,
@@ -81,12 +83,18 @@ struct Gathered {
 }
 
 impl Outbox {
-    pub(crate) fn new(role: Arc<Role>, mode: Mode, policy: SlowMembers) -> Self {
+    pub(crate) fn new(
+        role: Arc<Role>,
+        mode: Mode,
+        policy: SlowMembers,
+        node: Weak<Shared>,
+    ) -> Self {
         Outbox {
             role,
             mode,
             policy,
             settlement: Settlement::default(),
+            node,
             room: Semaphore::new(ROOM_BYTES),
             larges: Arc::new(Semaphore::new(LARGE_OPEN_MAX)),
             larges_awaited: AtomicUsize::new(0),
@@ -102,6 +110,15 @@ impl Outbox {
                 last: 0,
                 scheduled: false,
             }),
+        }
+    }
+
+    /// Has the driver say which holder has acknowledged how much, as long as anybody wants to know.
+    pub(crate) fn follow_acknowledgements(self: &Arc<Self>) {
+        if let Some(node) = self.node.upgrade() {
+            let outbox = Arc::clone(self);
+            // A node that is closed learns nothing more, which the settlement says.
+            let _ = node.submit(Command::FollowAcknowledgements { outbox });
         }
     }
 

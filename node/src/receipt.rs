@@ -8,7 +8,8 @@ use rolecast_protocol::Seq;
 
 use crate::error::{NotStable, Unknown};
 use crate::outbox::Outbox;
-use crate::settlement::Waited;
+use crate::outcomes::{HolderOutcome, Outcomes};
+use crate::settlement::{Fates, Waited};
 use crate::shared::Shared;
 use crate::upload::Upload;
 
@@ -196,22 +197,18 @@ impl Receipt {
         match self.outbox.settlement.wait(self.seq).await {
             Waited::Closed => Err(Unknown::Closed(self.outbox.closed_reason())),
             Waited::Refused => Ok(Outcome {
-                acknowledged: 0,
-                lost: Vec::new(),
-                evicted: Vec::new(),
-                superseded: Vec::new(),
                 refused: true,
-                too_large: Vec::new(),
+                ..Outcome::default()
             }),
             Waited::Done | Waited::GivenUp | Waited::Evicted | Waited::Superseded => {
                 let ends = self.outbox.settlement.outcome(self.seq);
+                let acknowledged_by = ends.takers().collect();
                 Ok(Outcome {
                     acknowledged: ends.members.all.saturating_sub(ends.missing()),
-                    lost: ends.lost,
+                    acknowledged_by,
                     evicted: ends.evicted,
                     superseded: ends.superseded,
-                    refused: false,
-                    too_large: Vec::new(),
+                    ..Outcome::of_lost(&ends.lost)
                 })
             }
         }
@@ -224,14 +221,61 @@ impl Receipt {
             Unknown::Closed(reason)
         })?;
         let missing = ends.lost.len() + ends.refused.len() + ends.evicted.len();
+        let nodes = self.outbox.settlement.outcome(self.seq).nodes;
+        let fates = nodes.iter().map(|&node| (node, ends.of(node)));
+        let takers = fates.filter(|&(_, how)| how == HolderOutcome::Acknowledged);
         Ok(Outcome {
             acknowledged: ends.members.saturating_sub(missing),
-            lost: ends.lost,
+            acknowledged_by: takers.map(|(node, _)| node).collect(),
             evicted: ends.evicted,
-            superseded: Vec::new(),
-            refused: false,
             too_large: ends.refused,
+            ..Outcome::of_lost(&ends.lost)
         })
+    }
+
+    /// What becomes of the message at each holder, as soon as that is known, and each once; of a message to several roles one role after the other.
+    ///
+    /// As long as the stream is there, this node looks after every acknowledgement of the channel; a receipt that is not asked costs nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let secret = MeshSecret::generate();
+    /// # let first = Node::builder().secret(&secret).listen("127.0.0.1:0").start().await?;
+    /// # let second = Node::builder().secret(&secret).listen("127.0.0.1:0").seeds([first.addr()]).start().await?;
+    /// use rolecast::HolderOutcome;
+    ///
+    /// let mut inbox = first.register("news").await?;
+    /// let _not_read = second.register("news").await?;
+    /// let channel = first.channel("news");
+    /// channel.wait_for_holders(2).await?;
+    /// let receipt = channel.multicast("hello").await?;
+    ///
+    /// let mut outcomes = receipt.outcomes();
+    /// inbox.next().await;
+    /// assert_eq!(outcomes.next().await, Some((first.id(), HolderOutcome::Acknowledged)));
+    /// second.shutdown_within(std::time::Duration::ZERO).await;
+    /// assert_eq!(outcomes.next().await, Some((second.id(), HolderOutcome::Left)));
+    /// assert_eq!(outcomes.next().await, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn outcomes(&self) -> Outcomes {
+        Outcomes::new(self)
+    }
+
+    /// How each holder of one role ended that is not known yet, and whether that is all of them; `None` if no more will be known.
+    pub(crate) async fn wait_fates(self, known: usize) -> Option<Fates> {
+        let settlement = &self.outbox.settlement;
+        let Some(upload) = &self.upload else {
+            return settlement.wait_fates(self.seq, known).await;
+        };
+        let ends = upload.wait_over().await.ok()?;
+        let nodes = settlement.outcome(self.seq).nodes;
+        let fates = nodes.iter().map(|&node| (node, ends.of(node)));
+        Some((fates.collect(), true))
     }
 
     /// Waits until as many holders have received the message as the channel's [`k_safe`](crate::Channel::k_safe) asks for: it is in their memory, though their programs may not have looked at it.
@@ -316,13 +360,20 @@ impl fmt::Debug for Receipt {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {
     /// How many holders have taken the message.
     pub acknowledged: usize,
-    /// The holders that left or were declared down before they acknowledged it: each may have taken it or not.
+    /// Those holders.
+    /// If the receipt is looked at when its role has changed hands hundreds of times since, they are not remembered.
+    pub acknowledged_by: Vec<NodeId>,
+    /// The holders that were declared down, left or gave up the role before they acknowledged it: each may have taken it or not.
     pub lost: Vec<NodeId>,
+    /// Those of the lost that were declared down, or came back in another life.
+    pub declared_down: Vec<NodeId>,
+    /// Those of the lost that left.
+    pub left: Vec<NodeId>,
     /// The holders that this node went on without before they acknowledged it, because they were too slow ([`SlowReceivers::Evict`](crate::SlowReceivers::Evict)): each gets it yet, or is told that it lags.
     pub evicted: Vec<NodeId>,
     /// The holders that lagged and got a later message with the same key instead ([`SlowReceivers::KeepLast`](crate::SlowReceivers::KeepLast)), which they were told.
@@ -334,10 +385,27 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What is said of those that were lost.
+    fn of_lost(lost: &[(NodeId, HolderOutcome)]) -> Self {
+        let because = |why| {
+            let lost = lost.iter().filter(move |&&(_, how)| how == why);
+            lost.map(|&(node, _)| node).collect()
+        };
+        Outcome {
+            lost: lost.iter().map(|&(node, _)| node).collect(),
+            declared_down: because(HolderOutcome::DeclaredDown),
+            left: because(HolderOutcome::Left),
+            ..Outcome::default()
+        }
+    }
+
     /// With how it ended in another role.
     fn add(&mut self, other: Outcome) {
         self.acknowledged += other.acknowledged;
+        self.acknowledged_by.extend(other.acknowledged_by);
         self.lost.extend(other.lost);
+        self.declared_down.extend(other.declared_down);
+        self.left.extend(other.left);
         self.evicted.extend(other.evicted);
         self.superseded.extend(other.superseded);
         self.refused |= other.refused;

@@ -240,7 +240,7 @@ mod tests {
             epoch: Epoch(1),
             addr: addr(1),
         };
-        let shared = Arc::new(Shared::new(identity, Limits::default()));
+        let shared = Shared::new(identity, Limits::default());
         let names = Names::default();
         let texts = ["127.0.0.1:2".to_owned(), "a.example:3".to_owned()];
         let mut seeds = Seeds::parse(&texts, names.resolver()).expect("well-formed");

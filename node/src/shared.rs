@@ -30,6 +30,7 @@ pub(crate) struct Shared {
     calls: AtomicUsize,
     call_room: Semaphore,
     names: Mutex<Names>,
+    me: Weak<Shared>,
 }
 
 /// What waits for the driver.
@@ -65,8 +66,8 @@ struct Names {
 }
 
 impl Shared {
-    pub(crate) fn new(identity: Identity, limits: Limits) -> Self {
-        Shared {
+    pub(crate) fn new(identity: Identity, limits: Limits) -> Arc<Self> {
+        Arc::new_cyclic(|me| Shared {
             id: identity.id,
             addr: identity.addr,
             limits,
@@ -77,7 +78,8 @@ impl Shared {
             calls: AtomicUsize::new(0),
             call_room: Semaphore::new(CALL_ROOM_BYTES),
             names: Mutex::default(),
-        }
+            me: Weak::clone(me),
+        })
     }
 
     /// The node's present life.
@@ -257,7 +259,7 @@ impl Shared {
         let mut names = self.names();
         names.prune();
         let role = names.role(&name);
-        let create = || Arc::new(Outbox::new(role, mode, policy));
+        let create = || Arc::new(Outbox::new(role, mode, policy, Weak::clone(&self.me)));
         if let Some(reason) = names.closing {
             let outbox = create();
             outbox.refuse(NotSent::Closed(reason));

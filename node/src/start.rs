@@ -66,7 +66,7 @@ pub(crate) async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> 
     record.identity = Identity { id, epoch, addr };
 
     let clock = Clock::start(own_clock);
-    let shared = Arc::new(Shared::new(record.identity, builder.limits.clone()));
+    let shared = Shared::new(record.identity, builder.limits.clone());
     let config = Config::new(record, seeds.addrs(), builder.profile, builder.limits);
     #[cfg(feature = "canaries")]
     let config = Config { canary, ..config };

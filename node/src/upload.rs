@@ -11,6 +11,7 @@ use rolecast_protocol::FlowId;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{ClosedReason, CutShort, NotSent};
+use crate::outcomes::HolderOutcome;
 
 pub(crate) struct Upload {
     pub(crate) length: Option<u64>,
@@ -35,7 +36,7 @@ struct State {
     fate: Fate,
     /// To how many holders it was announced.
     members: usize,
-    lost: Vec<NodeId>,
+    lost: Vec<(NodeId, HolderOutcome)>,
     refused: Vec<NodeId>,
     evicted: Vec<NodeId>,
     /// The place that it takes up among those of its channel, until it is over.
@@ -57,9 +58,22 @@ enum Fate {
 /// How a large payload ended at its holders.
 pub(crate) struct Ends {
     pub(crate) members: usize,
-    pub(crate) lost: Vec<NodeId>,
+    pub(crate) lost: Vec<(NodeId, HolderOutcome)>,
     pub(crate) refused: Vec<NodeId>,
     pub(crate) evicted: Vec<NodeId>,
+}
+
+impl Ends {
+    /// What became of it at one of the holders.
+    pub(crate) fn of(&self, node: NodeId) -> HolderOutcome {
+        let lost = self.lost.iter().find(|(lost, _)| *lost == node);
+        match lost {
+            Some(&(_, how)) => how,
+            None if self.refused.contains(&node) => HolderOutcome::TooLarge,
+            None if self.evicted.contains(&node) => HolderOutcome::Evicted,
+            None => HolderOutcome::Acknowledged,
+        }
+    }
 }
 
 /// What the driver is to hand to the engine next.
@@ -196,8 +210,8 @@ impl Upload {
         self.lock().taken
     }
 
-    pub(crate) fn lost(&self, node: NodeId) {
-        self.lock().lost.push(node);
+    pub(crate) fn lost(&self, node: NodeId, why: HolderOutcome) {
+        self.lock().lost.push((node, why));
     }
 
     pub(crate) fn refused(&self, node: NodeId) {

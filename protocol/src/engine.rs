@@ -405,6 +405,20 @@ impl Engine {
         flow.flat_map(FlowOut::left_out).collect()
     }
 
+    /// The version of a flow's destination set; it rises whenever [`Engine::acknowledged`] names other nodes.
+    #[must_use]
+    pub fn destination_version(&self, flow: FlowId) -> u32 {
+        self.flows_out.get(&flow).map_or(0, FlowOut::version)
+    }
+
+    /// The nodes that a message of a flow goes to at this moment, those that lag included, in the order of their ids, each with the last message that it acknowledged.
+    #[must_use]
+    pub fn acknowledged(&self, flow: FlowId) -> Vec<(NodeId, Seq)> {
+        let meant = self.flows_out.get(&flow).map(FlowOut::meant);
+        let meant = meant.into_iter().flatten();
+        meant.map(|(node, upto)| (node, Seq(upto))).collect()
+    }
+
     /// Announces a large payload to all holders of the flow's role as seen at this moment, possibly none, in its place in the flow; gives the number of its own flow, for its chunks.
     ///
     /// [`Event::LargeOver`] ends it.

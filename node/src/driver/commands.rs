@@ -49,6 +49,7 @@ impl Driver {
                     self.engine.await_large(self.now, flow);
                 }
             }
+            Command::FollowAcknowledgements { outbox } => self.flows.follow(outbox),
             Command::Seeds { addrs } => self.engine.set_seeds(self.now, addrs),
             Command::Members { done } => {
                 // Whoever asked may have gone.

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::Driver;
 use crate::error::NotSent;
 use crate::outbox::{Content, Gather, Outbox, Parcel};
+use crate::outcomes::HolderOutcome;
 use crate::settlement::Members;
 use crate::simulation::Sight;
 use crate::upload::Announcement;
@@ -22,6 +23,8 @@ pub(super) struct Flows {
     full: BTreeSet<FlowId>,
     /// Flows that take batches again.
     writable: BTreeSet<FlowId>,
+    /// Outboxes of which somebody wants to know who has acknowledged how much.
+    followed: Vec<Arc<Outbox>>,
 }
 
 struct Flow {
@@ -53,11 +56,17 @@ impl Flows {
         }
     }
 
-    pub(super) fn lost(&self, id: FlowId, node: NodeId, after: Seq, upto: Seq) {
+    pub(super) fn lost(
+        &self,
+        id: FlowId,
+        (node, why): (NodeId, HolderOutcome),
+        after: Seq,
+        upto: Seq,
+    ) {
         if let Some(flow) = self.flows.get(&id) {
             let (after, upto) = (flow.skipped.outer(after), flow.skipped.outer(upto));
-            tracing::debug!(role = %flow.outbox.role.name, %node, ?after, ?upto, "a holder is lost");
-            flow.outbox.settlement.lost(node, after, upto);
+            tracing::debug!(role = %flow.outbox.role.name, %node, ?why, ?after, ?upto, "a holder is lost");
+            flow.outbox.settlement.lost(node, why, after, upto);
         }
     }
 
@@ -101,6 +110,17 @@ impl Flows {
         if let Some(flow) = self.flows.get(&flow) {
             let (first, upto) = (flow.skipped.outer(first), flow.skipped.outer(upto));
             flow.outbox.settlement.unstable(first, upto);
+        }
+    }
+
+    /// Somebody wants to know who has acknowledged how much.
+    pub(super) fn follow(&mut self, outbox: Arc<Outbox>) {
+        if !self
+            .followed
+            .iter()
+            .any(|known| Arc::ptr_eq(known, &outbox))
+        {
+            self.followed.push(outbox);
         }
     }
 
@@ -148,7 +168,7 @@ impl Skipped {
 
 impl Flow {
     /// The engine has taken a parcel.
-    fn taken(&mut self, cost: usize, accepted: &Accepted, engine: &Engine) {
+    fn taken(&mut self, id: FlowId, cost: usize, accepted: &Accepted, engine: &Engine) {
         self.outbox.release(cost);
         self.last = accepted.last;
         let first = self.skipped.outer(accepted.first);
@@ -157,7 +177,14 @@ impl Flow {
             all: accepted.members,
             others: accepted.members.saturating_sub(usize::from(own)),
         };
-        self.outbox.settlement.sent(first, members);
+        let last = self.skipped.outer(accepted.last);
+        let version = engine.destination_version(id);
+        let nodes = || {
+            let meant = engine.acknowledged(id).into_iter();
+            meant.map(|(node, _)| node).collect()
+        };
+        let settlement = &self.outbox.settlement;
+        settlement.sent((first, last), (version, members), nodes);
     }
 
     /// What a witness sees of a batch that the engine has taken.
@@ -284,13 +311,31 @@ impl Driver {
         }
     }
 
+    /// Tells those who want to know which holder has acknowledged how much.
+    pub(super) fn note_acknowledged(&mut self) {
+        if self.flows.followed.is_empty() {
+            return;
+        }
+        let mut followed = std::mem::take(&mut self.flows.followed);
+        followed.retain(|outbox| outbox.settlement.is_followed());
+        for outbox in &followed {
+            let Some(id) = outbox.flow() else { continue };
+            if let Some(flow) = self.flows.flows.get(&id) {
+                let acknowledged = self.engine.acknowledged(id).into_iter();
+                let outer = |(node, upto)| (node, flow.skipped.outer(upto));
+                outbox.settlement.acknowledged(acknowledged.map(outer));
+            }
+        }
+        self.flows.followed = followed;
+    }
+
     /// Hands a batch to the engine; gives it back if there is no room.
     fn send_batch(&mut self, id: FlowId, batch: Batch, cost: usize) -> Option<Content> {
         let flow = self.flows.flows.get_mut(&id)?;
         self.witnessed.saw(&self.engine, || Sight::Asks);
         match self.engine.multicast(self.now, id, batch.clone()) {
             Ok(accepted) => {
-                flow.taken(cost, &accepted, &self.engine);
+                flow.taken(id, cost, &accepted, &self.engine);
                 let sight = || flow.accepted(id, &accepted, &batch);
                 self.witnessed.saw(&self.engine, sight);
                 self.counters
@@ -327,7 +372,7 @@ impl Driver {
         self.witnessed.saw(&self.engine, || Sight::Asks);
         match self.engine.open_large(self.now, id, upload.length) {
             Ok((large, accepted)) => {
-                flow.taken(cost, &accepted, &self.engine);
+                flow.taken(id, cost, &accepted, &self.engine);
                 let sight = || Sight::Announced {
                     flow: id,
                     role: &flow.outbox.role.name,
@@ -373,7 +418,7 @@ impl Driver {
         self.witnessed.saw(&self.engine, || Sight::Asks);
         match self.engine.gather(self.now, id, payload.clone(), until) {
             Ok((call, accepted)) => {
-                flow.taken(cost, &accepted, &self.engine);
+                flow.taken(id, cost, &accepted, &self.engine);
                 if self.witnessed.is_watched() {
                     let gathers = || Sight::Gathers {
                         call,

@@ -9,6 +9,19 @@ use super::Driver;
 use super::shutdown::Phase;
 use crate::error::ClosedReason;
 use crate::members::{LinkState, MemberInfo, MeshEvent, tell};
+use crate::outcomes::HolderOutcome;
+
+/// Which node is gone because of this, and how.
+pub(super) fn departed(event: &Event) -> Option<(NodeId, HolderOutcome)> {
+    match event {
+        Event::Left(identity) => Some((identity.id, HolderOutcome::Left)),
+        Event::Down(identity) | Event::Renewed(identity) => {
+            Some((identity.id, HolderOutcome::DeclaredDown))
+        }
+        Event::Replaced { before, .. } => Some((before.identity.id, HolderOutcome::DeclaredDown)),
+        _ => None,
+    }
+}
 
 impl Driver {
     pub(super) fn on_membership(&mut self, event: Event) {
@@ -54,6 +67,12 @@ impl Driver {
             }
         };
         self.tell_watchers(&event);
+    }
+
+    /// Why a holder was lost: the node is gone, or it holds the role no longer.
+    pub(super) fn why_lost(&self, node: NodeId) -> HolderOutcome {
+        let departed = self.departed.filter(|&(gone, _)| gone == node);
+        departed.map_or(HolderOutcome::Unregistered, |(_, how)| how)
     }
 
     /// Brings the holders of a role up to date, of the role narrowed, and of the patterns that stand for it, if anybody asks for them.

@@ -8,6 +8,7 @@ use rolecast_protocol::{Accepted, ChunkError, FlowId};
 
 use super::Driver;
 use crate::error::ClosedReason;
+use crate::outcomes::HolderOutcome;
 use crate::simulation::Sight;
 use crate::upload::{Next, Upload};
 
@@ -21,9 +22,9 @@ impl Uploads {
         self.0.values().all(|upload| upload.is_taken())
     }
 
-    pub(super) fn lost(&self, flow: FlowId, node: NodeId) {
+    pub(super) fn lost(&self, flow: FlowId, node: NodeId, why: HolderOutcome) {
         if let Some(upload) = self.0.get(&flow) {
-            upload.lost(node);
+            upload.lost(node, why);
         }
     }
 

@@ -74,6 +74,8 @@ async fn the_sender_learns_which_holder_was_lost_and_what_may_have_arrived() {
 
         let outcome = receipt.acked().await.expect("the node is not closed");
         assert_eq!((outcome.acknowledged, outcome.lost), (1, vec![lost]));
+        assert_eq!((outcome.declared_down, outcome.left), (vec![lost], vec![]));
+        assert_eq!(outcome.acknowledged_by, [sender.id()]);
         let unknown = asking
             .await
             .expect("no panic")

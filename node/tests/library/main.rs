@@ -14,6 +14,7 @@ mod mesh;
 mod misuse;
 mod multicast;
 mod observe;
+mod outcomes;
 mod renewal;
 mod requests;
 mod seeds;

@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
-use rolecast::Node;
+use rolecast::{Bytes, MeshSecret, Node};
+use rolecast_transport::{
+    Class, Events, Limits, NodeKey, Transport, TransportConfig, TransportEvent, Trust,
+};
 
-use crate::mesh::{mesh, message, register_on, within};
+use crate::mesh::{builder, mesh, message, register_on, within};
 
 /// Keeps every counter under its name and node.
 #[derive(Clone, Default)]
@@ -73,6 +76,61 @@ async fn messages_links_and_members_are_counted() {
         assert_eq!(kept.of(&mesh[0], "violations_total"), 0);
         for (name, expected) in [("links", 1.0f64), ("members", 2.0)] {
             assert_eq!(f64::from_bits(kept.of(&mesh[0], name)), expected, "{name}");
+        }
+    })
+    .await;
+}
+
+/// The next event of a transport that is about a link.
+async fn next(events: &mut Events) -> TransportEvent {
+    loop {
+        let mut one = Vec::new();
+        assert!(events.recv_many(&mut one, 1).await, "the transport is up");
+        let link = one.into_iter().find(|event| {
+            matches!(
+                event,
+                TransportEvent::LinkUp { .. } | TransportEvent::LinkDown { .. }
+            )
+        });
+        if let Some(event) = link {
+            return event;
+        }
+    }
+}
+
+/// A frame that is longer than any may be is refused by the transport, before the engine sees anything of it.
+#[tokio::test]
+async fn what_the_transport_finds_wrong_is_counted_too() {
+    let kept = Kept::default();
+    // The test's runtime has this thread alone.
+    let _guard = metrics::set_default_local_recorder(&kept);
+    within(async {
+        let secret = MeshSecret::generate();
+        let node = builder(&secret).start().await.expect("it starts");
+        for (number, class) in [(1, Class::Control), (2, Class::Data)] {
+            let trust = Trust::from_secret(&secret, &NodeKey::generate());
+            let mut config = TransportConfig::new(([127, 0, 0, 1], 0).into(), trust, 1);
+            config.limits = Limits {
+                control_frame_bytes_max: 64 << 20,
+                data_frame_bytes_max: 64 << 20,
+                ..Limits::default()
+            };
+            let (liar, mut events) = Transport::bind(config).expect("a port can be had");
+            liar.dial(node.addr(), None);
+            let TransportEvent::LinkUp { link, .. } = next(&mut events).await else {
+                panic!("there is no link");
+            };
+            link.send_frame(class, Bytes::from(vec![0; 32 << 20]), Bytes::new());
+            let TransportEvent::LinkDown { why, .. } = next(&mut events).await else {
+                panic!("there is no second link");
+            };
+            let why = why.to_string();
+            assert!(why.contains("a frame claims"), "{why}");
+            // Whoever is told knows it before the node counts.
+            while kept.of(&node, "violations_total") < number {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(kept.of(&node, "violations_total"), number);
         }
     })
     .await;

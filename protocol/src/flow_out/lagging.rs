@@ -27,6 +27,12 @@ impl Eviction {
         lagging.map(|evicted| &evicted.member)
     }
 
+    /// The same, with their nodes.
+    fn lagging_nodes(&self) -> impl Iterator<Item = (NodeId, &MemberOut)> {
+        let lagging = self.members.iter().filter(|(_, e)| e.lags.is_some());
+        lagging.map(|(&node, evicted)| (node, &evicted.member))
+    }
+
     /// A node, if it lags.
     pub(super) fn lagging_one(&self, node: NodeId) -> Option<&MemberOut> {
         let evicted = self.members.get(&node)?;
@@ -49,6 +55,19 @@ impl FlowOut {
     /// How many holders a message is for, with those that lag.
     pub(crate) fn meant_count(&self) -> usize {
         self.members.len() + self.eviction.lagging().count()
+    }
+
+    /// The holders a message is for, with those that lag, in the order of their ids, each with the last message that it acknowledged.
+    pub(crate) fn meant(&self) -> Vec<(NodeId, u64)> {
+        let acked = |(&node, member): (&NodeId, &MemberOut)| (node, member.acked);
+        let members = self.members.iter().map(acked);
+        let lagging = self
+            .eviction
+            .lagging_nodes()
+            .map(|(node, m)| (node, m.acked));
+        let mut meant: Vec<_> = members.chain(lagging).collect();
+        meant.sort_unstable();
+        meant
     }
 
     /// Keeps a batch that was just numbered for those that lag, if there are any.
