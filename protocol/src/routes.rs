@@ -1,7 +1,7 @@
 //! The shortest working way to a member that cannot be reached over a link of one's own.
 //!
 //! Every record says which members its node cannot reach, and two members count as linked unless one of them says otherwise: links come up on demand, so that there is none says nothing.
-//! A search in breadth from this node, over its own links, finds the ways with the fewest links; which one of them is taken follows from the ends, so that it is the same every time, and others between other ends.
+//! A search in breadth from this node, over its own links, finds the ways with the fewest links to all members at once; which one of them is taken follows from the ends, so that it is the same every time, and others between other ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +31,11 @@ impl Avoided {
         self.0.retain(|_, until| *until > now);
     }
 
+    /// Whether everything may be tried.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn has(&self, from: NodeId, to: NodeId) -> bool {
         self.0.contains_key(&(from, to))
     }
@@ -40,68 +45,88 @@ impl Avoided {
 pub(crate) struct Map<'a> {
     pub(crate) me: NodeId,
     /// The members that this node has a link to.
-    pub(crate) linked: Vec<NodeId>,
+    pub(crate) linked: BTreeSet<NodeId>,
     /// Of every other live member, whom it says that it cannot reach.
     pub(crate) members: BTreeMap<NodeId, &'a BTreeSet<NodeId>>,
-    pub(crate) avoided: &'a Avoided,
 }
 
-impl Map<'_> {
-    /// The nodes of the shortest way to a node, both ends included; none if there is no way, or none that is short enough.
-    pub(crate) fn route_to(&self, to: NodeId) -> Option<Vec<NodeId>> {
-        let mut before: BTreeMap<NodeId, NodeId> = BTreeMap::new();
-        let mut edge = self.linked.clone();
-        edge.retain(|&node| {
-            node != to && self.members.contains_key(&node) && !self.avoided.has(self.me, node)
-        });
-        for &node in &edge {
-            before.insert(node, self.me);
-        }
+/// The shortest ways from this node to all members that have one, from one search.
+pub(crate) struct Ways<'a> {
+    map: &'a Map<'a>,
+    avoided: &'a Avoided,
+    /// How many links away each of them is.
+    links: BTreeMap<NodeId, usize>,
+    /// Those that may pass on, by how many links they are away, from one on.
+    between: Vec<Vec<NodeId>>,
+}
+
+impl<'a> Map<'a> {
+    /// Looks for the shortest ways to all members.
+    ///
+    /// Whoever is reached is looked at no more, so that this takes as long as there are members, and links that are denied.
+    pub(crate) fn search(&'a self, avoided: &'a Avoided) -> Ways<'a> {
         let mut unseen: BTreeSet<NodeId> = self.members.keys().copied().collect();
-        unseen.insert(to);
-        unseen.retain(|node| !before.contains_key(node));
-        for _ in 1..HOPS_MAX {
-            // Of several ways of the same length, the one over the node that weighs most for these two ends.
-            edge.sort_unstable_by_key(|&node| std::cmp::Reverse((weight(self.me, to, node), node)));
+        let linked = |node: &NodeId| self.linked.contains(node) && !avoided.has(self.me, *node);
+        let mut edge: Vec<NodeId> = unseen.iter().copied().filter(linked).collect();
+        for node in &edge {
+            unseen.remove(node);
+        }
+        let mut links: BTreeMap<NodeId, usize> = BTreeMap::new();
+        let mut between = Vec::new();
+        for away in 2..=HOPS_MAX {
             let mut next = Vec::new();
             for &node in &edge {
                 unseen.retain(|&other| {
-                    let reached = self.works(node, other);
+                    let reached = self.works(avoided, node, other);
                     if reached {
-                        before.insert(other, node);
                         next.push(other);
                     }
                     !reached
                 });
             }
-            if before.contains_key(&to) {
-                return Some(self.unwind(&before, to));
-            }
-            edge = next;
+            links.extend(next.iter().map(|&node| (node, away)));
+            between.push(std::mem::replace(&mut edge, next));
         }
-        None
-    }
-
-    fn unwind(&self, before: &BTreeMap<NodeId, NodeId>, to: NodeId) -> Vec<NodeId> {
-        let mut route = vec![to];
-        while let Some(&node) = before.get(&route[route.len() - 1]) {
-            route.push(node);
+        Ways {
+            map: self,
+            avoided,
+            links,
+            between,
         }
-        route.reverse();
-        debug_assert_eq!(route[0], self.me);
-        if planted!(RouteWithLoop) && route.len() <= HOPS_MAX {
-            route.insert(1, to);
-        }
-        route
     }
 
     /// Whether a link between two others is worth trying.
-    fn works(&self, from: NodeId, to: NodeId) -> bool {
+    fn works(&self, avoided: &Avoided, from: NodeId, to: NodeId) -> bool {
+        #[cfg(test)]
+        tests::LOOKED_AT.set(tests::LOOKED_AT.get() + 1);
         let denies = |one: NodeId, other: NodeId| {
             let said = self.members.get(&one);
             said.is_some_and(|unreachable| unreachable.contains(&other))
         };
-        !denies(from, to) && !denies(to, from) && !self.avoided.has(from, to)
+        !denies(from, to) && !denies(to, from) && !avoided.has(from, to)
+    }
+}
+
+impl Ways<'_> {
+    /// The nodes of the shortest way over others to a member, both ends included; none if there is no way, or none that is short enough.
+    pub(crate) fn to(&self, to: NodeId) -> Option<Vec<NodeId>> {
+        let me = self.map.me;
+        let links = *self.links.get(&to)?;
+        let mut route = vec![to];
+        for nodes in self.between[..links - 1].iter().rev() {
+            let last = route[route.len() - 1];
+            let before = nodes.iter().copied();
+            let before = before.filter(|&node| self.map.works(self.avoided, node, last));
+            // Of several ways of the same length, the one over the node that weighs most for these two ends.
+            let heaviest = before.max_by_key(|&node| (weight(me, to, node), node));
+            route.push(heaviest.expect("it was reached from there"));
+        }
+        route.push(me);
+        route.reverse();
+        if planted!(RouteWithLoop) && route.len() <= HOPS_MAX {
+            route.insert(1, to);
+        }
+        Some(route)
     }
 }
 
@@ -123,8 +148,15 @@ const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::wire::strategies::id;
+
+    thread_local! {
+        /// How many links between others were looked at.
+        pub(super) static LOOKED_AT: Cell<usize> = const { Cell::new(0) };
+    }
 
     /// The route of node 0 to another one in a mesh of `nodes` in which these pairs have a link.
     fn route(nodes: u8, links: &[(u8, u8)], to: u8, avoided: &[(u8, u8)]) -> Option<Vec<u8>> {
@@ -145,9 +177,8 @@ mod tests {
             members: (1..nodes)
                 .map(|node| (id(node), &unreachable[&node]))
                 .collect(),
-            avoided: &tried,
         };
-        let route = map.route_to(id(to))?;
+        let route = map.search(&tried).to(id(to))?;
         let number = |node: &NodeId| (0..nodes).find(|&n| id(n) == *node).expect("a member");
         Some(route.iter().map(number).collect())
     }
@@ -190,6 +221,55 @@ mod tests {
                     |pair: &[u8]| links.contains(&(pair[0].min(pair[1]), pair[0].max(pair[1])));
                 assert!(route.windows(2).all(works), "{links:?} by {route:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_search_looks_at_each_link_between_the_halves_of_a_mesh_once() {
+        // 500 nodes in halves of 250, of which each names those of the other half that a record has room for.
+        let node = |n: u16| {
+            let mut bytes = [0; 32];
+            bytes[..2].copy_from_slice(&n.to_be_bytes());
+            NodeId::from_bytes(bytes)
+        };
+        let halves: [BTreeSet<NodeId>; 2] =
+            [(0..250).map(node).collect(), (250..500).map(node).collect()];
+        let bridge = node(249);
+        let nobody = BTreeSet::new();
+        for bridged in [false, true] {
+            let denies = |n: u16| match (n < 250, bridged && node(n) == bridge) {
+                (_, true) => &nobody,
+                (true, false) => &halves[1],
+                (false, false) => &halves[0],
+            };
+            let mut members: BTreeMap<NodeId, &BTreeSet<NodeId>> =
+                (1..500).map(|n| (node(n), denies(n))).collect();
+            let mut without_bridge = halves[0].clone();
+            without_bridge.remove(&bridge);
+            if bridged {
+                for n in 250..500 {
+                    members.insert(node(n), &without_bridge);
+                }
+            }
+            let mut linked = halves[0].clone();
+            linked.remove(&node(0));
+            let map = Map {
+                me: node(0),
+                linked,
+                members,
+            };
+            let nothing = Avoided::default();
+            LOOKED_AT.set(0);
+            let ways = map.search(&nothing);
+            let over: BTreeSet<Option<NodeId>> = (250..500)
+                .map(|n| ways.to(node(n)).map(|route| route[1]))
+                .collect();
+            let expected = bridged.then_some(bridge);
+            assert_eq!(over, BTreeSet::from([expected]));
+            // Each pair of the halves once for the search, and once more for each way that there is.
+            let pairs = 250 * 250;
+            let most = if bridged { 2 * pairs } else { pairs };
+            assert!(LOOKED_AT.get() <= most, "{} links", LOOKED_AT.get());
         }
     }
 

@@ -13,7 +13,7 @@ use super::Engine;
 use crate::api::{Class, Event, Reach};
 use crate::canary::planted;
 use crate::peers::{Peer, SILENCE, Unpassed};
-use crate::routes::{Avoided, Map};
+use crate::routes::{Avoided, Map, Ways};
 use crate::session::LaneName;
 use crate::way::{Carrier, Envelope, Heard, HeardWay};
 use crate::wire::relay::{Failed, RelayHead, Relayed, WayFrame};
@@ -198,15 +198,49 @@ impl Engine {
         let Some(peer) = self.peers.get(node).filter(|peer| peer.link.is_none()) else {
             return;
         };
-        let back = peer.heard_lately(now).map(|(_, back)| back.to_vec());
-        let back = back.filter(|back| self.peers.direct(back[1]).is_some());
         if !answering && !peer.may_open_way(now) {
             return;
         }
+        let back = self.way_back(now, node);
         let route = match back {
             Some(back) if answering => Some(back),
-            back => self.route_to(node).or(back),
+            back => self.routes_to(&[node]).remove(&node).or(back),
         };
+        self.reach_over(now, node, route);
+    }
+
+    /// The same for all that have been without a link for too long, which takes one search.
+    fn detour_around_dead_links(&mut self, now: Time) {
+        let members = self.membership.members();
+        let members = members.map(|member| member.record.identity.id);
+        // Whoever is suspected may only have missed a probe, and answer on the link that is dead at this end alone: a way tells it.
+        let lacking: Vec<NodeId> = members
+            .filter(|&node| {
+                let peer = self.peers.get(node);
+                peer.is_some_and(|peer| {
+                    peer.lacks_link_since(now, LINK_PATIENCE) && peer.may_open_way(now)
+                })
+            })
+            .collect();
+        if lacking.is_empty() {
+            return;
+        }
+        let mut routes = self.routes_to(&lacking);
+        for node in lacking {
+            let route = routes.remove(&node);
+            let route = route.or_else(|| self.way_back(now, node));
+            self.reach_over(now, node, route);
+        }
+    }
+
+    /// The way back over which a peer was heard a moment ago, if it begins with a link of this node.
+    fn way_back(&self, now: Time, node: NodeId) -> Option<Vec<NodeId>> {
+        let (_, back) = self.peers.get(node)?.heard_lately(now)?;
+        self.peers.direct(back[1])?;
+        Some(back.to_vec())
+    }
+
+    fn reach_over(&mut self, now: Time, node: NodeId, route: Option<Vec<NodeId>>) {
         if let Some(route) = route {
             self.peers.open_way(now, node, route);
             self.say_hello(node);
@@ -214,27 +248,36 @@ impl Engine {
         }
     }
 
-    /// The shortest way to a member over others.
-    fn route_to(&self, node: NodeId) -> Option<Vec<NodeId>> {
+    /// The shortest ways to members over others, as far as there are any.
+    fn routes_to(&self, nodes: &[NodeId]) -> BTreeMap<NodeId, Vec<NodeId>> {
         let linked = self.peers.linked().map(|(node, _)| node);
-        let linked: Vec<NodeId> = linked
-            .filter(|&node| self.peers.direct(node).is_some())
-            .collect();
         let members = self.membership.members();
-        let members: BTreeMap<NodeId, &BTreeSet<NodeId>> = members
-            .map(|member| (member.record.identity.id, &member.record.unreachable))
-            .collect();
-        let map = |avoided| Map {
+        let map = Map {
             me: self.me.id,
-            linked: linked.clone(),
-            members: members.clone(),
-            avoided,
+            linked: linked
+                .filter(|&node| self.peers.direct(node).is_some())
+                .collect(),
+            members: members
+                .map(|member| (member.record.identity.id, &member.record.unreachable))
+                .collect(),
         };
-        // Where nothing else is left, what did not work is tried again.
-        let untried = Avoided::default();
-        map(&self.avoided)
-            .route_to(node)
-            .or_else(|| map(&untried).route_to(node))
+        let ways = map.search(&self.avoided);
+        let found = |ways: &Ways<'_>, node| Some((node, ways.to(node)?));
+        let mut routes: BTreeMap<NodeId, Vec<NodeId>> = nodes
+            .iter()
+            .filter_map(|&node| found(&ways, node))
+            .collect();
+        if routes.len() < nodes.len() && !self.avoided.is_empty() {
+            // Where nothing else is left, what did not work is tried again.
+            let untried = Avoided::default();
+            let ways = map.search(&untried);
+            for &node in nodes {
+                if !routes.contains_key(&node) {
+                    routes.extend(found(&ways, node));
+                }
+            }
+        }
+        routes
     }
 
     /// A way to a peer is no more; a link that is on trial has to do.
@@ -313,15 +356,7 @@ impl Engine {
         let members = self.membership.members();
         let alive = members.filter(|member| member.liveness == Liveness::Alive);
         let alive: BTreeSet<NodeId> = alive.map(|member| member.record.identity.id).collect();
-        // Whoever is suspected may only have missed a probe, and answer on the link that is dead at this end alone: a way tells it.
-        let members = self.membership.members();
-        let members: Vec<NodeId> = members.map(|m| m.record.identity.id).collect();
-        for node in members {
-            let peer = self.peers.get(node);
-            if peer.is_some_and(|peer| peer.lacks_link_since(now, LINK_PATIENCE)) {
-                self.detour(now, node, false);
-            }
-        }
+        self.detour_around_dead_links(now);
         for (node, classes) in self.peers.due_signs(now) {
             for class in classes {
                 let sign = (class, Bytes::new());
@@ -383,7 +418,7 @@ impl Engine {
         let way = self.peers.get(node).and_then(Peer::way);
         let route = match way {
             Some(way) => Some(way.route.clone()),
-            None => self.route_to(node),
+            None => self.routes_to(&[node]).remove(&node),
         };
         let Some(route) = route else {
             return false;
