@@ -26,6 +26,8 @@ mod table;
 mod usage;
 mod words;
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand, ValueEnum};
 use rolecast::Dissemination;
 
@@ -33,6 +35,7 @@ use crate::bench::plan::{Apart, Plan, Promise, Scenario, System};
 use crate::bench::progress::Progress;
 use crate::bench::result::{Measured, compare};
 use crate::bytes_text::parse_bytes;
+use crate::duration::parse_duration;
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -121,6 +124,9 @@ enum ScenarioArgs {
         /// Processes
         #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=1_000))]
         nodes: u32,
+        /// Fail if it takes longer
+        #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+        within: Option<Duration>,
         #[command(flatten)]
         threads: ThreadArgs,
     },
@@ -299,8 +305,12 @@ pub(crate) fn run(args: BenchArgs, output: &Output) -> Result<(), Failure> {
             let how = (promise.settle(), threads.count());
             return runtime()?.block_on(scale::run(&subs, &sizes, how, output));
         }
-        ScenarioArgs::Join { nodes, threads } => {
-            let joining = join::run(nodes as usize, threads.count(), output);
+        ScenarioArgs::Join {
+            nodes,
+            within,
+            threads,
+        } => {
+            let joining = join::run(nodes as usize, threads.count(), within, output);
             return runtime()?.block_on(joining);
         }
         ScenarioArgs::Reqrep {

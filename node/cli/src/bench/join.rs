@@ -1,6 +1,7 @@
 //! How long it takes until processes that were started together all know each other.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use rolecast::MeshSecret;
 use serde::Serialize;
@@ -13,6 +14,7 @@ use crate::bench::result::{median, rounded};
 use crate::bench::table::grouped;
 use crate::bench::usage::{Usage, now_ns, open_sockets};
 use crate::bench::words::{Access, Part, Tally, Word};
+use crate::duration::show_duration;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::style::{DIM, HEADING};
@@ -46,7 +48,15 @@ pub(crate) fn report(desk: &Desk) -> Result<(), Failure> {
 }
 
 /// Starts so many processes, and prints when all knew all.
-pub(crate) async fn run(nodes: usize, threads: usize, output: &Output) -> Result<(), Failure> {
+///
+/// # Errors
+/// If that cannot be measured, or, after it is printed, if it took longer than `within`.
+pub(crate) async fn run(
+    nodes: usize,
+    threads: usize,
+    within: Option<Duration>,
+    output: &Output,
+) -> Result<(), Failure> {
     let mut progress = Progress::new();
     progress.title("rolecast join");
     progress.note("starting the processes");
@@ -75,7 +85,16 @@ pub(crate) async fn run(nodes: usize, threads: usize, output: &Output) -> Result
         process.end().await;
     }
     drop(progress);
-    show(&Joined::new(began_ns, &tallies), output)
+    let joined = Joined::new(began_ns, &tallies);
+    show(&joined, output)?;
+    match within.filter(|within| joined.wall_s > within.as_secs_f64()) {
+        None => Ok(()),
+        Some(within) => Err(Failure::failed(format!(
+            "it took {} s and not {}",
+            joined.wall_s,
+            show_duration(within)
+        ))),
+    }
 }
 
 impl Joined {
