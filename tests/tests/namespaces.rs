@@ -10,6 +10,7 @@ use std::process::{ChildStdin, Command};
 use rolecast_tests::command::rolecast;
 use rolecast_tests::mesh::{Member, Mesh};
 use rolecast_tests::process::Process;
+use serde_json::Value;
 
 /// How many places with a network of their own there are.
 const PLACES: usize = 5;
@@ -35,6 +36,8 @@ fn dead_links_are_not_dead_nodes() {
     }
     let watch = places.run(&mesh, 0, &["members", "--watch"], ":0");
     let mut sender = places.run(&mesh, 0, &["send", "log", "--timeout", "120s"], ":0");
+    // Whoever watches counts both visitors and members from here on.
+    wait_for_members(&watch, PLACES + 1);
     let mut lines = sender.take_stdin();
     let everywhere: Vec<&Member> = members.iter().collect();
 
@@ -50,7 +53,7 @@ fn dead_links_are_not_dead_nodes() {
     wait_for_link(&watch, &members[2].id, "via", seen);
     send(&mut lines, 41..=60);
     wait_for_all(&everywhere, &origin, 60);
-    assert_nobody_is_down(&members);
+    assert_nobody_is_down(&members, &watch);
 
     // Only what goes from 2 to 0 is lost.
     places.heal_all();
@@ -62,7 +65,7 @@ fn dead_links_are_not_dead_nodes() {
     wait_for_link(&watch, &members[2].id, "via", seen);
     send(&mut lines, 81..=100);
     wait_for_all(&everywhere, &origin, 100);
-    assert_nobody_is_down(&members);
+    assert_nobody_is_down(&members, &watch);
 
     // Place 4 is cut off from everybody: that is no dead link.
     places.heal_all();
@@ -89,7 +92,9 @@ fn dead_links_are_not_dead_nodes() {
     send(&mut lines, 121..=140);
     wait_for_all(&everywhere[..4], &origin, 140);
     wait_for_line(&members[4], 140);
+    assert_lacks_only(&members[4], &origin, 101..=120);
     drop(lines);
+    assert_lost_at(&sender, &members[4], 101..=120);
 }
 
 /// Sends a line for each number.
@@ -130,15 +135,56 @@ fn wait_for_link(watch: &Process, node: &str, link: &str, seen: usize) {
     });
 }
 
-fn assert_nobody_is_down(members: &[Member]) {
+/// Waits until a node sees so many others.
+fn wait_for_members(watch: &Process, count: usize) {
+    watch.wait_for(&format!("{count} other members"), |objects| {
+        let seen = |object: &Value| object["event"] == "members" && object["count"] == count;
+        objects.iter().any(seen).then_some(())
+    });
+}
+
+/// Nobody has been taken for dead: not by a member, and not by the node that watches from the place of the sender; nor have they taken those two for dead.
+fn assert_nobody_is_down(members: &[Member], watch: &Process) {
     for member in members {
         let objects = member.process.objects();
-        let ids: Vec<&str> = members.iter().map(|member| member.id.as_str()).collect();
-        let down = objects
-            .iter()
-            .find(|object| object["event"] == "down" && ids.iter().any(|id| object["node"] == *id));
+        let down = objects.iter().find(|object| object["event"] == "down");
         assert_eq!(down, None, "{member:?}");
     }
+    let objects = watch.objects();
+    let counts = objects.iter().filter(|object| object["event"] == "members");
+    let counts: Vec<u64> = counts
+        .filter_map(|object| object["count"].as_u64())
+        .skip_while(|&count| count < PLACES as u64 + 1)
+        .collect();
+    let all = |&count: &u64| count == PLACES as u64 + 1;
+    assert!(!counts.is_empty() && counts.iter().all(all), "{watch:?}");
+}
+
+/// Every line came once and in its place, but for some or all of these.
+fn assert_lacks_only(member: &Member, origin: &str, maybe: RangeInclusive<u64>) {
+    let came = member.multicasts_of(origin).into_iter();
+    let came: Vec<String> = came.map(|(_, payload)| payload).collect();
+    let lacking = |number: &u64| {
+        let line = format!("line {number}");
+        maybe.contains(number) && !came.contains(&line)
+    };
+    let expected = (1..=140).filter(|number| !lacking(number));
+    let expected: Vec<String> = expected.map(|number| format!("line {number}")).collect();
+    assert_eq!(came, expected, "{member:?}");
+}
+
+/// The sender has lost at most so many messages, and all of them at this member: it has taken nobody else for dead.
+fn assert_lost_at(sender: &Process, member: &Member, lost: RangeInclusive<u64>) {
+    let receipt = sender.wait_for_event("receipt", None);
+    let all = receipt["lost"].as_array().expect("a list");
+    let elsewhere = all.iter().find(|lost| lost["node"] != member.id.as_str());
+    assert_eq!(elsewhere, None, "{sender:?}");
+    let messages: u64 = all
+        .iter()
+        .filter_map(|lost| lost["messages"].as_u64())
+        .sum();
+    let most = lost.count() as u64;
+    assert!(messages <= most, "{messages} messages\n{sender:?}");
 }
 
 /// Network namespaces on one bridge, which is in a namespace too; they are gone when this is dropped, whatever happened.
