@@ -46,6 +46,8 @@ pub enum Input {
     PeerConnected(Identity),
     /// The link to this peer is gone.
     PeerDisconnected(NodeId),
+    /// The link to this peer is closed because nobody needs it: a packet brings it back, at a price.
+    PeerRests(NodeId),
     /// A SWIM packet arrived from this peer.
     Datagram {
         /// Who sent it, as the link's handshake proved.

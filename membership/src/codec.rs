@@ -106,6 +106,24 @@ pub(crate) fn restore(from: NodeId, own: Life, mut short: &[u8]) -> Option<Vec<u
     Some(packet)
 }
 
+/// The same packet for somebody else, if it is one of gossip, which says nothing to its receiver alone.
+pub(crate) fn gossip_for(packet: &[u8], other: Life) -> Option<Vec<u8>> {
+    let header = PacketCodec.decode_header(&mut &packet[..]).ok()?;
+    if header.message != Message::Gossip {
+        return None;
+    }
+    let mut rest = packet;
+    take_life(&mut rest).ok()?;
+    let dst = packet.len() - rest.len() + 2;
+    rest.advance(2);
+    take_life(&mut rest).ok()?;
+    let mut bytes = Vec::with_capacity(packet.len());
+    bytes.put_slice(&packet[..dst]);
+    put_life(&mut bytes, &other);
+    bytes.put_slice(rest);
+    Some(bytes)
+}
+
 /// The number of the probe that a packet is, if it is one.
 pub(crate) fn ping_number(mut bytes: &[u8]) -> Option<u8> {
     match PacketCodec.decode_header(&mut bytes).ok()?.message {

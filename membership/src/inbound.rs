@@ -320,8 +320,19 @@ impl Membership {
 
     /// A link is gone: whoever was there has lived, and may be remembered by nothing else.
     pub(crate) fn on_disconnected(&mut self, id: NodeId) {
-        if let Some(identity) = self.peers.disconnect(id)
-            && !self.knows_life(id, identity.epoch)
+        let identity = self.peers.disconnect(id);
+        self.note_lived(identity);
+    }
+
+    /// A link is closed until it is needed.
+    pub(crate) fn on_rest(&mut self, id: NodeId) {
+        let identity = self.peers.rest(id);
+        self.note_lived(identity);
+    }
+
+    fn note_lived(&mut self, identity: Option<Identity>) {
+        if let Some(identity) = identity
+            && !self.knows_life(identity.id, identity.epoch)
         {
             self.lives.note(Lived::of(identity));
         }

@@ -137,6 +137,7 @@ impl Membership {
         match input {
             Input::PeerConnected(identity) => self.on_connected(identity),
             Input::PeerDisconnected(id) => self.on_disconnected(id),
+            Input::PeerRests(id) => self.on_rest(id),
             Input::Datagram { from, bytes } => self.on_datagram(from, &bytes),
             Input::Frame { from, bytes } => self.on_frame(from, &bytes),
             Input::Timeout => self.swim.on_timeout(self.now, &self.peers),
@@ -413,6 +414,7 @@ impl Membership {
         let limit = transmissions(self.registry.len() + 1);
         let side = self.registry.side();
         let members = self.registry.members().map(|member| member.record.identity);
+        let members = members.filter(|member| !self.peers.spares(member.id));
         for to in sample(&mut self.rng, members, self.tempo.gossip_fanout) {
             let mut packet = PacketBuilder::new(side, &[]);
             self.gossip.fill(&mut packet, limit);

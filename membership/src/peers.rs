@@ -1,6 +1,6 @@
 //! The peers to which there is a link.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rand::Rng;
@@ -25,12 +25,15 @@ pub(crate) struct Peers {
     hails: BTreeMap<NodeId, Hail>,
     /// Members to which there has not been a link yet, and until when that says nothing about them.
     unmet: BTreeMap<NodeId, Time>,
+    /// Peers whose link is closed until it is needed.
+    resting: BTreeSet<NodeId>,
 }
 
 impl Peers {
     /// A link to a peer is up; if that is no member, it is hailed from `hail_at` on.
     pub(crate) fn connect(&mut self, identity: Identity, hail_at: Option<Time>) {
         self.peers.insert(identity.id, identity);
+        self.resting.remove(&identity.id);
         self.unmet.remove(&identity.id);
         if let Some(next) = hail_at {
             let pause = HAIL_PAUSE_MIN;
@@ -41,7 +44,20 @@ impl Peers {
     /// There is no link to a peer any more; gives who it was.
     pub(crate) fn disconnect(&mut self, id: NodeId) -> Option<Identity> {
         self.hails.remove(&id);
+        self.resting.remove(&id);
         self.peers.remove(&id)
+    }
+
+    /// The link to a peer is closed until it is needed; gives who it was.
+    pub(crate) fn rest(&mut self, id: NodeId) -> Option<Identity> {
+        let who = self.disconnect(id);
+        self.resting.insert(id);
+        who
+    }
+
+    /// Whether what is not meant for this peer alone had better go to another one: its link rests, and others do not.
+    pub(crate) fn spares(&self, id: NodeId) -> bool {
+        self.resting.contains(&id) && !self.peers.is_empty()
     }
 
     /// The life in which a peer is connected.
@@ -64,6 +80,11 @@ impl Peers {
 
     pub(crate) fn is_connected(&self, id: NodeId) -> bool {
         self.peers.contains_key(&id)
+    }
+
+    /// Whether there is a link to it, or will be as soon as it is needed.
+    pub(crate) fn may_answer(&self, id: NodeId) -> bool {
+        self.is_connected(id) || self.resting.contains(&id)
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = NodeId> {
@@ -112,6 +133,27 @@ impl Peers {
 mod tests {
     use super::*;
     use crate::Epoch;
+
+    #[test]
+    fn who_rests_is_spared_as_long_as_others_do_not() {
+        let identity = |number: u8| Identity {
+            id: NodeId::from_bytes([number; 32]),
+            epoch: Epoch(1),
+            addr: ([10, 0, 0, number], 7400).into(),
+        };
+        let [one, two] = [identity(1), identity(2)].map(|identity| identity.id);
+        let mut peers = Peers::default();
+        peers.connect(identity(1), None);
+        peers.connect(identity(2), None);
+        assert!(!peers.spares(one));
+        peers.rest(one);
+        assert!(peers.spares(one) && !peers.spares(two) && !peers.is_connected(one));
+        peers.rest(two);
+        assert!(!peers.spares(one), "there is nobody else");
+        peers.connect(identity(2), None);
+        peers.disconnect(one);
+        assert!(!peers.spares(one), "it does not rest, it is gone");
+    }
 
     #[test]
     fn a_member_is_new_until_there_is_a_link_or_there_was_time_for_one() {

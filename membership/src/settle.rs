@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use foca::Member as SwimMember;
 
-use crate::codec::shorten;
+use crate::codec::{gossip_for, shorten};
 use crate::life::Life;
 use crate::lives::Lived;
 use crate::membership::{Membership, Phase};
@@ -150,6 +150,9 @@ impl Membership {
         if to.id() == self.swim.life().id() {
             return;
         }
+        if let Some((other, swim)) = self.instead_of_waking(to, swim) {
+            return self.forward(other, &swim);
+        }
         let mut packet = PacketBuilder::new(self.registry.side(), &shorten(swim));
         if self.registry.member(to.id()).is_some() {
             let limit = transmissions(self.registry.len() + 1);
@@ -160,6 +163,16 @@ impl Membership {
             to: self.reachable(to),
             bytes,
         });
+    }
+
+    /// Gossip for a peer whose link rests is as good for one whose link is awake.
+    fn instead_of_waking(&mut self, to: Life, swim: &Bytes) -> Option<(Life, Bytes)> {
+        if !self.peers.spares(to.id()) {
+            return None;
+        }
+        let other = self.peers.any(&mut self.rng, None)?;
+        let other = Life(self.registry.member(other)?.record.identity);
+        Some((other, Bytes::from(gossip_for(swim, other)?)))
     }
 
     /// A life with the address that the node itself gives, if its record is known.

@@ -233,7 +233,7 @@ impl Swim {
                     let sends = self.effects.sends.len();
                     self.attempt(now, |foca, effects| foca.handle_timer(timer, effects));
                     let asked = self.effects.sends.iter().skip(sends);
-                    let helpers = asked.filter(|(to, _)| peers.is_connected(to.id())).count();
+                    let helpers = asked.filter(|(to, _)| peers.may_answer(to.id())).count();
                     if let Some(probe) = &mut self.probing {
                         probe.ask(helpers);
                     }

@@ -100,6 +100,8 @@ pub enum LinkState {
     },
     /// Over other members, this one first, because no link of their own works.
     Via(NodeId),
+    /// Over a link of their own that is closed until there is something to send, see [`Limits::links_max`](crate::Limits::links_max).
+    Resting,
     /// There is neither a link nor a way over others at this moment; what is sent waits for one.
     Down,
 }

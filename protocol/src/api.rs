@@ -137,6 +137,8 @@ pub enum Output {
 pub enum CloseReason {
     /// The node is leaving.
     Leaving,
+    /// Neither end needs it at this moment.
+    Idle,
     /// The peer sent something that the protocol does not allow.
     Violation(&'static str),
 }
@@ -154,6 +156,8 @@ pub enum Reach {
     Direct(LinkId),
     /// Over other members, this one first.
     Over(NodeId),
+    /// Over a link that is closed until there is something to send.
+    Resting,
     /// Not at this moment.
     Unreachable,
 }

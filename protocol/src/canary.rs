@@ -233,6 +233,10 @@ mod list {
         LinkNeverTakenBack,
         /// A way is found that comes to a node twice.
         RouteWithLoop,
+        /// A link that rests is not woken, whatever is to be sent.
+        RestNotWoken,
+        /// A link that rests counts as one that is dead.
+        RestTakenForDeath,
         /// A session resumes one frame too late.
         ResumeOneLate,
         /// A session takes one more frame as acknowledged than was.

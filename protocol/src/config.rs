@@ -66,6 +66,11 @@ pub struct Limits {
     pub replay_bytes: usize,
     /// Bytes of one class handed to the transport for one link and not yet taken on by it.
     pub link_bytes_max: usize,
+    /// Links that are kept although nobody uses them: of more, those rest that have been idle longest, and come back when something is to be sent.
+    /// There is no limit, by default.
+    pub links_max: usize,
+    /// For how long a link has to be idle before it may rest; if messages wake it soon after that, for twice as long the next time, and so on up to sixteen times.
+    pub link_idle: Duration,
     /// Bytes of calls that wait in one inbox.
     pub inbox_bytes_max: usize,
     /// Calls that this node may have outstanding.
@@ -86,6 +91,8 @@ impl Default for Limits {
             session_bytes_max: 64 << 20,
             replay_bytes: 0,
             link_bytes_max: 1 << 20,
+            links_max: usize::MAX,
+            link_idle: Duration::from_secs(2),
             inbox_bytes_max: 64 << 20,
             calls_max: 65_536,
             gap_after: Duration::from_secs(10),
@@ -95,11 +102,13 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same, with room for one message where there would be room for none.
+    /// The same, with room for one message, or one link, where there would be room for none.
     pub(crate) fn at_least_one_message(self) -> Self {
         Limits {
             flow_window_bytes: self.flow_window_bytes.max(1),
             link_bytes_max: self.link_bytes_max.max(1),
+            // A node without a link has nobody who tells it news.
+            links_max: self.links_max.max(1),
             ..self
         }
     }

@@ -1,6 +1,6 @@
 //! The engine: what one node does with messages.
 //!
-//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`ways`] goes over others where there is none, [`send`], [`receive`], [`relay`], [`missing`], [`acknowledge`] and [`evict`] are what becomes of a multicast, [`large_out`] and [`large_in`] of a large one, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what, [`place`] which of them are where, [`vouch`] minds whose word is heard, and [`usage`] and [`budget`] tell and bound how much is kept.
+//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`rest`] has those rest that nobody uses, [`ways`] goes over others where there is none, [`send`], [`receive`], [`relay`], [`missing`], [`acknowledge`] and [`evict`] are what becomes of a multicast, [`large_out`] and [`large_in`] of a large one, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what, [`place`] which of them are where, [`vouch`] minds whose word is heard, and [`usage`] and [`budget`] tell and bound how much is kept.
 
 mod acknowledge;
 mod budget;
@@ -19,6 +19,7 @@ mod place;
 mod receive;
 mod relay;
 mod replay;
+mod rest;
 mod safe;
 mod send;
 mod usage;
@@ -224,7 +225,11 @@ impl Engine {
                 addr: _,
             } => self.on_link_up(now, link, peer),
             Input::LinkDown { link } => self.on_link_down(now, link),
-            Input::DialFailed { addr } => self.peers.dial_failed(now, addr, &mut self.rng),
+            Input::DialFailed { addr } => {
+                for node in self.peers.dial_failed(now, addr, &mut self.rng) {
+                    self.end_rest(now, node);
+                }
+            }
             Input::Datagram { link, bytes } => self.on_datagram(now, link, bytes),
             Input::Frame { link, class, bytes } => self.on_frame(now, link, class, &bytes),
             Input::Written { link, class, bytes } => self.on_written(link, class, bytes),
@@ -652,12 +657,14 @@ impl Engine {
         let flows = !self.flows_in.is_empty() || !self.flows_out.is_empty();
         let links = self.peers.are_all_linked() && self.record().unreachable.is_empty();
         let parked = !self.words.parked.is_empty();
-        flows || !links || parked || self.questions.has_doubts()
+        let surplus = self.peers.surplus(self.limits.links_max) > 0;
+        flows || !links || parked || surplus || self.questions.has_doubts()
     }
 
     /// Looks after what has no deadline of its own.
     fn tick(&mut self, now: Time) {
         self.look_after_ways(now);
+        self.rest_idle_links(now);
         self.look_after_unknown(now);
         self.look_after_safety(now);
         self.look_after_causality(now);

@@ -1,9 +1,10 @@
 //! The other nodes as the engine talks to them: a link when there is one, or a way over others, a session with their present life, and the dialling that keeps links up.
 
+mod rest;
 mod waiting;
 mod ways;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::lane::Lane;
 use crate::session::{Cargo, LaneName, OutFrame, Session};
 use crate::way::{Carrier, HeardWay, Way};
 use crate::wire::{DataHead, encode_head};
+use rest::{Rest, Use};
 use waiting::Waiting;
 pub(crate) use ways::{SILENCE, Unpassed};
 
@@ -38,6 +40,8 @@ pub(crate) struct Peers {
     last_way: u64,
     /// How many peers are reached over others, or have a link that is on trial.
     detours: usize,
+    /// Peers whose links rest and are not needed.
+    asleep: BTreeSet<NodeId>,
 }
 
 /// One other node.
@@ -72,6 +76,7 @@ pub(crate) struct Peer {
     /// Since when nothing but a session speaks for its existence.
     pub(crate) doubted_since: Option<Time>,
     dial: Dial,
+    usage: Use,
 }
 
 /// A link that is up, or a way over others in its place.
@@ -92,6 +97,8 @@ pub(crate) enum Path {
     Direct(LinkId),
     /// Over other members.
     Over(Way),
+    /// Over no link until there is something to send.
+    Resting(Rest),
 }
 
 /// A link that has to hold before it is relied on.
@@ -128,6 +135,17 @@ pub(crate) enum NewLink {
     Instead,
     /// The peer is reached over others until this link has held for a while.
     OnTrial,
+}
+
+/// What a link was that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LostLink {
+    /// What was sent went over it.
+    ReliedOn,
+    /// The peer is reached over others, or not at all.
+    OnTrial,
+    /// It rests from here on, as this node had asked.
+    Idle,
 }
 
 /// The state of dialling one peer.
@@ -175,6 +193,7 @@ impl Peers {
             dial_hint: None,
             last_way: 0,
             detours: 0,
+            asleep: BTreeSet::new(),
         }
     }
 
@@ -201,12 +220,12 @@ impl Peers {
             .filter_map(|peer| peer.session.as_ref())
     }
 
-    /// Whether there is a link that holds to every peer that is known.
+    /// Whether there is a link that holds, or rests, to every peer that is known.
     pub(crate) fn are_all_linked(&self) -> bool {
-        self.by_link.len() == self.by_node.len() && self.detours == 0
+        self.by_link.len() + self.asleep.len() == self.by_node.len() && self.detours == 0
     }
 
-    /// The peers whose link has carried their hello.
+    /// The peers whose link has carried their hello, whether it rests or not.
     pub(crate) fn linked(&self) -> impl Iterator<Item = (NodeId, &Link)> {
         self.iter().filter_map(|(node, peer)| {
             peer.link
@@ -216,7 +235,7 @@ impl Peers {
         })
     }
 
-    /// Whether there is a link to this peer that has carried its hello.
+    /// Whether there is a link to this peer that has carried its hello, whether it rests or not.
     pub(crate) fn is_linked(&self, node: NodeId) -> bool {
         self.get(node)
             .and_then(|peer| peer.link.as_ref())
@@ -250,26 +269,36 @@ impl Peers {
             return NewLink::OnTrial;
         }
         peer.trial = None;
-        peer.met_at = Some(now);
+        if !peer.is_resting() {
+            peer.met_at = Some(now);
+        }
         peer.unlinked_since = None;
+        peer.usage.woken = peer.is_resting();
+        peer.usage.asked_at = None;
         peer.link = Some(Link::new(Path::Direct(id)));
+        self.asleep.remove(&node);
         match before {
             Some(_) => NewLink::Instead,
             None => NewLink::First,
         }
     }
 
-    /// A link is gone; gives its peer, and whether what was sent went over it.
-    pub(crate) fn link_down(&mut self, id: LinkId) -> Option<(NodeId, bool)> {
-        let node = self.by_link.remove(&id)?;
+    /// A link is gone; gives its peer, and what it was.
+    pub(crate) fn link_down(&mut self, id: LinkId) -> Option<(NodeId, LostLink)> {
+        let node = *self.by_link.get(&id)?;
         let now = self.now;
+        let peer = self.by_node.get_mut(&node)?;
+        if peer.awaits_rest(now) && self.rest(now, node).is_some() {
+            return Some((node, LostLink::Idle));
+        }
+        self.by_link.remove(&id);
         let peer = self.by_node.get_mut(&node)?;
         peer.unlinked_since.get_or_insert(now);
         if peer.trial.take_if(|trial| trial.id == id).is_some() {
-            return Some((node, false));
+            return Some((node, LostLink::OnTrial));
         }
         peer.link = None;
-        Some((node, true))
+        Some((node, LostLink::ReliedOn))
     }
 
     /// The datagrams that waited for this peer's link.
@@ -329,6 +358,7 @@ impl Peers {
     /// Hands frames of a session to its link, as long as the transport has room.
     pub(crate) fn pump(&mut self, own_epoch: Epoch, node: NodeId, out: &mut VecDeque<Output>) {
         let Some((first, waiting)) = self.first_link(node) else {
+            self.wake_for_session(node);
             return;
         };
         let now = self.now;
@@ -380,6 +410,17 @@ impl Peers {
             relayed[name as usize] = bytes;
         }
         self.count_relayed(first, relayed);
+    }
+
+    /// Wakes the link to a peer if there is something to be sent to it.
+    fn wake_for_session(&mut self, node: NodeId) {
+        let Some(peer) = self.get(node).filter(|peer| peer.is_asleep()) else {
+            return;
+        };
+        let session = peer.session.as_ref();
+        if session.is_some_and(|session| !session.is_settled()) {
+            self.wake(node, true);
+        }
     }
 
     /// A message or a call is sent, or has come: what is large yields to what follows.
@@ -461,7 +502,7 @@ impl Peers {
                 ..Dial::default()
             };
         }
-        if peer.direct().is_none() {
+        if peer.direct().is_none() && !peer.is_asleep() {
             let at = peer.dial.at.map_or(at, |before| before.min(at));
             peer.dial.at = Some(at);
             self.dial_not_before(at);
@@ -496,11 +537,18 @@ impl Peers {
         }
     }
 
-    /// Dials at this address failed.
-    pub(crate) fn dial_failed(&mut self, now: Time, addr: SocketAddr, rng: &mut ChaCha8Rng) {
+    /// Dials at this address failed; gives the peers whose links were to be woken.
+    pub(crate) fn dial_failed(
+        &mut self,
+        now: Time,
+        addr: SocketAddr,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<NodeId> {
         let mut earliest = None;
-        for peer in self.by_node.values_mut() {
-            if peer.dial.addr == Some(addr) && peer.direct().is_none() {
+        let mut awaited = Vec::new();
+        for (&node, peer) in &mut self.by_node {
+            if peer.dial.addr == Some(addr) && peer.direct().is_none() && !peer.is_asleep() {
+                awaited.extend(peer.is_resting().then_some(node));
                 peer.unlinked_since.get_or_insert(now);
                 let at = now + peer.dial.backoff().mul_f64(rng.random_range(0.5..1.0));
                 peer.dial.at = Some(at);
@@ -510,6 +558,7 @@ impl Peers {
         if let Some(at) = earliest {
             self.dial_not_before(at);
         }
+        awaited
     }
 
     /// Dials whatever is due.
@@ -609,6 +658,7 @@ impl Link {
             (LaneName::Data, Path::Over(_)) => WAY_WINDOW_BYTES,
             (LaneName::Bulk, Path::Direct(_)) => self.bulk.bytes(),
             (LaneName::Bulk, Path::Over(_)) => self.bulk.bytes().min(WAY_WINDOW_BYTES),
+            (_, Path::Resting(_)) => 0,
         };
         window.saturating_sub(lane.on_the_way_bytes())
     }
@@ -641,6 +691,8 @@ impl Link {
                 out.push_back(envelope.over(first));
                 bytes
             }
+            // There is no first link.
+            Path::Resting(_) => 0,
         }
     }
 }

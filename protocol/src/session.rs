@@ -119,6 +119,18 @@ impl Session {
         self.lanes.iter().map(Lane::bytes).sum()
     }
 
+    /// Whether the peer knows of everything that was received.
+    pub(crate) fn owes_nothing(&self) -> bool {
+        let mut lanes = self.lanes.iter();
+        lanes.all(|lane| lane.unacknowledged_bytes() == 0)
+    }
+
+    /// How many frames it has had, in both directions.
+    pub(crate) fn frames(&self) -> u64 {
+        let lanes = self.lanes.iter();
+        lanes.map(|lane| lane.last_number() + lane.received()).sum()
+    }
+
     /// Whether the peer has acknowledged everything.
     pub(crate) fn is_settled(&self) -> bool {
         self.lanes.iter().all(Lane::is_settled)

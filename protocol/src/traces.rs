@@ -45,6 +45,11 @@ fn relay() {
 }
 
 #[test]
+fn resting() {
+    check("resting");
+}
+
+#[test]
 fn sessions() {
     check("sessions");
 }

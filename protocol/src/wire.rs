@@ -38,6 +38,13 @@ pub(crate) enum Control<'a> {
     Pull(Pull),
     /// The sender was asked for this and has nothing of it.
     Gone(Gone),
+    /// The sender has no use for this link at this moment, in its own life and this one of the receiver's, who may close it.
+    Rest {
+        /// The sender's life.
+        from: Epoch,
+        /// The receiver's life.
+        to: Epoch,
+    },
 }
 
 /// How far a member has a flow.

@@ -62,6 +62,8 @@ probes! {
     LargeCutShort: "whoever read a large payload was told that the rest will not come",
     LargeRefused: "a large payload was refused as too large",
     LargeLagged: "whoever read a large payload too slowly was told that its sender went on",
+    LinkRested: "a link that nobody used was closed, and its peer counted as linked",
+    LinkWoken: "a link that rested came back because it was needed",
     Renewed: "a node was declared down while it lived, and went on in a later life",
     DownInTwo: "two nodes declared each other down",
     AnsweredReply: "a request was answered",

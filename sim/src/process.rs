@@ -55,6 +55,11 @@ impl Links {
         LinkId(self.0.len() as u64)
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().flatten().count()
+    }
+
     pub(crate) fn get(&self, link: LinkId) -> Option<EndId> {
         *self.0.get(index(link)?)?
     }

@@ -2,8 +2,13 @@
 //!
 //! The seeds are dealt out to several tests, so that they run on several cores.
 
-use rolecast_protocol::Limits;
+use std::time::Duration;
+
+use rolecast_membership::Profile;
+use rolecast_protocol::{Limits, Mode};
+use rolecast_sim::plan::{Breakage, Fault, Restart, Slot};
 use rolecast_sim::probe::Probe;
+use rolecast_sim::workload::{Ask, Choice, Operation};
 use rolecast_sim::{Family, Outcome, Scenario, regressions, replay, run, run_recorded};
 
 fn hold(seeds: impl IntoIterator<Item = u64>) {
@@ -76,6 +81,110 @@ fn larger_meshes_hold() {
     for (seed, nodes) in [(1, 16), (2, 24), (3, 32), (4, 32)] {
         let scenario = Scenario::draw(seed, Some(nodes));
         assert_holds(&scenario, &run(&scenario));
+    }
+}
+
+#[test]
+fn thirty_percent_of_two_hundred_nodes_restart_within_a_minute_under_traffic() {
+    let scenario = restarts();
+    let outcome = run(&scenario);
+    assert_holds(&scenario, &outcome);
+    let statistics = &outcome.statistics;
+    assert_eq!(statistics.renewals, 0, "nobody is held for down");
+    assert_eq!(statistics.messages, 300);
+    // At all holders that were up, and so at least at those that never went.
+    assert!(statistics.deliveries > 300 * 16, "{statistics:?}");
+}
+
+/// A mesh of 200 in which 60 nodes restart with their keys, one each second, while five messages a second go to 25 of all, and now and then a request to any one of these.
+fn restarts() -> Scenario {
+    let idle = Family::named("idle").expect("there is one");
+    let mut scenario = Scenario::draw_from(idle, 1, Some(200));
+    let from_us = 6_000_000;
+    scenario.plan.faults = (0..60)
+        .map(|id| Fault {
+            id,
+            at_us: from_us + u64::from(id) * 1_000_000,
+            what: Breakage::Crash {
+                node: Slot::try_from(3 * id).expect("below 200"),
+                restart: Some(Restart {
+                    after_us: 100_000,
+                    same_key: true,
+                    same_addr: true,
+                }),
+            },
+        })
+        .collect();
+    let workload = &mut scenario.workload;
+    workload.roles = 1;
+    workload.held = (0..200)
+        .map(|node| if node % 8 == 0 { vec![0] } else { vec![] })
+        .collect();
+    workload.operations = (0..330)
+        .map(|id| {
+            let ask = match id % 11 {
+                10 => Ask::Anycast {
+                    role: 0,
+                    choice: Choice::RoundRobin,
+                    request: true,
+                    bytes: 64,
+                    within_us: 5_000_000,
+                },
+                _ => Ask::Multicast {
+                    role: 0,
+                    mode: Mode::default(),
+                    count: 1,
+                    bytes: 64,
+                },
+            };
+            Operation {
+                id,
+                at_us: from_us + u64::from(id) * 182_000,
+                // Of those that never restart.
+                node: Slot::try_from(3 * (id % 60) + 1).expect("below 200"),
+                ask,
+            }
+        })
+        .collect();
+    scenario
+}
+
+#[test]
+fn links_that_nobody_uses_rest_and_nobody_is_the_worse_for_it() {
+    for (seed, profile) in [(1, Profile::Lan), (2, Profile::Local)] {
+        let idle = Family::named("idle").expect("there is one");
+        let mut scenario = Scenario::draw_from(idle, seed, Some(48));
+        scenario.profile = profile;
+        scenario.limits = Limits {
+            links_max: 4,
+            link_idle: Duration::from_secs(1),
+            ..Limits::default()
+        };
+        let workload = &mut scenario.workload;
+        workload.roles = 1;
+        workload.held = (0..48)
+            .map(|node| if node % 8 == 0 { vec![0] } else { vec![] })
+            .collect();
+        // Now and then each node has something to say to holders to which its links rest.
+        workload.operations = (0..48)
+            .map(|id| Operation {
+                id,
+                at_us: 10_000_000 + u64::from(id) * 1_200_000,
+                node: Slot::try_from(id).expect("below 48"),
+                ask: Ask::Multicast {
+                    role: 0,
+                    mode: Mode::default(),
+                    count: 1,
+                    bytes: 64,
+                },
+            })
+            .collect();
+        let outcome = run(&scenario);
+        assert_holds(&scenario, &outcome);
+        assert_eq!(outcome.statistics.renewals, 0, "nobody is held for down");
+        assert_eq!(outcome.statistics.deliveries, 48 * 6);
+        assert!(outcome.reached.count(Probe::LinkRested) > 100, "{seed}");
+        assert!(outcome.reached.count(Probe::LinkWoken) > 100, "{seed}");
     }
 }
 

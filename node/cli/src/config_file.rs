@@ -37,6 +37,8 @@ pub(crate) struct ConfigFile {
     pub(crate) state_dir: Option<PathBuf>,
     /// How patient failure detection is.
     pub(crate) profile: Option<MeshProfile>,
+    /// Of more links than this, those rest that nobody uses.
+    pub(crate) links_max: Option<usize>,
     /// The roles that `rolecast node` holds.
     pub(crate) roles: Vec<String>,
 }
@@ -93,6 +95,10 @@ impl ConfigFile {
             "labels" => self.labels = typed(key, value, "a table, such as { rack = \"7\" }")?,
             "state-dir" => self.state_dir = Some(typed(key, value, TEXT)?),
             "profile" => self.profile = Some(typed(key, value, "\"lan\", \"wan\" or \"local\"")?),
+            "links-max" => match typed(key, value, "a number, such as 64")? {
+                0 => return Err("`links-max` should be at least 1".to_owned()),
+                links_max => self.links_max = Some(links_max),
+            },
             "roles" => self.roles = typed(key, value, TEXTS)?,
             unknown => return Err(unknown_key(unknown)),
         }
@@ -134,7 +140,7 @@ const TEXT: &str = "a text in quotation marks";
 const TEXTS: &str = "a list of texts, such as [\"a\", \"b\"]";
 
 /// Every key, for suggestions.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "advertise",
     "ca",
     "cert",
@@ -142,6 +148,7 @@ const KEYS: [&str; 15] = [
     "instance",
     "key",
     "labels",
+    "links-max",
     "listen",
     "profile",
     "roles",

@@ -116,6 +116,7 @@ fn show(members: &[MemberInfo], node: &Node, output: &Output) -> Result<(), Fail
         let (link, rtt) = match member.link {
             LinkState::Direct { rtt } => ("direct", Some(rtt)),
             LinkState::Via(_) => ("via", None),
+            LinkState::Resting => ("resting", None),
             _ => ("unreachable", None),
         };
         if let LinkState::Via(relay) = member.link {
@@ -163,6 +164,7 @@ fn row(member: &MemberInfo) -> Vec<Cell> {
             let via = format!("via {relay}");
             (Cell::styled(via, WARNING), "-".to_owned())
         }
+        LinkState::Resting => (Cell::styled("resting", DIM), "-".to_owned()),
         _ => (Cell::styled("unreachable", BAD), "-".to_owned()),
     };
     vec![

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use rolecast::{Node, NodeBuilder, Profile, StartError};
+use rolecast::{Limits, Node, NodeBuilder, Profile, StartError};
 use serde::Deserialize;
 
 use crate::config_file::ConfigFile;
@@ -53,6 +53,9 @@ pub(crate) struct NodeOptions {
     /// How patient failure detection is, the same for the whole mesh: lan, wan, local for nodes on one machine, or fast for a few nodes of which a crash is to be known in two seconds [default: lan]
     #[arg(long, value_enum, hide_possible_values = true)]
     profile: Option<MeshProfile>,
+    /// Of more links than this, those rest that nobody uses, and come back when something is to be sent [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    links_max: Option<usize>,
 }
 
 /// How patient failure detection is.
@@ -132,6 +135,12 @@ impl NodeOptions {
             .host(own.host.unwrap_or_default())
             .service(own.service.unwrap_or_default(), own.instance.unwrap_or(0))
             .profile(own.profile.unwrap_or(MeshProfile::Lan).into());
+        if let Some(links_max) = own.links_max {
+            builder = builder.limits(Limits {
+                links_max,
+                ..Limits::default()
+            });
+        }
         if let Some(advertise) = own.advertise {
             check_address("--advertise", &advertise)?;
             builder = builder.advertise(advertise);
@@ -203,6 +212,7 @@ impl NodeOptions {
             instance: self.instance.or(file.instance),
             state_dir: self.state_dir.clone().or(file.state_dir),
             profile: self.profile.or(file.profile),
+            links_max: self.links_max.or(file.links_max),
             labels,
             ..ConfigFile::default()
         }

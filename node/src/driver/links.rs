@@ -141,6 +141,7 @@ impl Driver {
     pub(super) fn close_link(&self, link: LinkId, reason: &CloseReason) {
         let (code, text) = match reason {
             CloseReason::Leaving => (CLOSE_LEAVING, LEAVING),
+            CloseReason::Idle => (CLOSE_IDLE, IDLE),
             CloseReason::Violation(what) => (CLOSE_VIOLATION, *what),
         };
         if let Some(link) = self.links.get(&link) {
@@ -160,8 +161,11 @@ fn class_of(stream: Stream) -> Class {
 
 /// What peers of a node that leaves are told.
 const LEAVING: &str = "the node leaves";
+/// What a peer is told that has agreed that a link may rest.
+const IDLE: &str = "neither end needs the link";
 const CLOSE_LEAVING: CloseCode = CloseCode(1);
 const CLOSE_VIOLATION: CloseCode = CloseCode(2);
+const CLOSE_IDLE: CloseCode = CloseCode(4);
 #[cfg(feature = "simulation")]
 const CLOSE_SEVERED: CloseCode = CloseCode(3);
 /// How long a node that closes waits for its socket to be gone.

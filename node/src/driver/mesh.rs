@@ -123,6 +123,7 @@ impl Driver {
                     })
             }
             Reach::Over(relay) => LinkState::Via(relay),
+            Reach::Resting => LinkState::Resting,
             Reach::Unreachable => LinkState::Down,
         }
     }

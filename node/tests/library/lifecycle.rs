@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use rolecast::{
-    ClosedReason, InboxItem, LinkState, MeshEvent, MeshSecret, NotSent, RegisterError, SendError,
-    WaitError,
+    ClosedReason, InboxItem, Limits, LinkState, MemberInfo, MeshEvent, MeshSecret, NotSent,
+    RegisterError, SendError, WaitError,
 };
 
-use crate::mesh::{builder, mesh, message, register_on, within};
+use crate::mesh::{builder, mesh, mesh_of, message, register_on, within};
 
 #[tokio::test]
 async fn members_say_what_they_are() {
@@ -49,6 +49,39 @@ async fn members_say_what_they_are() {
             "{:?}",
             member.link
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn links_that_nobody_uses_rest_and_carry_what_is_sent_all_the_same() {
+    within(async {
+        let limits = Limits {
+            links_max: 1,
+            link_idle: Duration::from_millis(100),
+            ..Limits::default()
+        };
+        let mesh = mesh_of(&MeshSecret::generate(), 5, |builder| {
+            builder.limits(limits.clone())
+        })
+        .await;
+        let mut inboxes = register_on(&mesh, &[1, 2, 3, 4], "sink").await;
+        let mut events = mesh[0].watch();
+        let resting = |member: &MemberInfo| member.link == LinkState::Resting;
+        for number in 0..5_u8 {
+            while !mesh[0].members().await.iter().any(resting) {
+                let event = events.next().await.expect("the node goes on");
+                assert!(!matches!(event, MeshEvent::Down(_)), "{event:?}");
+            }
+            let sent = mesh[0].channel("sink").multicast(vec![number]).await;
+            let receipt = sent.expect("nobody is slow");
+            for inbox in &mut inboxes {
+                assert_eq!(message(inbox).await.payload()[..], [number]);
+            }
+            let outcome = receipt.acked().await.expect("the node goes on");
+            assert_eq!((outcome.acknowledged, outcome.lost.len()), (4, 0));
+        }
+        assert_eq!(mesh[0].members().await.len(), 5);
     })
     .await;
 }

@@ -10,7 +10,7 @@ use super::{ACK_DELAY, Engine};
 use crate::api::{CallId, Class, CloseReason, Event, FlowId, LinkId, Origin, Output, ReplyTo};
 use crate::canary::planted;
 use crate::flow_out::FlowOut;
-use crate::peers::{NewLink, Path};
+use crate::peers::{LostLink, NewLink, Path};
 use crate::session::{Cargo, LaneName, OutFrame};
 use crate::way::{Carrier, HeardWay};
 use crate::wire::{
@@ -39,12 +39,19 @@ impl Engine {
     }
 
     pub(super) fn on_link_down(&mut self, now: Time, link: LinkId) {
-        let Some((node, relied_on)) = self.peers.link_down(link) else {
+        let Some((node, lost)) = self.peers.link_down(link) else {
             return;
         };
-        if relied_on {
-            self.on_link_lost(now, node);
-            self.lose_ways_over(now, node);
+        match lost {
+            LostLink::Idle => {
+                self.on_rest(now, node);
+                return;
+            }
+            LostLink::ReliedOn => {
+                self.on_link_lost(now, node);
+                self.lose_ways_over(now, node);
+            }
+            LostLink::OnTrial => {}
         }
         self.peers.redial(node, now, &mut self.rng);
     }
@@ -102,17 +109,22 @@ impl Engine {
     fn send_control(&mut self, node: NodeId, control: &Control<'_>) {
         let link = self.peers.get(node).and_then(|peer| peer.link.as_ref());
         match link.map(|link| &link.path) {
-            Some(&Path::Direct(link)) => self.send_control_over(link, control),
+            Some(&Path::Direct(link)) => {
+                self.peers.on_used(node);
+                self.send_control_over(link, control);
+            }
             Some(Path::Over(_)) => {
                 let frame = (Class::Control, encode_control(control));
                 let life = self.me.epoch;
                 self.peers.send_over_way(life, node, frame, &mut self.out);
             }
+            // What it says, the hello and what follows it say too.
+            Some(Path::Resting(_)) => self.peers.wake(node, false),
             None => {}
         }
     }
 
-    fn send_control_over(&mut self, link: LinkId, control: &Control<'_>) {
+    pub(super) fn send_control_over(&mut self, link: LinkId, control: &Control<'_>) {
         let (head, body) = (encode_control(control), Bytes::new());
         self.out.push_back(Output::Frame {
             link,
@@ -133,6 +145,7 @@ impl Engine {
 
     pub(super) fn on_datagram(&mut self, now: Time, link: LinkId, bytes: Bytes) {
         if let Some(from) = self.peers.node_of(link) {
+            self.peers.on_used(from);
             self.membership
                 .handle(now, MembershipInput::Datagram { from, bytes });
         }
@@ -172,7 +185,13 @@ impl Engine {
         (node, carrier): (NodeId, Carrier),
         frame: &Bytes,
     ) -> Result<(), &'static str> {
-        match decode_control(frame).ok_or("a malformed control frame")? {
+        let control = decode_control(frame).ok_or("a malformed control frame")?;
+        if let Control::Rest { from, to } = control {
+            self.on_asked_to_rest(now, (node, carrier), (from, to));
+            return Ok(());
+        }
+        self.peers.on_used(node);
+        match control {
             Control::Hello(hello) => self.on_hello(now, (node, carrier), &hello)?,
             Control::Acks(acks) => self.on_acks(now, node, acks)?,
             Control::Membership(bytes) => {
@@ -183,6 +202,7 @@ impl Engine {
             Control::Digest(digests) => self.on_digest(now, node, &digests)?,
             Control::Pull(pull) => self.on_pull(now, node, &pull)?,
             Control::Gone(pull) => self.on_gone(now, node, &pull),
+            Control::Rest { .. } => {}
         }
         Ok(())
     }
@@ -252,6 +272,7 @@ impl Engine {
     /// Sends a datagram to a linked peer.
     pub(super) fn send_datagram(&mut self, node: NodeId, bytes: Bytes) {
         if let Some(link) = self.link_of(node) {
+            self.peers.on_used(node);
             self.out.push_back(Output::Datagram { link, bytes });
         } else {
             self.send_datagram_over_others(node, &bytes);

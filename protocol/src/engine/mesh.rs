@@ -13,6 +13,7 @@ use crate::api::{Answer, CallId, Delivery, Event, FlowId, Gap, Output};
 use crate::canary::planted;
 use crate::flow_out::Holder;
 use crate::mode::Mode;
+use crate::peers::Peer;
 use crate::session::Cargo;
 use crate::slow::SlowMembers;
 use crate::wire::Control;
@@ -48,6 +49,11 @@ impl Engine {
             self.send_datagram(to.id, bytes);
             return;
         }
+        if self.peers.get(to.id).is_some_and(Peer::is_coming_back) {
+            self.peers.wait_with(now, to.id, bytes);
+            self.peers.wake(to.id, false);
+            return;
+        }
         if self.send_datagram_over_others(to.id, &bytes) {
             return;
         }
@@ -76,6 +82,7 @@ impl Engine {
                 if !planted!(DownHoldsRoles) {
                     self.unhold_all(identity.id);
                 }
+                self.end_rest(now, identity.id);
                 self.peers.unwant(identity.id);
             }
             MembershipEvent::Renewed(identity) => self.on_renewed(now, identity),
@@ -89,6 +96,13 @@ impl Engine {
         let ended = self.peers.enter_life(identity.id, identity.epoch);
         self.on_life_ended(now, identity.id, identity.epoch, ended);
         self.peers.outlive(identity.id, identity.epoch);
+        let link = self
+            .peers
+            .get(identity.id)
+            .and_then(|peer| peer.link.as_ref());
+        if link.is_some_and(|link| link.hello != Some(identity.epoch)) {
+            self.end_rest(now, identity.id);
+        }
         let courtesy = if self.me.id < identity.id {
             Duration::ZERO
         } else {
@@ -137,6 +151,7 @@ impl Engine {
     /// This node was declared down while it lived and goes on in another life.
     fn on_renewed(&mut self, now: Time, identity: Identity) {
         self.lose_all_ways(now);
+        self.end_all_rest(now);
         let former = std::mem::replace(&mut self.me, identity).epoch;
         let ended = self.peers.end_own_life();
         self.end_questions_of_others();

@@ -42,6 +42,7 @@ impl Engine {
                 crate::peers::Path::Direct(id) => Reach::Direct(*id),
                 crate::peers::Path::Over(way) if link.hello.is_some() => Reach::Over(way.relay()),
                 crate::peers::Path::Over(_) => Reach::Unreachable,
+                crate::peers::Path::Resting(_) => Reach::Resting,
             },
             None => Reach::Unreachable,
         }
@@ -56,6 +57,7 @@ impl Engine {
         body: Bytes,
     ) -> Result<(), &'static str> {
         head.check(peer, self.me.id, stream, &body)?;
+        self.peers.on_used(peer);
         if let Some(next) = head.next() {
             if planted!(RelayDelivers) {
                 self.on_relayed_here(now, &head, &body);
@@ -158,6 +160,8 @@ impl Engine {
 
     /// A peer has opened a way to this node: it has no link, so there is a way back to it, or there is one from here on.
     fn answer_way(&mut self, now: Time, node: NodeId, answers: u64) {
+        // It has no link and needs one: what rested here does not rest.
+        self.end_rest(now, node);
         let Some(peer) = self.peers.get(node) else {
             return;
         };
@@ -353,6 +357,9 @@ impl Engine {
             }
         }
         self.give_up_ways(now);
+        for node in self.peers.overslept(now) {
+            self.end_rest(now, node);
+        }
         let members = self.membership.members();
         let alive = members.filter(|member| member.liveness == Liveness::Alive);
         let alive: BTreeSet<NodeId> = alive.map(|member| member.record.identity.id).collect();

@@ -17,6 +17,11 @@ impl Waiting {
         self.own
     }
 
+    /// Whether the transport has taken on everything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
     /// Bytes that are passed on for others.
     pub(crate) fn for_others(&self) -> usize {
         self.for_others

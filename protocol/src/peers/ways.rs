@@ -30,6 +30,8 @@ const REOPEN_MAX: Duration = Duration::from_secs(5);
 pub(crate) enum Unpassed {
     /// There is no link to the next node.
     NoLink,
+    /// There is none at this moment, and there will be one in the next.
+    Resting,
     /// As much as may be for others waits for the link already.
     NoRoom,
 }
@@ -87,9 +89,9 @@ impl Peer {
         self.unlinked_since.is_some_and(|at| at + UNLINKED <= now)
     }
 
-    /// Whether a link to it has held for a while.
+    /// Whether a link to it has held for a while, or rests because it did.
     fn is_steady(&self, now: Time) -> bool {
-        self.direct_since().is_some_and(|at| at + UNLINKED <= now)
+        self.is_resting() || self.direct_since().is_some_and(|at| at + UNLINKED <= now)
     }
 
     /// Whether a link was tried and there has been none for so long.
@@ -170,6 +172,7 @@ impl Peers {
     pub(super) fn first_link(&self, node: NodeId) -> Option<(LinkId, [usize; 2])> {
         match &self.get(node)?.link.as_ref()?.path {
             Path::Direct(id) => Some((*id, [0; 2])),
+            Path::Resting(_) => None,
             Path::Over(way) => {
                 let link = self.direct(way.relay())?;
                 let first = self.get(way.relay())?.link.as_ref()?;
@@ -199,7 +202,12 @@ impl Peers {
         out: &mut VecDeque<Output>,
     ) -> Result<(), Unpassed> {
         let room = self.link_bytes_max;
+        if self.get(next).is_some_and(Peer::is_resting) {
+            self.wake(next, false);
+            return Err(Unpassed::Resting);
+        }
         let link = self.direct(next).ok_or(Unpassed::NoLink)?;
+        self.on_used(next);
         let lane = LaneName::of(envelope.stream()).expect("what is relayed is no control");
         let entry = self.get_mut(next).and_then(|peer| peer.link.as_mut());
         let waiting = &mut entry.ok_or(Unpassed::NoLink)?.lane_mut(lane).waiting;

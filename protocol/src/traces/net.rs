@@ -40,6 +40,7 @@ pub(super) struct Net {
     pub(super) inboxes: BTreeMap<(u8, String), InboxId>,
     pub(super) asked: BTreeMap<String, ReplyTo>,
     pub(super) window_bytes: usize,
+    pub(super) links_max: usize,
     pub(super) session_bytes: usize,
     pub(super) replay_bytes: usize,
     pub(super) large_bytes: u64,
@@ -60,6 +61,7 @@ impl Net {
     pub(super) fn new() -> Self {
         Net {
             window_bytes: 4 << 20,
+            links_max: usize::MAX,
             session_bytes: 64 << 20,
             replay_bytes: 0,
             large_bytes: 1 << 20,
@@ -78,6 +80,8 @@ impl Net {
             session_bytes_max: self.session_bytes,
             replay_bytes: self.replay_bytes,
             large_bytes_max: self.large_bytes,
+            links_max: self.links_max,
+            link_idle: Duration::from_millis(100),
             ..Limits::default()
         };
         let config = Config {

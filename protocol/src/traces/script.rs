@@ -74,6 +74,7 @@ impl Net {
                 self.session_bytes = words.number(2) as usize;
                 self.large_bytes = words.number_or(3, self.large_bytes);
             }
+            "links" => self.links_max = words.number(1) as usize,
             "replays" => self.replay_bytes = words.number(1) as usize,
             "start" => {
                 let (node, epoch) = (words.node(1), words.number_or(2, 1));

@@ -251,6 +251,7 @@ impl Net {
                     format!("digest {}", flows.join(" "))
                 }
                 Some(Control::Pull(pull)) => format!("pull of {}", pull_text(&pull)),
+                Some(Control::Rest { from, to }) => format!("may rest @{from} @{to}"),
                 Some(Control::Gone(gone)) => format!(
                     "gone are {}, {}",
                     pull_text(&gone.pull),

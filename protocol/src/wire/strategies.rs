@@ -300,6 +300,7 @@ pub(crate) fn control() -> impl Strategy<Value = Control<'static>> {
         }),
         2 => proptest::collection::vec(digest, 0..3).prop_map(Control::Digest),
         1 => pull().prop_map(Control::Pull),
+        1 => (epoch(), epoch()).prop_map(|(from, to)| Control::Rest { from, to }),
         1 => (pull(), why).prop_map(|(pull, why)| Control::Gone(Gone { pull, why })),
     ]
 }

@@ -599,6 +599,18 @@ pub enum Broken {
         /// Who.
         who: String,
     },
+    /// A node with more links than it is to keep while nobody uses them.
+    #[error(
+        "resting links: {late_s} s after everything healed a node has {links} links, and not at most {most}"
+    )]
+    Links {
+        /// How long everything has worked, in seconds.
+        late_s: u64,
+        /// How many it has.
+        links: usize,
+        /// How many it may have.
+        most: usize,
+    },
     /// A command refused without cause.
     #[error("commands: {what}")]
     Command {

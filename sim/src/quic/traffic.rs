@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use rolecast_membership::{NodeId, Time};
-use rolecast_protocol::Class;
+use rolecast_protocol::{Class, carries_messages};
 
 use crate::check::ProcessId;
 use crate::film::{Film, Passage, Stamp};
@@ -65,7 +65,7 @@ impl Traffic {
     /// A frame or a datagram leaves.
     pub(crate) fn leaves(&mut self, now: Time, road: Road, (head, body): (&Bytes, &Bytes)) {
         let (from, to, class) = road;
-        if class == Some(Class::Data) {
+        if class.is_some_and(|class| carries_messages(class, head, body)) {
             self.busy_at = now;
         }
         let ends = (self.processes.get(&from), self.processes.get(&to));

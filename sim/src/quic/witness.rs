@@ -12,8 +12,8 @@ use bytes::Bytes;
 use rolecast::simulation::{Sight, Witness};
 use rolecast_membership::{Event as MembershipEvent, NodeId, RoleName, Tenure, Time};
 use rolecast_protocol::{
-    Accepted, Batch, Class, Delivery, Engine, Event, FlowId, InboxId, Input, LinkId, Mode, Origin,
-    Output, Seq, SlowMembers, Ticket,
+    Accepted, Batch, Class, CloseReason, Delivery, Engine, Event, FlowId, InboxId, Input, LinkId,
+    Mode, Origin, Output, Reach, Seq, SlowMembers, Ticket,
 };
 
 use super::journal::Journal;
@@ -303,9 +303,13 @@ impl ProcessWitness {
     }
 
     /// The transport has something for the engine.
-    fn hears(&mut self, me: NodeId, input: &Input) {
+    fn hears(&mut self, engine: &Engine, input: &Input) {
+        let me = engine.identity().id;
         match input {
             Input::LinkUp { link, peer, .. } => {
+                if engine.reach(*peer) == Reach::Resting {
+                    self.watch.reach(Probe::LinkWoken);
+                }
                 self.links.insert(*link, *peer);
                 self.watch.link(me, *peer, true);
             }
@@ -341,6 +345,10 @@ impl ProcessWitness {
                 body,
             } => (link, Some(*class), (head, body)),
             Output::Datagram { link, bytes } => (link, None, (bytes, &Bytes::new())),
+            Output::Close {
+                reason: CloseReason::Idle,
+                ..
+            } => return self.watch.reach(Probe::LinkRested),
             _ => return,
         };
         if let Some(&peer) = self.links.get(link) {
@@ -485,7 +493,7 @@ impl Witness for ProcessWitness {
                 let answer = answer.clone();
                 self.said(engine, Observation::Replies { to, answer });
             }
-            Sight::Hears(input) => self.hears(engine.identity().id, input),
+            Sight::Hears(input) => self.hears(engine, input),
             Sight::Polled(output) => {
                 self.says(engine.identity().id, output);
                 self.catch_up();

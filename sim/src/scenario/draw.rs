@@ -29,8 +29,11 @@ impl Scenario {
             Profile::Lan
         };
         let network = NetworkShape::draw(&mut stream);
+        let (links_max, link_idle) = draw_rest(seed);
         let limits = Limits {
             replay_bytes: draw_replay_bytes(seed),
+            links_max,
+            link_idle,
             ..draw_limits(&mut stream)
         };
         let window = Duration::from_secs(stream.between(family.window_s.0, family.window_s.1));
@@ -115,11 +118,28 @@ fn draw_limits(stream: &mut Stream) -> Limits {
         session_bytes_max: flow_window_bytes * usize_from(stream.magnitude(16, 256)),
         replay_bytes: 0,
         link_bytes_max: usize_from(stream.magnitude(2 << 10, 256 << 10)),
+        links_max: normal.links_max,
+        link_idle: normal.link_idle,
         inbox_bytes_max: usize_from(stream.magnitude(4 << 10, 64 << 10)),
         calls_max: usize_from(stream.magnitude(2, 64)),
         gap_after: Duration::from_secs(stream.between(5, 15)),
         forget_after: Duration::from_secs(stream.between(30, 90)),
     }
+}
+
+/// How many links nodes keep that nobody uses, and how soon the others rest: often there is no limit.
+fn draw_rest(seed: u64) -> (usize, Duration) {
+    // With dice of their own, so that the rest is what it would be without them.
+    let mut stream = Stream::new(seed, Purpose::Workload, 6_000_000);
+    let usual = Limits::default();
+    if stream.percent(70) {
+        return (usual.links_max, usual.link_idle);
+    }
+    let most = usize_from(stream.between(1, 3));
+    (
+        most,
+        Duration::from_micros(stream.magnitude(20_000, 2_000_000)),
+    )
 }
 
 /// How much of each flow nodes keep for those that come later.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rolecast_membership::{NodeId, Time};
-use rolecast_protocol::{Class, Input};
+use rolecast_protocol::{Class, Input, Reach};
 
 use super::{Happening, World};
 use crate::check::{ProcessId, Violation};
@@ -122,6 +122,9 @@ impl World<'_> {
         self.network.end_mut(end).state = EndState::Up(link);
         self.listen(end);
         self.close_others(now, party.process, peer);
+        let engine = &self.processes[party.process.0 as usize].engine;
+        let rested = engine.reach(peer.node) == Reach::Resting;
+        sometimes!(self.reached, LinkWoken, if rested);
         self.input(
             now,
             party.process,

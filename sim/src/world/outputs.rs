@@ -3,8 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use rolecast_membership::{Event as MembershipEvent, Time};
 use rolecast_protocol::{
-    Class, Delivery, Event, Gap, InboxId, Input, Lagged, Output, ReplyTo, SlowMembers, Started,
-    carries_messages, explain, payload_bytes,
+    Class, CloseReason, Delivery, Event, Gap, InboxId, Input, Lagged, Output, ReplyTo, SlowMembers,
+    Started, carries_messages, explain, payload_bytes,
 };
 
 use super::{Happening, World};
@@ -22,7 +22,8 @@ impl World<'_> {
         self.note_output(now, process, &output);
         match output {
             Output::Dial { addr, peer } => self.dial(now, process, addr, peer),
-            Output::Close { link, .. } => {
+            Output::Close { link, reason } => {
+                sometimes!(self.reached, LinkRested, if reason == CloseReason::Idle);
                 if let Some(end) = self.processes[process.0 as usize].links.get(link) {
                     self.close(now, end, true);
                 }

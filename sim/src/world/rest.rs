@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rolecast_membership::{NodeId, Time};
+use rolecast_membership::{NodeId, Profile, Time};
 use rolecast_protocol::Reach;
 
 use super::{Happening, World};
@@ -16,6 +16,10 @@ const PROBE_EVERY: Duration = Duration::from_millis(250);
 const REST: Duration = Duration::from_secs(2);
 /// For so long nothing but heartbeats may have been sent before the mesh counts as at rest.
 const QUIET: Duration = Duration::from_millis(250);
+/// Within this time after it has been idle for long enough, a link rests.
+const LOOKED_AT: Duration = Duration::from_secs(1);
+/// Links that are awake for other reasons than probes: questions between memberships, and those whose end is on its way.
+const AWAKE_BESIDE: usize = 6;
 
 impl World<'_> {
     pub(super) fn probe(&mut self, now: Time) -> Result<(), Violation> {
@@ -47,6 +51,7 @@ impl World<'_> {
         self.busy(now)
             .or_else(|| self.wrong_view(now))
             .or_else(|| self.detour(now))
+            .or_else(|| self.too_many_links(now))
             .or_else(|| self.ghost.owed(now))
             .or_else(|| self.restless(now))
     }
@@ -117,9 +122,39 @@ impl World<'_> {
         self.running().find_map(|process| {
             let engine = &self.processes[process.0 as usize].engine;
             let mut others = engine.others().map(|member| member.record.identity.id);
-            let around = |&node: &NodeId| !matches!(engine.reach(node), Reach::Direct(_));
+            let told = &engine.record().unreachable;
+            let around = |&node: &NodeId| {
+                let linked = matches!(engine.reach(node), Reach::Direct(_) | Reach::Resting);
+                !linked || told.contains(&node)
+            };
             let who = others.find(around)?.to_string();
             Some(self.violation(now, process, Broken::Detour { late_s, who }))
+        })
+    }
+
+    /// A node that keeps more links than it is told to although nobody uses them.
+    fn too_many_links(&self, now: Time) -> Option<Violation> {
+        let limits = &self.scenario.limits;
+        let probes = match self.scenario.profile {
+            Profile::Local => Duration::from_millis(500),
+            Profile::Fast => Duration::from_millis(200),
+            Profile::Lan => Duration::from_secs(1),
+            Profile::Wan => Duration::from_secs(3),
+        };
+        // Each node probes and is probed, and links are looked at twice a second.
+        let awake = 2 * (limits.link_idle + LOOKED_AT).as_micros() / probes.as_micros();
+        // Of many nodes one has twice as many as the others.
+        let awake = 2 * usize::try_from(awake).unwrap_or(usize::MAX) + AWAKE_BESIDE;
+        let most = limits.links_max.saturating_add(awake);
+        let late_s = now.since(self.scenario.healed_at()).as_secs();
+        self.running().find_map(|process| {
+            let links = self.processes[process.0 as usize].links.len();
+            let what = Broken::Links {
+                late_s,
+                links,
+                most,
+            };
+            (links > most).then(|| self.violation(now, process, what))
         })
     }
 
