@@ -24,7 +24,7 @@ use crate::batch::Batch;
 use crate::canary::planted;
 use crate::large::{Incoming, Stage};
 use crate::mode::{Mode, Order};
-use crate::retained::Retained;
+use crate::retained::{Pace, Retained};
 use crate::safety::Safety;
 use crate::wire::{Claim, Dep, DestMember, DestSet, FlowDigest, FlowKey, Heard, SEQ_MAX};
 
@@ -153,7 +153,10 @@ impl FlowIn {
             given_up_by_others: 0,
             untaken: Untaken::default(),
             relays: BTreeMap::new(),
-            retained: Retained::default(),
+            retained: Retained::new(match key.flow.is_large() {
+                true => Pace::Slow,
+                false => Pace::Fast,
+            }),
             safety: waits.then(|| Safety::new(mode.k_safe, node, key.origin, start).into()),
             acked: start - 1,
             acked_directly: start - 1,

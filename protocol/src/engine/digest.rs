@@ -30,6 +30,8 @@ const EVICTED_TOLD_MAX: usize = 8;
 const ASK_PATIENCE: Duration = Duration::from_millis(100);
 /// How long nothing large may come from the origin of a large payload before this is fetched from another member.
 const LARGE_PATIENCE: Duration = Duration::from_millis(500);
+/// Of a large payload that is coming, so many others are told at one time how far it is here.
+const ROUND_WHILE_COMING: usize = 1;
 /// How long it is remembered that a large payload was heard of, if nothing of it comes.
 const HEARD_MAX: Duration = Duration::from_secs(10);
 /// Flows of which nothing is known that are asked for at one time.
@@ -166,19 +168,23 @@ impl Engine {
             .collect();
         let origin = self.peers.is_linked(key.origin).then_some(key.origin);
         let own = reachable.partition_point(|&(node, ..)| node < self.me.id);
+        // Nobody asks for what is coming, but for whom it comes is not known here.
+        let few = self.is_coming(now, key).then_some(ROUND_WHILE_COMING);
         let flow = self.flows_in.get_mut(&key).expect("it is due");
         let upto = flow.held();
-        let count = spread::of(flow.mode).on_round();
+        let count = few.unwrap_or(spread::of(flow.mode).on_round());
         let targets = flow.retained.take_turns(own, &reachable, count);
         self.say_who_is_meant(key, &targets);
         let flow = self.flows_in.get_mut(&key).expect("it is due");
         let targets = targets.into_iter().map(|(node, _, start)| (node, start));
         let mut targets: Vec<(NodeId, u64)> = targets.collect();
         // As long as batches come, they say how far everybody is; after them only the origin can.
-        targets.extend(origin.filter(|_| flow.retained.is_stuck()).map(|o| (o, 1)));
+        let asks = flow.retained.is_stuck() || !flow.is_wanted();
+        targets.extend(origin.filter(|_| asks).map(|o| (o, 1)));
         let mut beyond = flow.beyond();
         let reach = beyond.last().map_or(upto, |span| span.last);
-        let (aged, aged_reach) = flow.retained.begin_round(now, (upto, reach));
+        let rounds = reachable.len().div_ceil(count);
+        let (aged, aged_reach) = flow.retained.begin_round(now, (upto, reach), rounds);
         beyond.retain(|span| span.last <= aged_reach);
         let digest = FlowDigest {
             key,

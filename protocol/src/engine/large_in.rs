@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rolecast_membership::{Identity, NodeId, Time};
 
 use super::{Engine, FLOWS_IN_MAX};
-use crate::api::{Delivery, LargeEnd, Origin, Ticket, TicketKind};
+use crate::api::{Delivery, FlowId, LargeEnd, Origin, Ticket, TicketKind};
 use crate::batch::{Batch, Note};
 use crate::canary::planted;
 use crate::flow_in::{FlowIn, Ready};
@@ -63,6 +63,19 @@ impl Engine {
         flow.large = Some(large);
         if open && length.is_some_and(|length| self.is_too_large(length)) {
             self.refuse_large(key);
+        }
+    }
+
+    /// Everybody has all large payloads of this origin before this one: what is kept of them for others goes.
+    ///
+    /// So what is kept of small ones that follow each other is no more than may be on the way, though members seldom tell each other how far they are.
+    pub(super) fn let_go_before(&mut self, key: FlowKey, oldest: FlowId) {
+        let first = FlowId::large(0).expect("it is the first of them");
+        let [first, oldest] = [first, oldest].map(|flow| FlowKey { flow, ..key });
+        let before = (first < oldest).then(|| self.flows_in.range_mut(first..oldest));
+        let before = before.into_iter().flatten().rev().map(|(_, flow)| flow);
+        for flow in before.take_while(|flow| !flow.retained.is_empty()) {
+            flow.retained.agree(flow.watermark());
         }
     }
 

@@ -52,6 +52,7 @@ impl Engine {
         }
         if let Some(large) = &large {
             self.finished.raise(key, large.oldest);
+            self.let_go_before(key, large.oldest);
             if self.finished.contains(key) {
                 return Ok(());
             }
