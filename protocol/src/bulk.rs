@@ -14,6 +14,8 @@ pub(crate) struct BulkWindow {
     bytes: usize,
     /// A frame that is on the way, by its number, and since when.
     probe: Option<(u64, Time)>,
+    /// No acknowledgement has been late so far, so that nobody knows yet what the way carries.
+    unknown: bool,
     /// The shortest time that an acknowledgement took, and since when that counts.
     shortest: Option<(Duration, Time)>,
 }
@@ -23,6 +25,8 @@ const WINDOW_BYTES_MIN: usize = 64 << 10;
 /// So much may wait in the sockets of a short way while nothing small goes over any link: the first small message after a while waits behind it.
 /// Twice as much carries no more.
 const WINDOW_BYTES_ALONE: usize = 512 << 10;
+/// So much may be on a short way in any case while nothing small goes over any link: each end takes up several chunks when it has its turn on a busy machine, and the wait is short.
+const WINDOW_BYTES_MIN_ALONE: usize = 256 << 10;
 /// What the other end's QUIC takes in advance.
 const WINDOW_BYTES_MAX: usize = 8 << 20;
 /// By which part of itself the window grows for each acknowledgement that is soon enough.
@@ -42,6 +46,7 @@ impl Default for BulkWindow {
         BulkWindow {
             bytes: WINDOW_BYTES_MIN,
             probe: None,
+            unknown: true,
             shortest: None,
         }
     }
@@ -89,13 +94,23 @@ impl BulkWindow {
                 took
             }
         };
-        let grown = self.bytes + self.bytes / STEP;
+        // Over a long way there are few acknowledgements a second, and what it carries is found in few steps, as TCP finds it (RFC 5681, 3.1).
+        let step = match self.unknown && shortest > DELAY_MAX {
+            true => self.bytes,
+            false => self.bytes / STEP,
+        };
+        let grown = self.bytes + step;
         self.bytes = if took <= shortest + shortest.min(DELAY_MAX) {
             grown.min(WINDOW_BYTES_MAX)
         } else if took <= shortest + DELAY_MAX_ALONE && small.is_over(now) {
             grown.min(WINDOW_BYTES_ALONE.max(self.bytes))
         } else {
-            (self.bytes / 2).max(WINDOW_BYTES_MIN)
+            self.unknown = false;
+            let short = shortest <= DELAY_MAX;
+            (self.bytes / 2).max(match short && small.is_over(now) {
+                true => WINDOW_BYTES_MIN_ALONE,
+                false => WINDOW_BYTES_MIN,
+            })
         };
     }
 }
@@ -128,7 +143,7 @@ mod tests {
     #[test]
     fn the_window_grows_while_nothing_waits_and_yields_when_something_does() {
         let (mut window, mut round) = rounds();
-        for _ in 0..12 {
+        for _ in 0..3 {
             round(&mut window, 50_000);
         }
         let grown = window.bytes();
@@ -149,6 +164,20 @@ mod tests {
             window.bytes() > WINDOW_BYTES_MIN,
             "the way has become longer"
         );
+    }
+
+    #[test]
+    fn over_a_long_way_few_rounds_are_enough_until_something_was_late() {
+        let (mut window, mut round) = rounds();
+        for _ in 0..7 {
+            round(&mut window, 200_000);
+        }
+        assert_eq!(window.bytes(), WINDOW_BYTES_MAX);
+        round(&mut window, 210_000);
+        assert_eq!(window.bytes(), WINDOW_BYTES_MAX / 2);
+        round(&mut window, 200_000);
+        let step = WINDOW_BYTES_MAX / 2 / STEP;
+        assert_eq!(window.bytes(), WINDOW_BYTES_MAX / 2 + step);
     }
 
     #[test]
@@ -174,9 +203,12 @@ mod tests {
             round(&mut window, 2_000);
         }
         assert_eq!(window.bytes(), WINDOW_BYTES_ALONE);
-        round(&mut window, 11_000);
-        assert_eq!(window.bytes(), WINDOW_BYTES_ALONE / 2, "the way is full");
-        small.set(Some(Time::from_millis(211)));
+        for _ in 0..2 {
+            round(&mut window, 11_000);
+            let least = WINDOW_BYTES_MIN_ALONE;
+            assert_eq!(window.bytes(), least, "the way is full");
+        }
+        small.set(Some(Time::from_millis(222)));
         for _ in 0..2 {
             round(&mut window, 2_000);
         }
@@ -193,5 +225,14 @@ mod tests {
             round(&mut window, 2_000);
         }
         assert_eq!(window.bytes(), WINDOW_BYTES_ALONE);
+    }
+
+    #[test]
+    fn alone_on_a_long_way_what_is_late_halves_the_window_too() {
+        let (mut window, mut round) = rounds_beside(|_| Small::default());
+        for took_us in [20_000, 40_000, 40_000, 40_000] {
+            round(&mut window, took_us);
+        }
+        assert_eq!(window.bytes(), WINDOW_BYTES_MIN);
     }
 }
