@@ -79,8 +79,12 @@ impl NodeId {
 impl Ord for NodeId {
     #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
-        let heads = self.head().cmp(&other.head());
-        heads.then_with(|| self.0[HEAD_BYTES..].cmp(&other.0[HEAD_BYTES..]))
+        match self.head().cmp(&other.head()) {
+            // What is looked for is mostly there, and equal arrays are compared without a call.
+            Ordering::Equal if self == other => Ordering::Equal,
+            Ordering::Equal => self.0[HEAD_BYTES..].cmp(&other.0[HEAD_BYTES..]),
+            different => different,
+        }
     }
 }
 

@@ -269,6 +269,35 @@ impl Message {
         }
     }
 
+    /// As [`Responder::send_reply`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::InboxItem;
+    /// let mut inbox = node.register("square").await?;
+    /// let channel = node.channel("square");
+    /// let asking = tokio::spawn(async move { channel.request("12").await });
+    ///
+    /// let Some(InboxItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+    /// let number: u32 = std::str::from_utf8(message.payload())?.parse()?;
+    /// message.send_reply((number * number).to_string())?;
+    /// assert_eq!(asking.await??.payload, "144");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ReplyError`] says why no answer is sent.
+    pub fn send_reply(self, payload: impl Into<Bytes>) -> Result<(), ReplyError> {
+        match self.responder {
+            Some(responder) => responder.send_reply(payload),
+            None => Err(ReplyError::NotARequest),
+        }
+    }
+
     /// As [`Responder::cancelled`].
     ///
     /// Never resolves for what is no request.
@@ -387,8 +416,50 @@ impl Responder {
     ///
     /// # Errors
     /// [`ReplyError`] says why no answer was sent; a request is refused when the answer to it is too large.
-    pub async fn reply(mut self, payload: impl Into<Bytes>) -> Result<(), ReplyError> {
-        let payload = payload.into();
+    pub async fn reply(self, payload: impl Into<Bytes>) -> Result<(), ReplyError> {
+        let (done, replied) = oneshot::channel();
+        let shared = Arc::clone(&self.source.shared);
+        self.submit(payload.into(), Some(done))?;
+        replied
+            .await
+            .unwrap_or_else(|_| Err(ReplyError::Closed(shared.closed_reason())))
+    }
+
+    /// Answers the request, and does not wait until the answer is on its way.
+    ///
+    /// That is the cheaper way to answer many requests, for a holder that has no use for what [`reply`](Responder::reply) would say: an answer that nobody awaits any more is dropped without a word.
+    /// Answers that have no room on the way to whoever asked wait in this process, however many they are.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use rolecast::{MeshSecret, Node};
+    /// # let node = Node::builder().secret(MeshSecret::generate()).listen("127.0.0.1:0").start().await?;
+    /// # use rolecast::InboxItem;
+    /// let mut inbox = node.register("oracle").await?;
+    /// let channel = node.channel("oracle");
+    /// let asking = tokio::spawn(async move { channel.request("what is the answer?").await });
+    ///
+    /// let Some(InboxItem::Message(message)) = inbox.next().await else { panic!("nothing is lost here") };
+    /// let (_, Some(responder)) = message.into_parts() else { panic!("it is a request") };
+    /// // A thread that knows nothing of futures answers.
+    /// std::thread::spawn(move || responder.send_reply("42"));
+    /// assert_eq!(asking.await??.payload, "42");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ReplyError::TooLarge`], upon which the request is refused, and [`ReplyError::Closed`].
+    pub fn send_reply(self, payload: impl Into<Bytes>) -> Result<(), ReplyError> {
+        self.submit(payload.into(), None)
+    }
+
+    fn submit(
+        mut self,
+        payload: Bytes,
+        done: Option<oneshot::Sender<Result<(), ReplyError>>>,
+    ) -> Result<(), ReplyError> {
         let max = self.source.shared.limits.payload_bytes_max;
         if payload.len() > max {
             return Err(ReplyError::TooLarge {
@@ -396,18 +467,12 @@ impl Responder {
                 max,
             });
         }
-        let (done, replied) = oneshot::channel();
         self.answered = true;
         let to = self.to();
-        let shared = Arc::clone(&self.source.shared);
-        shared.submit(Command::Reply(Reply {
-            to,
-            answer: Ok(payload),
-            done: Some(done),
-        }))?;
-        replied
-            .await
-            .unwrap_or_else(|_| Err(ReplyError::Closed(shared.closed_reason())))
+        let answer = Ok(payload);
+        let reply = Reply { to, answer, done };
+        self.source.shared.submit(Command::Reply(reply))?;
+        Ok(())
     }
 
     /// Resolves when nobody awaits the answer any more: whoever asked gave up, left, was declared down or restarted, or this node is closed or goes on in another life.
