@@ -114,6 +114,9 @@ enum ScenarioArgs {
         /// Bytes of a message
         #[arg(long, value_name = "BYTES,BYTES", value_delimiter = ',', default_values_t = [64, 1_024, 65_536, 1_048_576], value_parser = size(0))]
         sizes: Vec<u32>,
+        /// Measure bare QUIC beside it: what many processes cost in any case
+        #[arg(long, value_enum, value_name = "SYSTEM")]
+        against: Option<Reference>,
         #[command(flatten)]
         promise: PromiseArgs,
         #[command(flatten)]
@@ -299,11 +302,18 @@ pub(crate) fn run(args: BenchArgs, output: &Output) -> Result<(), Failure> {
         ScenarioArgs::Scale {
             subs,
             sizes,
+            against,
             promise,
             threads,
         } => {
-            let how = (promise.settle(), threads.count());
-            return runtime()?.block_on(scale::run(&subs, &sizes, how, output));
+            let grid = scale::Grid {
+                subs: &subs,
+                sizes: &sizes,
+                promise: promise.settle(),
+                threads: threads.count(),
+                against: against.is_some(),
+            };
+            return runtime()?.block_on(scale::run(grid, output));
         }
         ScenarioArgs::Join {
             nodes,

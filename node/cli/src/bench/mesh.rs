@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use rolecast::{Channel, Inbox, InboxItem, Node, Profile, Receipt};
 
 use crate::bench::ends::{Caller, Replier, Sink, Source};
@@ -217,11 +216,9 @@ impl MeshEnd {
     async fn reply_to_all(mut self) -> Result<(), Failure> {
         while self.inbox.next_many(&mut self.items, ITEMS_AT_ONCE).await > 0 {
             let requests = self.items.drain(..).filter_map(InboxItem::into_message);
-            let replies = requests.map(|request| {
+            for request in requests {
                 let payload = request.payload().clone();
-                request.reply(payload)
-            });
-            for replied in join_all(replies).await {
+                let replied = request.send_reply(payload);
                 replied.map_err(|error| Failure::failed(error.to_string()))?;
             }
         }

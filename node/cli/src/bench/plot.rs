@@ -25,6 +25,8 @@ pub(crate) enum Chart {
 /// As much of a result as a picture shows.
 #[derive(Clone, Debug, Deserialize)]
 struct Row {
+    #[serde(default)]
+    system: String,
     scenario: String,
     subs: u64,
     /// Bytes of a message.

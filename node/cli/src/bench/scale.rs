@@ -13,40 +13,59 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::style::{BAD, DIM, HEADING};
 
+/// What is measured.
+#[derive(Clone, Copy)]
+pub(crate) struct Grid<'a> {
+    pub(crate) subs: &'a [u32],
+    /// Bytes of a message.
+    pub(crate) sizes: &'a [u32],
+    pub(crate) promise: Promise,
+    /// Worker threads of each process.
+    pub(crate) threads: usize,
+    /// Whether bare QUIC is measured beside it.
+    pub(crate) against: bool,
+}
+
+/// A fan-out, and the same over bare QUIC if that was wanted.
+struct Pair {
+    measured: Measured,
+    bare: Option<Measured>,
+}
+
 /// Measures a fan-out for each number of subscribers and each size, and prints a row for each.
 ///
 /// # Errors
 /// If a measurement fails or something was lost, after what was measured is printed.
-pub(crate) async fn run(
-    subs: &[u32],
-    sizes: &[u32],
-    (promise, threads): (Promise, usize),
-    output: &Output,
-) -> Result<(), Failure> {
+pub(crate) async fn run(grid: Grid<'_>, output: &Output) -> Result<(), Failure> {
     let mut progress = Progress::new();
     let mut rows = Vec::new();
-    let all = subs.len() * sizes.len();
-    for &size in sizes {
-        for &subs in subs {
+    let all = grid.subs.len() * grid.sizes.len();
+    for &size in grid.sizes {
+        for &subs in grid.subs {
             let (subs, size) = (subs as usize, size as usize);
             let done = rows.len() + 1;
             progress.title(format!("{size} bytes to {subs}, {done} of {all}"));
-            let plan = Plan {
-                system: System::Rolecast,
+            let plan = |system| Plan {
+                system,
                 scenario: Scenario::Fanout {
                     subs,
                     count: count(subs, size),
-                    promise,
+                    promise: grid.promise,
                 },
                 size,
-                threads,
+                threads: grid.threads,
                 apart: None,
             };
-            let measured = measure::measure(plan, &progress).await?;
+            let measured = measure::measure(plan(System::Rolecast), &progress).await?;
+            let bare = match grid.against {
+                true => Some(measure::measure(plan(System::Ceiling), &progress).await?),
+                false => None,
+            };
             if output.is_json() {
                 output.object(&measured)?;
+                bare.iter().try_for_each(|bare| output.object(bare))?;
             }
-            rows.push(measured);
+            rows.push(Pair { measured, bare });
         }
     }
     drop(progress);
@@ -57,7 +76,7 @@ pub(crate) async fn run(
             .try_for_each(|growth| output.object(growth))?,
         false => output.text(&table(&rows, &growths))?,
     }
-    match rows.iter().map(|row| row.lost).sum::<u64>() {
+    match rows.iter().map(|row| row.measured.lost).sum::<u64>() {
         0 => Ok(()),
         lost => Err(Failure::failed(format!(
             "{lost} messages were lost, which must not happen; please report it"
@@ -81,36 +100,49 @@ struct Growth {
     to_subs: usize,
     /// Processor time of a delivery with the many, for that with the few.
     cpu_growth: f64,
+    /// The same over bare QUIC, if that was measured: what the machine adds for many processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bare_cpu_growth: Option<f64>,
 }
 
 /// For each size, from 4 receivers, or the fewest above that, to the most.
-fn growths(rows: &[Measured]) -> Vec<Growth> {
-    let of_size = rows.chunk_by(|a, b| a.size == b.size);
-    let growth = |rows: &[Measured]| {
-        let from = rows.iter().find(|row| row.subs >= SUBS_FROM)?;
-        let to = rows.iter().max_by_key(|row| row.subs)?;
-        (from.subs < to.subs).then(|| Growth {
+fn growths(rows: &[Pair]) -> Vec<Growth> {
+    let of_size = rows.chunk_by(|a, b| a.measured.size == b.measured.size);
+    let growth = |rows: &[Pair]| {
+        let from = rows.iter().find(|row| row.measured.subs >= SUBS_FROM)?;
+        let to = rows.iter().max_by_key(|row| row.measured.subs)?;
+        let [few, many] = [from, to].map(|row| &row.measured);
+        let bare = from.bare.as_ref().zip(to.bare.as_ref());
+        (few.subs < many.subs).then(|| Growth {
             scenario: "scale",
-            size: from.size,
-            from_subs: from.subs,
-            to_subs: to.subs,
-            cpu_growth: rounded(
-                to.cpu_us_per_delivery / from.cpu_us_per_delivery.max(1e-9),
-                2,
-            ),
+            size: few.size,
+            from_subs: few.subs,
+            to_subs: many.subs,
+            cpu_growth: times(few, many),
+            bare_cpu_growth: bare.map(|(few, many)| times(few, many)),
         })
     };
     of_size.filter_map(growth).collect()
 }
 
-fn table(rows: &[Measured], growths: &[Growth]) -> String {
+/// How much more processor time a delivery takes with the many than with the few.
+fn times(few: &Measured, many: &Measured) -> f64 {
+    let few = few.cpu_us_per_delivery.max(1e-9);
+    rounded(many.cpu_us_per_delivery / few, 2)
+}
+
+fn table(rows: &[Pair], growths: &[Growth]) -> String {
     let mut text = format!("{HEADING}scale: what a delivery costs{HEADING:#}\n");
     let _ = writeln!(
         text,
         "{DIM}{:>10}{:>8}{:>16}{:>14}{:>16}{:>18}{DIM:#}",
         "bytes", "to", "deliveries/s", "processor µs", "loopback bytes", "loopback packets"
     );
-    for row in rows {
+    for Pair {
+        measured: row,
+        bare,
+    } in rows
+    {
         let per_s = match row.per_s {
             crate::bench::result::PerSecond::Deliveries(n)
             | crate::bench::result::PerSecond::Requests(n) => n,
@@ -129,6 +161,10 @@ fn table(rows: &[Measured], growths: &[Growth]) -> String {
             wire(|wire| wire.loopback_bytes_per_delivery, 1),
             wire(|wire| wire.loopback_packets_per_delivery, 4),
         );
+        if let Some(bare) = bare {
+            let cost = grouped(bare.cpu_us_per_delivery, 3);
+            let _ = write!(text, "{DIM}  bare QUIC: {cost} µs{DIM:#}");
+        }
         if row.lost > 0 {
             let _ = write!(text, "  {BAD}{} lost{BAD:#}", grouped(row.lost as f64, 0));
         }
@@ -137,11 +173,14 @@ fn table(rows: &[Measured], growths: &[Growth]) -> String {
     for growth in growths {
         let _ = writeln!(
             text,
-            "{DIM}{} bytes, from {} to {} receivers: {} times the processor time a delivery{DIM:#}",
+            "{DIM}{} bytes, from {} to {} receivers: {} times the processor time a delivery{}{DIM:#}",
             grouped(growth.size as f64, 0),
             growth.from_subs,
             growth.to_subs,
-            growth.cpu_growth
+            growth.cpu_growth,
+            growth
+                .bare_cpu_growth
+                .map_or(String::new(), |bare| format!(", {bare} over bare QUIC")),
         );
     }
     text
@@ -161,7 +200,14 @@ mod tests {
     use super::*;
     use crate::bench::words::Tally;
 
-    fn row(subs: usize, size: usize, cpu_us: f64) -> Measured {
+    fn row(subs: usize, size: usize, cpu_us: f64) -> Pair {
+        Pair {
+            measured: measured(subs, size, cpu_us),
+            bare: (size == 64).then(|| measured(subs, size, cpu_us.min(2.5))),
+        }
+    }
+
+    fn measured(subs: usize, size: usize, cpu_us: f64) -> Measured {
         let plan = Plan {
             system: System::Rolecast,
             scenario: Scenario::Fanout {
@@ -193,6 +239,7 @@ mod tests {
             from_subs: 4,
             to_subs: 8,
             cpu_growth: 1.5,
+            bare_cpu_growth: Some(1.25),
         };
         assert_eq!(growths(&rows), [growth]);
     }

@@ -5,7 +5,8 @@ use super::{Row, size_text};
 
 /// A line for each size of a message, over the number of subscribers; both axes are logarithmic. `None` without fan-outs to different numbers.
 pub(super) fn draw(rows: &[Row]) -> Option<String> {
-    let rows: Vec<&Row> = rows.iter().filter(|row| row.scenario == "fanout").collect();
+    let shown = |row: &&Row| row.scenario == "fanout" && row.system != BARE;
+    let rows: Vec<&Row> = rows.iter().filter(shown).collect();
     let axes = Axes::new(&rows)?;
     let mut canvas = Canvas::new(
         (WIDTH, HEIGHT),
@@ -106,6 +107,8 @@ fn cost_text(cost: f64) -> String {
     }
 }
 
+/// The name of bare QUIC among the systems.
+const BARE: &str = "quinn";
 /// What is cheaper than this is drawn as if it were not.
 const COST_MIN: f64 = 0.001;
 const CLASSES: [&str; 4] = ["one", "two", "three", "four"];
