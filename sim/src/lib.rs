@@ -44,7 +44,7 @@ mod world;
 pub use checked::{Check, Verdict, check, millis, secs};
 pub use clock::Clock;
 pub use film::Passage;
-pub use quic::{QuicBench, bench_quic};
+pub use quic::{LongWay, LongWayBench, QuicBench, bench_long_way, bench_quic};
 #[cfg(feature = "qlog")]
 pub use run::run_qlog;
 pub use run::{Outcome, run, run_filmed, run_recorded, run_traced};

@@ -7,6 +7,7 @@
 mod bench;
 mod faults;
 mod journal;
+mod long_way;
 mod mesh;
 mod network;
 mod panics;
@@ -31,6 +32,7 @@ use crate::scenario::Scenario;
 use run::World;
 
 pub use bench::{QuicBench, bench_quic};
+pub use long_way::{LongWay, LongWayBench, bench_long_way};
 pub(crate) use network::{Network, Shape};
 pub(crate) use panics::Listening;
 pub(crate) use place::{Place, bytes as seeded_bytes};

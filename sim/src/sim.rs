@@ -266,6 +266,22 @@ impl Sim {
         self.break_ways(None, effect);
     }
 
+    /// Every datagram takes longer by `by`, and a path carries so many bytes a second with a queue of so many before it.
+    pub(crate) fn lengthen(&self, by: Duration, (bytes_per_s, queue_bytes): (u64, u64)) {
+        let extra_us = u64::try_from(by.as_micros()).unwrap_or(u64::MAX / 4);
+        let jitter_us = 0;
+        let longer = Effect::Slow {
+            extra_us,
+            jitter_us,
+        };
+        let narrow = Effect::Narrow {
+            bytes_per_s,
+            queue_bytes,
+        };
+        self.break_ways(None, longer);
+        self.break_ways(None, narrow);
+    }
+
     /// Mends everything that was cut, lossy or slow.
     ///
     /// Crashed and held up processes stay as they are.

@@ -9,7 +9,7 @@ use rolecast_sim::{Family, Level, Scenario, Statistics, Sweep, bench_quic, run};
 use serde::Serialize;
 
 use crate::membership::Extent;
-use crate::{code, guarantees, membership};
+use crate::{code, guarantees, long_ways, membership};
 
 #[derive(Args)]
 pub(crate) struct BenchArgs {
@@ -50,6 +50,8 @@ enum Report {
     Idle,
     /// What each way of spreading costs and how fast it is, also when the sender dies in the middle.
     Guarantees,
+    /// What a large payload gets of a long way, and what small messages beside it have to wait.
+    LongWays,
     /// How soon a mesh knows of a crash, of a role or of itself after a split, how often it is wrong, and what it costs, beside plain foca.
     Membership,
 }
@@ -242,6 +244,7 @@ pub(crate) fn report(args: &ReportArgs) -> io::Result<ExitCode> {
         Report::Recovery => recovery(args.seeds, &mut printer)?,
         Report::Idle => idle(&mut printer)?,
         Report::Guarantees => guarantees::print(&mut printer)?,
+        Report::LongWays => long_ways::print(&mut printer)?,
         Report::Membership => {
             let (short, seeds) = (args.short, args.seeds);
             let extent = Extent { short, seeds };

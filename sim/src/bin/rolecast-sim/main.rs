@@ -6,6 +6,7 @@ mod canaries;
 mod exhaust;
 mod figures;
 mod guarantees;
+mod long_ways;
 mod membership;
 mod output;
 mod parse;
