@@ -1,6 +1,6 @@
 //! The engine: what one node does with messages.
 //!
-//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`rest`] has those rest that nobody uses, [`ways`] goes over others where there is none, [`send`], [`receive`], [`relay`], [`missing`], [`acknowledge`] and [`evict`] are what becomes of a multicast, [`large_out`] and [`large_in`] of a large one, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what, [`place`] which of them are where, [`vouch`] minds whose word is heard, and [`usage`] and [`budget`] tell and bound how much is kept.
+//! The work is divided by subject: [`links`] brings links up and moves frames over them, [`rest`] has those rest that nobody uses, [`ways`] goes over others where there is none, [`send`], [`receive`], [`relay`], [`missing`], [`acknowledge`] and [`evict`] are what becomes of a multicast, [`large_out`] and [`large_in`] of a large one, [`call`] does what is addressed to one holder or awaits replies, [`mesh`] follows who is alive and holds what, [`place`] which of them are where, [`vouch`] minds whose word is heard, [`view`] says what this node knows, and [`usage`] and [`budget`] tell and bound how much is kept.
 
 mod acknowledge;
 mod budget;
@@ -23,6 +23,7 @@ mod rest;
 mod safe;
 mod send;
 mod usage;
+mod view;
 mod vouch;
 mod ways;
 
@@ -35,13 +36,12 @@ use bytes::Bytes;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use rolecast_membership::{
-    Config as MembershipConfig, Epoch, Identity, Member, Membership, NodeId, Record, RoleName,
-    Tenure, Time,
+    Config as MembershipConfig, Epoch, Identity, Membership, NodeId, RoleName, Tenure, Time,
 };
 
 use crate::api::{
-    CallId, CallKind, Delivery, Event, FlowId, InboxId, Input, LinkId, Output, Refusal, ReplyTo,
-    Seq, Target, Ticket, TicketKind,
+    CallId, CallKind, Delivery, Event, FlowId, InboxId, Input, Output, Refusal, ReplyTo, Seq,
+    Target, Ticket, TicketKind,
 };
 use crate::batch::Batch;
 use crate::calls::Calls;
@@ -410,20 +410,6 @@ impl Engine {
         flow.flat_map(FlowOut::left_out).collect()
     }
 
-    /// The version of a flow's destination set; it rises whenever [`Engine::acknowledged`] names other nodes.
-    #[must_use]
-    pub fn destination_version(&self, flow: FlowId) -> u32 {
-        self.flows_out.get(&flow).map_or(0, FlowOut::version)
-    }
-
-    /// The nodes that a message of a flow goes to at this moment, those that lag included, in the order of their ids, each with the last message that it acknowledged.
-    #[must_use]
-    pub fn acknowledged(&self, flow: FlowId) -> Vec<(NodeId, Seq)> {
-        let meant = self.flows_out.get(&flow).map(FlowOut::meant);
-        let meant = meant.into_iter().flatten();
-        meant.map(|(node, upto)| (node, Seq(upto))).collect()
-    }
-
     /// Announces a large payload to all holders of the flow's role as seen at this moment, possibly none, in its place in the flow; gives the number of its own flow, for its chunks.
     ///
     /// [`Event::LargeOver`] ends it.
@@ -563,58 +549,6 @@ impl Engine {
         self.draining = true;
         self.membership.leave(now);
         self.follow_membership(now);
-    }
-
-    /// This node, in its present life.
-    #[must_use]
-    pub fn identity(&self) -> Identity {
-        self.me
-    }
-
-    /// The live members as this node sees them; this node itself comes first.
-    #[must_use]
-    pub fn members(&self) -> Vec<Member> {
-        let own = Member {
-            record: self.record().clone(),
-            liveness: rolecast_membership::Liveness::Alive,
-        };
-        std::iter::once(own).chain(self.others().cloned()).collect()
-    }
-
-    /// What this node says about itself.
-    #[must_use]
-    pub fn record(&self) -> &Record {
-        self.membership.record()
-    }
-
-    /// The live members other than this node, as it sees them, in the order of their ids.
-    pub fn others(&self) -> impl Iterator<Item = &Member> {
-        self.membership.members()
-    }
-
-    /// The live member with this id, as this node sees it; this node itself is none.
-    #[must_use]
-    pub fn other(&self, node: NodeId) -> Option<&Member> {
-        self.membership.member(node)
-    }
-
-    /// The live holders of a role as this node sees them, itself included, sorted.
-    #[must_use]
-    pub fn holders(&self, role: &RoleName) -> Vec<NodeId> {
-        let holders = self.holders_of(role).into_iter();
-        holders.map(|holder| holder.node).collect()
-    }
-
-    /// The link to this peer, if there is one.
-    #[must_use]
-    pub fn link_of(&self, peer: NodeId) -> Option<LinkId> {
-        self.peers.get(peer)?.direct()
-    }
-
-    /// Multicasts that this node has passed on, each counted for every member to which it went.
-    #[must_use]
-    pub fn relayed(&self) -> u64 {
-        self.relayed
     }
 
     /// The application has taken a delivery.
