@@ -29,7 +29,7 @@ impl Scenario {
             Profile::Lan
         };
         let network = NetworkShape::draw(&mut stream);
-        let (links_max, link_idle) = draw_rest(seed);
+        let (links_max, link_idle) = draw_rest(seed, nodes);
         let limits = Limits {
             replay_bytes: draw_replay_bytes(seed),
             links_max,
@@ -128,11 +128,12 @@ fn draw_limits(stream: &mut Stream) -> Limits {
 }
 
 /// How many links nodes keep that nobody uses, and how soon the others rest: often there is no limit.
-fn draw_rest(seed: u64) -> (usize, Duration) {
+fn draw_rest(seed: u64, nodes: Slot) -> (usize, Duration) {
     // With dice of their own, so that the rest is what it would be without them.
     let mut stream = Stream::new(seed, Purpose::Workload, 6_000_000);
     let usual = Limits::default();
-    if stream.percent(70) {
+    // Large meshes are there to be measured.
+    if nodes >= 50 || stream.percent(70) {
         return (usual.links_max, usual.link_idle);
     }
     let most = usize_from(stream.between(1, 3));
