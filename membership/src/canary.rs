@@ -33,6 +33,10 @@ mod list {
         SuspicionStartsShort,
         /// Confirmations do not make a suspicion shorter.
         ConfirmationsIgnored,
+        /// A suspicion that is confirmed late comes true at once.
+        ConfirmedAtOnce,
+        /// A node that hears nobody accuses others as one that does.
+        DeafAccuses,
     }
 
     thread_local! {

@@ -138,8 +138,14 @@ impl Membership {
             Input::PeerConnected(identity) => self.on_connected(identity),
             Input::PeerDisconnected(id) => self.on_disconnected(id),
             Input::PeerRests(id) => self.on_rest(id),
-            Input::Datagram { from, bytes } => self.on_datagram(from, &bytes),
-            Input::Frame { from, bytes } => self.on_frame(from, &bytes),
+            Input::Datagram { from, bytes } => {
+                self.swim.on_heard(self.now);
+                self.on_datagram(from, &bytes);
+            }
+            Input::Frame { from, bytes } => {
+                self.swim.on_heard(self.now);
+                self.on_frame(from, &bytes);
+            }
             Input::Timeout => self.swim.on_timeout(self.now, &self.peers),
         }
         self.finish();

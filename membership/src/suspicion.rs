@@ -16,6 +16,8 @@ use crate::{Epoch, NodeId, Time};
 
 /// How many confirmations make a suspicion as short as it gets (Lifeguard's K).
 pub(crate) const CONFIRMATIONS_MAX: usize = 3;
+/// By how many times the longest suspicion is longer yet at a node that hears nobody.
+const UNHEARD: u32 = 2;
 /// How many accusers are named: the first, and those that confirm it.
 const ACCUSERS_MAX: usize = CONFIRMATIONS_MAX + 1;
 
@@ -35,6 +37,8 @@ struct Suspicion {
     incarnation: Incarnation,
     since: Time,
     due: Time,
+    /// However little this node hears, it comes true by then.
+    latest: Time,
     timer: Timer<Life>,
 }
 
@@ -66,6 +70,8 @@ impl Patience {
 pub(crate) struct Suspicions {
     own: BTreeMap<NodeId, Suspicion>,
     doubts: BTreeMap<NodeId, Doubt>,
+    /// Nothing comes true before, as long as it may be put off.
+    not_before: Time,
 }
 
 impl Suspicions {
@@ -96,6 +102,7 @@ impl Suspicions {
             incarnation,
             since: now,
             due: now + patience.most,
+            latest: now + patience.most * UNHEARD,
             timer,
         };
         self.own.insert(life.id(), suspicion);
@@ -110,8 +117,8 @@ impl Suspicions {
         news
     }
 
-    /// Suspects a member for so long, whoever else does.
-    pub(crate) fn believe(&mut self, now: Time, timer: Timer<Life>, time: Duration) {
+    /// Suspects a member as if everyone had confirmed it.
+    pub(crate) fn believe(&mut self, now: Time, timer: Timer<Life>, patience: Patience) {
         let Timer::ChangeSuspectToDown {
             member_id: life,
             incarnation,
@@ -124,7 +131,8 @@ impl Suspicions {
             life,
             incarnation,
             since: now,
-            due: now + time,
+            due: now + patience.least,
+            latest: now + patience.most * UNHEARD,
             timer,
         };
         self.own.insert(life.id(), suspicion);
@@ -170,7 +178,10 @@ impl Suspicions {
         let same = (doubt.epoch, doubt.incarnation) == (own.life.epoch(), own.incarnation);
         if same && !planted!(ConfirmationsIgnored) {
             let others = doubt.accusers.iter().filter(|head| **head != me.head());
-            own.due = own.due.min(own.since + patience.after(others.count()));
+            let due = own.since + patience.after(others.count());
+            // What confirms it may have waited for long, and the answer may be right behind it.
+            let earliest = self.not_before.min(own.latest);
+            own.due = own.due.min(due.max(earliest));
         }
     }
 
@@ -202,7 +213,23 @@ impl Suspicions {
         for own in self.own.values_mut() {
             own.since = own.since + late;
             own.due = own.due + late;
+            own.latest = own.latest + late;
         }
+    }
+
+    /// This node hears nobody, or has not until now: nothing comes true before `until`, as long as it may be put off.
+    pub(crate) fn wait_until(&mut self, until: Time) {
+        if !planted!(ConfirmedAtOnce) {
+            self.not_before = until;
+        }
+        for own in self.own.values_mut() {
+            own.due = own.due.max(until.min(own.latest));
+        }
+    }
+
+    /// How many members this node suspects.
+    pub(crate) fn count(&self) -> usize {
+        self.own.len()
     }
 
     /// Keeps what is said of members that are still suspect in the incarnation that `suspect` gives.
@@ -324,5 +351,26 @@ mod tests {
         suspicions.put_off(SECOND * 5);
         suspicions.hear(me, doubt(0, &[2, 3, 4]), patience(3));
         assert_eq!(suspicions.deadline(), Some(Time::from_millis(8_000)));
+    }
+
+    #[test]
+    fn what_is_confirmed_after_a_silence_leaves_time_for_an_answer() {
+        let (mut suspicions, me) = (Suspicions::default(), id(1));
+        suspicions.accuse(Time::ZERO, me, timer(9, 0), patience(3));
+        suspicions.wait_until(Time::from_millis(10_500));
+        suspicions.hear(me, doubt(0, &[2, 3, 4]), patience(3));
+        assert_eq!(suspicions.deadline(), Some(Time::from_millis(10_500)));
+    }
+
+    #[test]
+    fn who_hears_nobody_waits_and_not_for_ever() {
+        let (mut suspicions, me) = (Suspicions::default(), id(1));
+        suspicions.accuse(Time::ZERO, me, timer(9, 0), patience(3));
+        suspicions.wait_until(Time::from_millis(1_000));
+        assert_eq!(suspicions.deadline(), Some(Time::from_millis(18_000)));
+        suspicions.wait_until(Time::from_millis(20_000));
+        assert_eq!(suspicions.deadline(), Some(Time::from_millis(20_000)));
+        suspicions.wait_until(Time::from_millis(60_000));
+        assert_eq!(suspicions.deadline(), Some(Time::from_millis(36_000)));
     }
 }

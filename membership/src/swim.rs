@@ -101,6 +101,8 @@ pub(crate) struct Swim {
     effects: Effects,
     health: Health,
     suspicions: Suspicions,
+    /// When something came from another node last.
+    heard_at: Time,
     /// The last probe.
     probing: Option<Probe>,
     /// The least incarnation in which an accusation of this node would be news.
@@ -131,6 +133,7 @@ impl Swim {
             effects: Effects::default(),
             health: Health::default(),
             suspicions: Suspicions::default(),
+            heard_at: Time::ZERO,
             probing: None,
             unrefuted: 0,
             resting: None,
@@ -249,7 +252,12 @@ impl Swim {
         let timer = self.timers.first_entry();
         match timer.filter(|entry| entry.key().0 <= now) {
             Some(entry) => Some(entry.remove()),
-            None => self.suspicions.take_due(now),
+            None => {
+                if self.is_deaf(now) {
+                    self.suspicions.wait_until(now + self.tempo.silence());
+                }
+                self.suspicions.take_due(now)
+            }
         }
     }
 

@@ -103,6 +103,13 @@ impl Tempo {
         }
     }
 
+    /// After so long without a word from anybody a node doubts that it can hear.
+    ///
+    /// Each node is probed once in a period, and probes one other.
+    pub(crate) fn silence(&self) -> Duration {
+        2 * self.probe_period
+    }
+
     /// `foca`'s configuration for a mesh of `size` nodes.
     ///
     /// Only `max_transmissions` and `suspect_to_down_after` depend on the size: they are what `foca` lets change.

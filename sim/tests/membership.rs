@@ -37,6 +37,22 @@ fn a_node_that_cannot_hear_accuses_nobody_who_is_well() {
     assert!(plain.healthy > 0, "there was something to avoid: {plain:?}");
 }
 
+/// A quarter of the nodes cannot hear, for so long that suspicions would come true meanwhile.
+fn deaf_for_long() -> Grid {
+    Grid {
+        slow: 12,
+        anomaly: Duration::from_secs(33),
+        time: Duration::from_secs(120),
+        ..grid(Slowness::Deaf)
+    }
+}
+
+#[test]
+fn many_that_cannot_hear_for_long_accuse_nobody_who_is_well() {
+    let own = false_alarms::<Own>(deaf_for_long());
+    assert_eq!((own.healthy, own.among_healthy), (0, 0));
+}
+
 #[test]
 fn a_node_that_stood_still_accuses_nobody_who_is_well() {
     let Alarms {
@@ -116,17 +132,26 @@ mod canaries {
 
     #[test]
     fn local_health_that_is_ignored_causes_more_false_alarms() {
-        // So long that in a mesh of this size the first suspicions come true whatever is done.
-        let long = Grid {
-            anomaly: Duration::from_secs(33),
-            ..grid(Slowness::Deaf)
+        // Those who cannot hear are given the time to answer by whoever doubts itself.
+        let half = Grid {
+            slow: 24,
+            anomaly: Duration::from_secs(8),
+            ..deaf_for_long()
         };
-        let sound = false_alarms::<Own>(long);
-        let ignored = with(Canary::LocalHealthIgnored, || false_alarms::<Own>(long));
+        let sound = false_alarms::<Own>(half);
+        let ignored = with(Canary::LocalHealthIgnored, || false_alarms::<Own>(half));
         assert!(
-            ignored.healthy > sound.healthy * 3 / 2,
+            ignored.slow > sound.slow * 2,
             "{ignored:?} and not {sound:?}"
         );
+    }
+
+    #[test]
+    fn deaf_nodes_that_do_not_wait_cause_false_alarms() {
+        for canary in [Canary::DeafAccuses, Canary::ConfirmedAtOnce] {
+            let alarms = with(canary, || false_alarms::<Own>(deaf_for_long()));
+            assert!(alarms.healthy > 0, "{canary:?}: {alarms:?}");
+        }
     }
 
     #[test]

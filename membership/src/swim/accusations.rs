@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use foca::{Incarnation, Member, State, Timer};
 
 use super::{Swim, is_active};
+use crate::canary::planted;
 use crate::life::Life;
 use crate::suspicion::Doubt;
 use crate::{NodeId, Time};
@@ -22,7 +23,7 @@ impl Swim {
             token: self.token,
         };
         let patience = self.tempo.patience(self.active() + 1);
-        self.suspicions.believe(now, timer, patience.least);
+        self.suspicions.believe(now, timer, patience);
         self.doubt = true;
     }
 
@@ -47,6 +48,24 @@ impl Swim {
         self.doubt = true;
         let patience = self.tempo.patience(self.active() + 1);
         self.suspicions.hear(self.life().id(), doubt, patience)
+    }
+
+    /// Something came from another node.
+    ///
+    /// Whoever heard nothing for a while has heard no answer of those whom it suspects either, and takes the time to.
+    pub(crate) fn on_heard(&mut self, now: Time) {
+        if self.is_deaf(now) {
+            self.suspicions.wait_until(now + self.tempo.probe_rtt);
+        }
+        self.heard_at = now;
+    }
+
+    /// Whether nothing came for so long from anybody that this node is likely to be at fault itself.
+    ///
+    /// Where it suspects everybody, there is nobody left to hear.
+    pub(super) fn is_deaf(&self, now: Time) -> bool {
+        let silent = now.since(self.heard_at) > self.tempo.silence();
+        silent && self.suspicions.count() < self.active() && !planted!(DeafAccuses)
     }
 
     /// Somebody suspects this life of this node, which refutes it.
