@@ -117,6 +117,16 @@ impl World<'_> {
         }
         let party = self.network.end(end).party;
         let peer = self.network.end(end.other()).party;
+        let newer = self.network.between(party.process, peer.process);
+        let overtaken = newer.is_some_and(|newer| {
+            let up = matches!(self.network.end(newer).state, EndState::Up(_));
+            newer.link != end.link && up
+        });
+        if overtaken {
+            // A transport to which it comes so late has taken another one, and drops it unseen.
+            self.network.end_mut(end).state = EndState::Down;
+            return Ok(());
+        }
         let link = self.processes[party.process.0 as usize].links.add(end);
         let addr = self.processes[peer.process.0 as usize].addr;
         self.network.end_mut(end).state = EndState::Up(link);
