@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rolecast_membership::{Profile, Record};
 
+use crate::batch::BATCH_BYTES_FULL;
 #[cfg(feature = "canaries")]
 use crate::canary::Canary;
 
@@ -102,6 +103,17 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The most bytes of one batch: the largest payload, or small ones that were gathered.
+    ///
+    /// ```
+    /// # use rolecast_protocol::Limits;
+    /// assert!(Limits::default().batch_bytes_max() > Limits::default().payload_bytes_max);
+    /// ```
+    #[must_use]
+    pub fn batch_bytes_max(&self) -> usize {
+        self.payload_bytes_max.max(2 * BATCH_BYTES_FULL) + 32
+    }
+
     /// The same, with room for one message, or one link, where there would be room for none.
     pub(crate) fn at_least_one_message(self) -> Self {
         Limits {

@@ -24,7 +24,7 @@ pub(crate) struct Outgoing {
     pub(crate) ended: bool,
     /// It is more than this node takes itself, if it is a member.
     pub(crate) refused_here: bool,
-    /// This node's own reader was told before the end that nothing more comes.
+    /// This node's own reader was told how it ended.
     pub(crate) over_here: bool,
     /// When it began, no earlier one was on its way any more below this number.
     pub(crate) oldest: FlowId,

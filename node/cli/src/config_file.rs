@@ -196,11 +196,13 @@ mod tests {
             labels = { rack = "7" }
             state-dir = "state"
             profile = "wan"
+            links-max = 64
             roles = ["db:master"]
         "#;
         let file = ConfigFile::parse(text).unwrap();
         assert_eq!(file.instance, Some(2));
         assert_eq!(file.profile, Some(MeshProfile::Wan));
+        assert_eq!(file.links_max, Some(64));
         let written: toml::Table = text.parse().unwrap();
         assert!(KEYS.into_iter().eq(written.keys().map(String::as_str)));
     }

@@ -84,7 +84,7 @@ impl Engine {
         if planted!(NotRetained) {
             return;
         }
-        let window = self.limits.flow_window_bytes + self.batch_bytes_max();
+        let window = self.limits.flow_window_bytes + self.limits.batch_bytes_max();
         let bytes_max = RETAINED_WINDOWS * window;
         if let Some(flow) = self.flows_in.get_mut(&key) {
             flow.retained.keep(now, batch, bytes_max);

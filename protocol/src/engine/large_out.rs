@@ -268,9 +268,7 @@ impl Engine {
 
     /// This node goes on in another life than the one to which the large payload belongs.
     pub(super) fn abandon_large(&mut self, id: FlowId, former: Epoch) {
-        if self.outgoing(id).is_ok() {
-            self.end_own(id, former, LargeEnd::CutShort);
-        }
+        self.end_own(id, former, LargeEnd::CutShort);
         self.end_large_flow(id);
     }
 

@@ -325,7 +325,7 @@ impl Engine {
 
     /// From here on nothing more of a flow is handed to an application that does not take it.
     fn untaken_bytes_max(&self) -> usize {
-        UNTAKEN_WINDOWS * (self.limits.flow_window_bytes + self.batch_bytes_max())
+        UNTAKEN_WINDOWS * (self.limits.flow_window_bytes + self.limits.batch_bytes_max())
     }
 
     /// Delivers a batch that was delivered before.

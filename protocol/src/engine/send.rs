@@ -181,18 +181,12 @@ impl Engine {
         }
     }
 
-    /// The most bytes of one batch.
-    pub(super) fn batch_bytes_max(&self) -> usize {
-        let payloads = self.limits.payload_bytes_max;
-        payloads.max(2 * crate::batch::BATCH_BYTES_FULL) + 32
-    }
-
     fn check_room(&mut self, now: Time, id: FlowId, bytes: usize) -> Result<(), MulticastError> {
         if self.draining {
             return Err(MulticastError::Leaving);
         }
         let max = self.limits.payload_bytes_max;
-        let batch_bytes_max = self.batch_bytes_max();
+        let batch_bytes_max = self.limits.batch_bytes_max();
         if !self.flows_out.contains_key(&id) {
             return Err(MulticastError::UnknownFlow);
         }
@@ -294,6 +288,9 @@ impl Engine {
         };
         let me = self.me.id;
         let flow = self.flows_out.get_mut(&id).expect("it was just found");
+        if let (Some(&Note::End { .. }), Some(large)) = (batch.noted(), &mut flow.large) {
+            large.over_here = true;
+        }
         if let Some(start) = flow.begin_at(me).filter(|_| !id.is_large()) {
             self.report_start(inbox, self.own_key(id), start);
         }

@@ -32,15 +32,15 @@ impl Bounds {
         Bounds {
             session_bytes: limits.session_bytes_max + batch_bytes_max + own_flows,
             early_bytes: limits.flow_window_bytes + batch_bytes_max,
-            retained_bytes: 2 * (limits.flow_window_bytes + batch_bytes_max),
+            retained_bytes: 2 * (limits.flow_window_bytes + limits.batch_bytes_max()),
             // Whoever catches up with a flow may have what follows on top.
             untaken_bytes: 2 * (limits.flow_window_bytes + batch_bytes_max),
             kept_bytes: limits.session_bytes_max + batch_bytes_max,
             calls: limits.calls_max,
             flows: FLOWS_MAX,
             inbox_bytes: limits.inbox_bytes_max,
-            // As much again of what is others' may wait there.
-            link_bytes: 2 * limits.link_bytes_max + batch_bytes_max,
+            // Of its own and of what is others' as much each may wait there, and one frame more of each.
+            link_bytes: 2 * (limits.link_bytes_max + batch_bytes_max),
         }
     }
 }
