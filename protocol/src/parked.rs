@@ -63,6 +63,8 @@ const SHARE_BYTES: usize = 64 << 10;
 const OVERHEAD_BYTES: usize = 256;
 /// The wait before others are asked a second time; it doubles.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// However long nobody knows, others are asked so often: a link may be back at any time.
+const ASK_AT_LEAST_EVERY: Duration = Duration::from_secs(4);
 
 impl Parked {
     pub(crate) fn is_empty(&self) -> bool {
@@ -207,7 +209,7 @@ impl Parked {
         let mut due: BTreeMap<NodeId, Vec<Origin>> = BTreeMap::new();
         for (&life, said) in &mut self.lives {
             for (from, said) in said.iter_mut().filter(|(_, said)| said.ask_at <= now) {
-                said.pause *= 2;
+                said.pause = (2 * said.pause).min(ASK_AT_LEAST_EVERY);
                 said.ask_at = now + said.pause;
                 due.entry(from.node).or_default().push(life);
             }
@@ -319,12 +321,15 @@ mod tests {
         let (one, two) = (life(2, 1), life(3, 1));
         parked.announce(at(0), one, key(9, 1), frame(), ROOM);
         parked.announce(at(10_000), two, key(9, 1), frame(), ROOM);
-        let mut asked = 0;
+        let mut asked = Vec::new();
         for millis in (0..30_000).step_by(100) {
-            asked += parked.due_questions(at(millis)).contains_key(&id(2)) as usize;
+            if parked.due_questions(at(millis)).contains_key(&id(2)) {
+                asked.push(millis);
+            }
             assert!(parked.take_overdue(at(millis)).is_empty());
         }
-        assert!((4..8).contains(&asked), "{asked} times");
+        let first = [500, 1_500, 3_500, 7_500, 11_500];
+        assert_eq!((&asked[..5], asked.last()), (&first[..], Some(&27_500)));
         assert_eq!(parked.take_overdue(at(30_000)), [(life(9, 1), one)]);
         assert!(parked.awaits(life(9, 1)));
         assert_eq!(parked.take_overdue(at(40_000)), [(life(9, 1), two)]);

@@ -40,8 +40,6 @@ pub(crate) struct Retained {
     rounds: u32,
     /// When the next digest is due.
     digest_at: Option<Time>,
-    /// Before this, what is news brings no digest forward.
-    not_before: Time,
     /// Where the round of those who get digests goes on, once it has begun.
     turn: Option<usize>,
     /// The latest version of the destination set that was passed on together with a batch.
@@ -196,9 +194,8 @@ impl Retained {
     pub(crate) fn on_news(&mut self, now: Time) {
         self.rounds = 0;
         if !self.batches.is_empty() {
-            let soon = self.not_before.max(now + self.delay());
-            let is_in_time = |at: &Time| (self.not_before..soon).contains(at);
-            self.digest_at = Some(self.digest_at.filter(is_in_time).unwrap_or(soon));
+            let soon = now + self.delay();
+            self.digest_at = Some(self.digest_at.map_or(soon, |at| at.min(soon)));
         }
     }
 
@@ -295,25 +292,13 @@ impl Retained {
     }
 
     /// Begins a round of digests at which this node is `upto` and has no message after `reach`; gives how far it was at the one before and what it had, and sets when the next is due.
-    ///
-    /// It takes so many `rounds` until each of the others has been told once.
-    /// A stream of news is told at a distance that grows with them: all members together would else say ever more to each other for the same messages.
-    pub(crate) fn begin_round(
-        &mut self,
-        now: Time,
-        (upto, reach): (u64, u64),
-        rounds: usize,
-    ) -> (u64, u64) {
+    pub(crate) fn begin_round(&mut self, now: Time, (upto, reach): (u64, u64)) -> (u64, u64) {
         let (told, reached) = std::mem::replace(&mut self.told, (upto, reach));
         let aged = (told.min(upto), reached.min(reach));
         let doublings = self.rounds.saturating_sub(ROUNDS_AT_ONCE - 1).min(16);
         self.rounds = self.rounds.saturating_add(1);
-        let delay = self.delay();
-        let period = (delay * (1 << doublings)).min(DIGEST_PERIOD_MAX);
+        let period = (self.delay() * (1 << doublings)).min(DIGEST_PERIOD_MAX);
         self.digest_at = Some(now + period);
-        let rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
-        let stream = delay.saturating_mul(rounds).min(DIGEST_PERIOD_MAX);
-        self.not_before = now + stream;
         aged
     }
 
@@ -617,7 +602,7 @@ mod tests {
         let mut aged = Vec::new();
         for _ in 0..11 {
             let at = retained.digest_at().expect("something is kept");
-            aged.push(retained.begin_round(at, (1, 1), 1).0);
+            aged.push(retained.begin_round(at, (1, 1)).0);
             let next = retained.digest_at().expect("something is kept");
             waits.push(next.since(at).as_millis());
         }
@@ -626,31 +611,8 @@ mod tests {
         let at = retained.digest_at().expect("something is kept");
         retained.on_news(at);
         assert_eq!(retained.digest_at(), Some(at));
-        retained.begin_round(at, (1, 1), 1);
+        retained.begin_round(at, (1, 1));
         assert_eq!(retained.digest_at(), Some(at + DIGEST_DELAY));
-    }
-
-    #[test]
-    fn a_stream_of_news_is_told_more_seldom_the_more_are_to_be_told() {
-        let told_in_a_second = |rounds| {
-            let (mut retained, mut told) = (Retained::default(), 0);
-            for ms in 0..1_000 {
-                let now = Time::from_millis(ms);
-                if retained.digest_at() == Some(now) {
-                    retained.begin_round(now, (ms, ms), rounds);
-                    told += 1;
-                }
-                retained.keep(now, batch(ms + 1, ms + 1, 10), 1_000_000);
-            }
-            told
-        };
-        assert_eq!([1, 2, 8].map(told_in_a_second), [199, 100, 25]);
-        let mut retained = Retained::default();
-        retained.keep(Time::ZERO, batch(1, 1, 10), 1_000);
-        let first = retained.digest_at().expect("something is kept");
-        retained.begin_round(first, (1, 1), 8);
-        let second = Some(first + DIGEST_DELAY);
-        assert_eq!(retained.digest_at(), second, "nothing else is new");
     }
 
     #[test]
@@ -660,7 +622,7 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..4 {
             let at = retained.digest_at().expect("something is kept");
-            retained.begin_round(at, (1, 1), 1);
+            retained.begin_round(at, (1, 1));
             waits.push(at.as_micros() / 1_000);
         }
         assert_eq!(waits, [250, 500, 750, 1_250]);
@@ -674,7 +636,7 @@ mod tests {
         for _ in 0..ROUNDS_AT_ONCE {
             retained.lose_interest(now);
             assert_eq!(retained.digest_at(), Some(now), "it has not told twice");
-            retained.begin_round(now, (1, 1), 1);
+            retained.begin_round(now, (1, 1));
             now = retained.digest_at().expect("something is kept");
         }
         retained.lose_interest(now);
@@ -682,7 +644,7 @@ mod tests {
         assert_eq!(retained.digest_at(), Some(slow));
         retained.lose_interest(now + DIGEST_DELAY);
         assert_eq!(retained.digest_at(), Some(slow), "it is put off once");
-        retained.begin_round(slow, (1, 1), 1);
+        retained.begin_round(slow, (1, 1));
         assert_eq!(retained.digest_at(), Some(slow + DIGEST_PERIOD_MAX));
         retained.on_news(slow);
         assert_eq!(retained.digest_at(), Some(slow + DIGEST_DELAY));

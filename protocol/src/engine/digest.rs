@@ -183,8 +183,7 @@ impl Engine {
         targets.extend(origin.filter(|_| asks).map(|o| (o, 1)));
         let mut beyond = flow.beyond();
         let reach = beyond.last().map_or(upto, |span| span.last);
-        let rounds = reachable.len().div_ceil(count);
-        let (aged, aged_reach) = flow.retained.begin_round(now, (upto, reach), rounds);
+        let (aged, aged_reach) = flow.retained.begin_round(now, (upto, reach));
         beyond.retain(|span| span.last <= aged_reach);
         let digest = FlowDigest {
             key,

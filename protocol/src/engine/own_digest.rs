@@ -30,12 +30,11 @@ impl Engine {
         let version = flow.version();
         let count = spread::of(flow.mode).on_round();
         let targets = flow.retained.take_turns(own, &behind, count);
-        let rounds = behind.len().div_ceil(count);
         let digest = FlowDigest {
             key,
             version,
             upto,
-            aged: flow.retained.begin_round(now, (upto, upto), rounds).0,
+            aged: flow.retained.begin_round(now, (upto, upto)).0,
             beyond: Vec::new(),
             floor,
             claim: flow.safety.as_ref().map(|own| own.safety.claim()),

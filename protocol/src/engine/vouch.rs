@@ -59,7 +59,9 @@ impl Engine {
             return false;
         }
         let lane = LaneName::of_flow(key.flow);
-        let (frame, bytes_max) = ((lane, frame.clone()), self.parked_bytes_max());
+        // A part of a buffer would keep all of it.
+        let frame = (lane, Bytes::copy_from_slice(frame));
+        let bytes_max = self.parked_bytes_max();
         let parked = &mut self.words.parked;
         if parked.announce(now, from, key, frame, bytes_max) == Parking::First {
             let life = (key.origin, key.epoch);
@@ -77,7 +79,8 @@ impl Engine {
     ) -> bool {
         let parks = self.words.parked.holds(from, key);
         if parks {
-            let (frame, bytes_max) = ((lane, frame.clone()), self.parked_bytes_max());
+            let frame = (lane, Bytes::copy_from_slice(frame));
+            let bytes_max = self.parked_bytes_max();
             let upto = (key, upto.min(SEQ_MAX));
             self.words.parked.follow(from, upto, Some(frame), bytes_max);
         }

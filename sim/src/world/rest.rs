@@ -134,6 +134,14 @@ impl World<'_> {
 
     /// A node that keeps more links than it is told to although nobody uses them.
     fn too_many_links(&self, now: Time) -> Option<Violation> {
+        // What is kept for others is told of again and again, and whoever does uses links.
+        let keeps = |process: ProcessId| {
+            let engine = &self.processes[process.0 as usize].engine;
+            engine.usage().retained_bytes_max > 0
+        };
+        if self.running().any(keeps) {
+            return None;
+        }
         let limits = &self.scenario.limits;
         let probes = match self.scenario.profile {
             Profile::Local => Duration::from_millis(500),

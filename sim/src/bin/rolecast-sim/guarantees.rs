@@ -309,6 +309,24 @@ mod tests {
     }
 
     #[test]
+    fn gossip_in_a_stream_is_about_as_fast_as_alone() {
+        let slowest = |messages| {
+            let traffic = Traffic {
+                mode: GOSSIP,
+                messages,
+                every_us: 1_000,
+            };
+            let statistics = measure(&scenario(60, Some(traffic), FaultPlan::default()));
+            statistics.latency.max_us / HOP_US
+        };
+        let (alone, stream) = (slowest(1), slowest(200));
+        assert!(
+            stream <= alone + 20,
+            "{alone} hops alone, {stream} in a stream"
+        );
+    }
+
+    #[test]
     fn gossip_says_once_who_is_meant() {
         let (holders, messages) = (60, 10);
         let traffic = Traffic {
