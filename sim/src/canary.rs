@@ -147,6 +147,7 @@ pub const SOON: u64 = 600;
 pub const RARE: &[Canary] = &[
     Canary::OwnBatchesDropped,
     Canary::RetainedGoesWithOrigin,
+    Canary::GivenUpTooSoon,
     Canary::GapUnreported,
     Canary::EarlyForgotten,
     Canary::AckOverHole,
